@@ -1,0 +1,50 @@
+# make reproduce   set up, then run the demo suite to results/demo/report.html (again: go on, or nothing to do)
+# make test        set up, then run the tests          make lint     static checks
+# make ui          MLflow's pages on this machine      make lock     renew requirements.lock from pyproject.toml
+# make update      write environment.yml from the lock make clean-untracked SUITE=demo   remove runs of an older grid
+
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
+SUITE ?= demo
+BIN := .venv/bin
+READY := .venv/.ready
+
+# No telemetry from any tool.
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: setup reproduce test lint format ui lock
+
+reproduce: $(READY)
+	@$(BIN)/psap reproduce $(SUITE)
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n auto --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+ui: $(READY)
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; say which: make PYTHON=/path/to/python3"; exit 2; }
+	@echo "Setting up .venv (torch and its libraries are large: this takes a few minutes, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock:
+	uv pip compile --universal --python-version 3.11 --extra dev --no-header --no-annotate pyproject.toml -o requirements.lock

@@ -1,0 +1,21 @@
+# A suite is a grid of runs; a run is one cell; a cell's path is its identity.
+#
+#   snakemake demo --cores all    one suite (params/demo.yaml), to results/demo/report.html
+#   snakemake --cores all         every suite that fits this machine
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+include: "workflow/rules/common.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        suites_that_fit,
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/analyse.smk"

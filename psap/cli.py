@@ -1,0 +1,95 @@
+"""The `psap` command: thin, one function for each verb."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from psap.errors import PsapError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+Params = Annotated[Path, typer.Option(help="Folder of the suites and methods.")]
+
+
+@app.command()
+def reproduce(
+    suite: str,
+    cores: Annotated[str, typer.Option(help="Jobs at once: a number, or all.")] = "all",
+) -> None:
+    """Run a suite to its report with Snakemake; after any interruption, run it again to go on."""
+    from psap.reproduce import run_workflow
+
+    sys.exit(run_workflow(suite, cores))
+
+
+@app.command()
+def data(suite: str, params: Params = Path("params")) -> None:
+    """Prepare a suite's data set: read and check every image, write it to data/."""
+    from psap.data import sources
+    from psap.suite import data_file, load_grid
+
+    chosen = load_grid(params, suite).suite.data
+    file = data_file(chosen)
+    manifest = sources.prepare(chosen.source, chosen.path, file)
+    typer.echo(f"{file}: {manifest['label']}")
+
+
+@app.command()
+def train(
+    run: Annotated[str, typer.Argument(help="Path of the run: <suite>/<model>/<init>/<method>/<target>/seed<k>.")],
+    params: Params = Path("params"),
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
+) -> None:
+    """Train one run of a suite (go on, if it was interrupted) and write its files."""
+    from psap.suite import load_run
+
+    grid, chosen = load_run(params, run)
+    import torch
+
+    from psap.execute import execute
+
+    torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    typer.echo(execute(grid, chosen, device))
+
+
+@app.command()
+def grid(suite: str, params: Params = Path("params")) -> None:
+    """Write results/<suite>/suite.json: what the suite consists of, for the analysis."""
+    from psap.data import prepared
+    from psap.files import write_json
+    from psap.suite import data_file, load_grid
+
+    chosen = load_grid(params, suite)
+    label = prepared.read(data_file(chosen.suite.data))[1].label
+    write_json(Path("results") / suite / "suite.json", chosen.describe(label))
+
+
+@app.command()
+def analyse(
+    folder: Annotated[Path, typer.Argument(help="results/<suite>")],
+    published: Annotated[Path, typer.Option(help="Published rows to show beside ours.")] = Path("params/published.csv"),
+) -> None:
+    """Make tables, figures, claims and report.html of a suite from its rows alone."""
+    from psap.analysis import analyse as run_analysis
+
+    run_analysis(folder, published if published.exists() else None)
+    typer.echo(f"{folder / 'report.html'}")
+
+
+@app.command()
+def track(state: Annotated[Path, typer.Argument(help="Folder of the runs' state.")] = Path("state")) -> None:
+    """Replay to MLflow what a store that was slow, locked or gone has missed, exactly once."""
+    from psap.tracking import replay
+
+    typer.echo(str(replay(state)))
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    try:
+        app()
+    except PsapError as error:
+        print(f"psap: {error}", file=sys.stderr)
+        sys.exit(2)

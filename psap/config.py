@@ -1,0 +1,211 @@
+"""What a user writes in params/: the schema of suites, and one clear line for everything that is wrong with one."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from psap.errors import PsapError
+from psap.models.names import check_name
+from psap.pruning.method import Method
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Init = Literal["pretrained", "scratch"]
+Target = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Section):
+    """The data set, its splits, and how training images are augmented.
+
+    `path`: a folder `train/<class>/*`, `test/<class>/*` where the source takes one. `train_images`: a balanced subset
+    of that many, by a fixed seed. `validation`: the share of the training images set aside by seed, never trained on;
+    `evaluate: validation` scores a run on it and leaves the test images alone: that is how choices are made.
+    """
+
+    source: str
+    path: str | None = None
+    train_images: Annotated[int, Field(gt=0)] | None = None
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    evaluate: Literal["test", "validation"] = "test"
+    pad: Annotated[int, Field(ge=0)] = 0
+    flip: bool = False
+
+    @model_validator(mode="after")
+    def _has_validation(self) -> Self:
+        if self.evaluate == "validation" and self.validation == 0:
+            raise ValueError("evaluate: validation needs a validation share above 0")
+        return self
+
+
+class Recipe(_Section):
+    """Epochs and learning rate. `milestones` are shares of the epochs, for `schedule: step` only."""
+
+    epochs: Annotated[int, Field(gt=0)]
+    lr: Annotated[float, Field(gt=0)]
+    schedule: Literal["step", "cosine", "one_cycle"] = "cosine"
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
+class Training(_Section):
+    """SGD with Nesterov momentum; a recipe for the dense networks and one for each init of the pruned ones."""
+
+    batch_size: Annotated[int, Field(gt=0)] = 128
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dense: Recipe
+    pretrained: Recipe
+    scratch: Recipe
+
+
+class Claims(_Section):
+    """Which methods of the suite play which part in the claims; all others are baselines."""
+
+    method: Name = "psap"
+    protection: Name = "psap_soft"
+    adaptivity: Name = "psap_uniform"
+    plain: Name = "psap_plain"
+
+
+class Suite(_Section):
+    """A grid of runs: models x inits x methods x targets x seeds, and the dense networks that they start from."""
+
+    title: str
+    note: str = ""
+    hardware: Literal["cpu", "gpu"] = "cpu"
+    data: Data
+    models: tuple[str, ...] = Field(min_length=1)
+    methods: dict[Init, tuple[Name, ...]] = Field(min_length=1)
+    targets: tuple[Target, ...] = Field(min_length=1)
+    measure: Literal["macs", "params"] = "macs"
+    seeds: tuple[Seed, ...] = Field(min_length=1)
+    claims: Claims = Claims()
+    training: Training
+
+    @field_validator("models", "targets", "seeds")
+    @classmethod
+    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("an entry is listed twice")
+        return values
+
+
+class Retrain(_Section):
+    """Not a pruning method: the compacted architecture of another method's run, trained from new weights."""
+
+    retrain: Name
+
+
+class Preset(NamedTuple):
+    """A pruning method as it runs from pretrained weights and as it runs from scratch."""
+
+    pretrained: Method
+    scratch: Method
+
+
+Methods = dict[str, Preset | Retrain]
+
+
+def load_methods(path: Path) -> Methods:
+    """Read params/methods.yaml: a mapping from a method's name to its parameters.
+
+    A section `scratch` in a method holds what differs when it prunes from scratch.
+    """
+    methods: Methods = {}
+    for name, values in _read(path).items():
+        where = f"{path}: {name}"
+        if not isinstance(values, dict):
+            raise PsapError(f"{where}: must be a mapping of parameters to values")
+        if "retrain" in values:
+            methods[name] = _validate(Retrain, values, where)
+        else:
+            changes = values.pop("scratch", {})
+            if not isinstance(changes, dict):
+                raise PsapError(f"{where}.scratch: must be a mapping of parameters to values")
+            scratch = _validate(Method, _merged(values, changes), f"{where}.scratch" if changes else where)
+            methods[name] = Preset(_validate(Method, values, where), scratch)
+    for name, method in methods.items():
+        if isinstance(method, Retrain) and not isinstance(methods.get(method.retrain), Preset):
+            raise PsapError(f"{path}: {name}.retrain: {method.retrain!r} is not a pruning method of this file")
+    return methods
+
+
+def load_suite(path: Path, methods: Methods) -> Suite:
+    """Read a suite and check it against the known methods and models; PsapError with one line on the first mistake."""
+    suite = _validate(Suite, _read(path), str(path))
+    for init, names in suite.methods.items():
+        for name in names:
+            if name not in methods:
+                raise PsapError(f"{path}: methods.{init}: unknown method {name!r}{_near(name, methods)}")
+            method = methods[name]
+            if isinstance(method, Retrain) and method.retrain not in names:
+                raise PsapError(f"{path}: methods.{init}: {name} retrains {method.retrain}, which is not in the list")
+    for model in suite.models:
+        try:
+            check_name(model)
+        except PsapError as error:
+            raise PsapError(f"{path}: models: {error}") from None
+    return suite
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`values` with `changes`, section by section."""
+    merged = dict(values)
+    for name, change in changes.items():
+        both = isinstance(change, dict) and isinstance(merged.get(name), dict)
+        merged[name] = {**merged[name], **change} if both else change
+    return merged
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise PsapError(f"{path}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise PsapError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    if not isinstance(values, dict):
+        raise PsapError(f"{path}: must be a mapping of keys to values")
+    return values
+
+
+_S = TypeVar("_S", bound=BaseModel)
+
+
+def _validate(schema: type[_S], values: Any, where: str) -> _S:
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key{_near(str(first['loc'][-1]), _keys(schema, first['loc'][:-1]))}"
+        elif first["type"] != "missing" and not isinstance(first["input"], dict):
+            message = f"{message}, not {first['input']!r}"
+        raise PsapError(f"{where}: {place}: {message}" if place else f"{where}: {message}") from None
+
+
+def _keys(schema: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
+    for part in place:
+        field = schema.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        schema = inner
+    return list(schema.model_fields)
+
+
+def _near(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"

@@ -1,0 +1,124 @@
+"""A prepared data set on disk: `<key>.safetensors` (pixels and labels) beside `<key>.json` (its manifest)."""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+
+from psap.errors import PsapError
+from psap.files import atomic, write_json
+
+CHUNK = 4096  # images at a time, so that squares of a whole data set never lie in memory
+
+
+class Arrays(NamedTuple):
+    """Images (N, H, W, C) in uint8, labels (N,) in int64."""
+
+    train_images: NDArray[np.uint8]
+    train_labels: NDArray[np.int64]
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.int64]
+
+
+class Manifest(BaseModel):
+    """What `<key>.json` tells: counts by split and class, mean and std by channel (of the training pixels, in 0..1)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str
+    label: str
+    origin: str
+    licence: str
+    classes: list[str]
+    image_shape: list[int]
+    counts: dict[str, dict[str, int]]
+    mean: list[float]
+    std: list[float]
+    digest: str
+
+
+class Raw(NamedTuple):
+    """A data set as its source gives it, with what a reader of results must know about it."""
+
+    arrays: Arrays
+    classes: list[str]
+    label: str
+    origin: str
+    licence: str
+
+
+def write(raw: Raw, source: str, file: Path) -> Manifest:
+    """Write the pair of `file` (`<key>.safetensors`), each atomically, the manifest last."""
+    # safetensors writes the memory as it lies, and torchvision's CIFAR-10 is a transposed view.
+    arrays = Arrays(*map(np.ascontiguousarray, raw.arrays))
+    mean, std = _statistics(arrays.train_images)
+    if 0.0 in std:
+        raise PsapError(f"{raw.label}: channel {std.index(0.0)} of the training images is constant")
+    manifest = Manifest(
+        source=source,
+        label=raw.label,
+        origin=raw.origin,
+        licence=raw.licence,
+        classes=raw.classes,
+        image_shape=list(arrays.train_images.shape[1:]),
+        counts={
+            split: dict(zip(raw.classes, np.bincount(labels, minlength=len(raw.classes)).tolist(), strict=True))
+            for split, labels in (("train", arrays.train_labels), ("test", arrays.test_labels))
+        },
+        mean=mean,
+        std=std,
+        digest=_digest(arrays, raw.classes),
+    )
+    with atomic(file) as temporary:
+        safetensors.numpy.save_file(arrays._asdict(), temporary)
+    write_json(file.with_suffix(".json"), manifest.model_dump())
+    return manifest
+
+
+def read(file: Path) -> tuple[Arrays, Manifest]:
+    """Read the pair of `file` (`<key>.safetensors`) and verify its digest. Raises PsapError naming the file."""
+    described = file.with_suffix(".json")
+    again = "prepare the data set anew"
+    try:
+        manifest = Manifest.model_validate_json(described.read_bytes())
+        arrays = Arrays(**safetensors.numpy.load_file(file))
+    except FileNotFoundError as error:
+        raise PsapError(f"{error.filename or file}: missing; {again}") from None
+    except (ValidationError, TypeError, SafetensorError) as error:
+        which = described if isinstance(error, ValidationError) else file
+        raise PsapError(f"{which}: damaged, or not a prepared data set; {again}") from None
+    if _digest(arrays, manifest.classes) != manifest.digest:
+        raise PsapError(f"{file}: not the data that {described.name} describes (digests differ); {again}")
+    return arrays, manifest
+
+
+def _digest(arrays: Arrays, classes: list[str]) -> str:
+    """SHA-256 over the four arrays (name, type, shape, bytes) and the class names."""
+    total = hashlib.sha256(json.dumps(classes).encode())
+    for name, array in arrays._asdict().items():
+        total.update(f"{name} {array.dtype} {array.shape}".encode())
+        total.update(array.data)
+    return total.hexdigest()
+
+
+def _statistics(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation by channel of pixels in 0..1, from exact integer sums."""
+    channels = images.shape[-1]
+    total, squares = [0] * channels, [0] * channels
+    for start in range(0, len(images), CHUNK):
+        pixels = images[start : start + CHUNK].reshape(-1, channels)
+        for c in range(channels):
+            histogram = np.bincount(pixels[:, c], minlength=256)
+            total[c] += int(histogram @ np.arange(256))
+            squares[c] += int(histogram @ np.arange(256) ** 2)
+    count = images.size // channels
+    mean = [t / (255 * count) for t in total]
+    std = [math.sqrt(s * count - t * t) / (255 * count) for t, s in zip(total, squares, strict=True)]
+    return mean, std

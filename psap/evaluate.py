@@ -1,0 +1,68 @@
+"""What a network is worth: accuracy, latency and memory."""
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LATENCY_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean cross-entropy, and top-1 and top-5 accuracy in percent."""
+
+    loss: float
+    top1: float
+    top5: float
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Score:
+    """Score `model` in eval mode over `batches` of (images (B, C, H, W), labels (B,)); its mode is kept."""
+    training = model.training
+    model.eval()
+    totals: Tensor | None = None
+    count = 0
+    for images, labels in batches:
+        logits = model(images).float()
+        ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        row = torch.stack([loss.double(), ranked[:, 0].sum().double(), ranked.sum().double()])
+        totals = row if totals is None else totals + row
+        count += len(labels)
+    model.train(training)
+    assert totals is not None, "nothing to evaluate"
+    loss_sum, first, five = totals.tolist()
+    return Score(loss_sum / count, 100 * first / count, 100 * five / count)
+
+
+@torch.no_grad()
+def latencies(models: Sequence[nn.Module], images: Tensor, repetitions: int = 15) -> list[float]:
+    """Median milliseconds of one forward pass on `images` for each model, measured in turns under one load."""
+    times: list[list[float]] = [[] for _ in models]
+    for model in models:
+        model.eval()
+    for repetition in range(repetitions + 2):
+        for model, seen in zip(models, times, strict=True):
+            start = time.perf_counter()
+            model(images)
+            if images.is_cuda:
+                torch.cuda.synchronize(images.device)
+            if repetition >= 2:  # the first passes choose kernels and fill caches
+                seen.append(1000 * (time.perf_counter() - start))
+    return [statistics.median(seen) for seen in times]
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Largest memory so far, in MiB: the device's where there is one, else the process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -1,0 +1,121 @@
+"""Execute one run of a suite by its path: find what it needs, train it (or go on), write and track what came out."""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from psap.data import dataset
+from psap.digest import code_digest
+from psap.files import sha256, write_json, write_text
+from psap.models import architecture
+from psap.provenance import provenance
+from psap.suite import Grid, Run, data_file
+from psap.tracking import Row, Tracker
+from psap.training.checkpoint import Checkpoints, single_writer
+from psap.training.job import Job, Outcome, epochs_csv, history_csv
+from psap.training.loop import Progress
+
+CHECKPOINTS, RESULTS, STATE = Path("checkpoints"), Path("results"), Path("state")
+
+
+def execute(grid: Grid, run: Run, device: torch.device) -> str:
+    """Train `run` in the working directory, going on where an earlier attempt stopped; returns a line that sums it up.
+
+    Reads data/ and checkpoints/; writes checkpoints/<run>/, results/<run>/ and, until it is complete, state/<run>/.
+    """
+    data = dataset.load(data_file(grid.suite.data))
+    dense = None if run.kind == "dense" else CHECKPOINTS / grid.dense(run).path
+    model_run = grid.architecture(run)
+    start = CHECKPOINTS / model_run.path if model_run else dense if run.init == "pretrained" else None
+    origin = sha256(start / architecture.DESCRIPTION) if start else ""
+    code = code_digest("train")
+    # Whatever decides the outcome is in the key, so that state of another configuration is never gone on with.
+    key = sha256(f"{run.hash} {origin} {code} {data.digest}".encode())[:16]
+    state = STATE / run.path
+    with single_writer(state), single_writer(state / key):
+        checkpoints = Checkpoints(state / key)
+        job = Job(run.config, data, device, start, dense)
+        job.resume(checkpoints)
+        labels = {"code": code, "data": data.digest, **provenance(device)}
+        tracker = Tracker(
+            state / key, run=run.path, experiment=run.suite, tags=_tags(run, labels), params=_flat(run.config)
+        )
+        tracker.start([_tracked(job, epoch) for epoch in range(job.progress.epoch)])
+        try:
+            outcome = job.run(checkpoints, lambda progress: _report(run, job, progress, tracker))
+            files = _write(run, job, outcome, labels)
+        except BaseException as error:
+            tracker.fail(str(error) or type(error).__name__)
+            raise
+        tracker.finish({**outcome.result, **outcome.cost}, {}, files)
+        checkpoints.clear()
+    result = outcome.result
+    return (
+        f"{run.path}: top-1 {result['top1_last']:.2f} % (dense {result['dense_top1']:.2f} %), "
+        f"multiply-adds -{100 * result['macs_reduction']:.1f} %, {outcome.cost['seconds']:.0f} s"
+    )
+
+
+def _report(run: Run, job: Job, progress: Progress, tracker: Tracker) -> None:
+    """After an epoch (its checkpoint is written): a line for people, a row for MLflow."""
+    row, total = progress.rows[-1], job.config["training"]["recipe"]["epochs"]
+    left = progress.seconds / progress.epoch * (total - progress.epoch)
+    print(
+        f"{run.path}  epoch {row['epoch']}/{total}  lr {row['lr']:.4f}  loss {row['train_loss']:.3f}  "
+        f"top-1 {row['top1']:.2f} %  multiply-adds -{100 * row['reduction']:.1f} %  restored {row['restored']}  "
+        f"{time.strftime('%H:%M:%S', time.gmtime(left))} left",
+        file=sys.stderr,
+        flush=True,
+    )
+    tracker.log(_tracked(job, progress.epoch - 1))
+
+
+def _tracked(job: Job, index: int) -> Row:
+    """The MLflow row of an epoch: its metrics, and what its pruning step did to each group."""
+    row = job.progress.rows[index]
+    metrics = {name: float(value) for name, value in row.items() if name not in {"epoch", "time", "final"}}
+    for step in job.pruner.history.rows if job.pruner else ():
+        if step["epoch"] == index:
+            values = {name: step[name] for name in ("ratio", "sparsity", "restored", "pulse")}
+            metrics |= {f"{name}/{step['group']}": value for name, value in values.items() if value is not None}
+    return Row(step=row["epoch"], time=row["time"], metrics=metrics)
+
+
+def _write(run: Run, job: Job, outcome: Outcome, labels: Mapping[str, Any]) -> list[Path]:
+    """Write the network, then the run's own files, run.json last: where it is, everything is."""
+    architecture.save(
+        outcome.network,
+        CHECKPOINTS / run.path,
+        name=run.model,
+        classes=job.classes,
+        in_channels=job.in_channels,
+        extra={"top1_last": outcome.result["top1_last"]},
+    )
+    folder = RESULTS / run.path
+    write_text(folder / "epochs.csv", epochs_csv(job.progress.rows))
+    if job.pruner:
+        write_text(folder / "history.csv", history_csv(job.pruner.history.rows))
+    row = {
+        name: getattr(run, name) for name in ("suite", "model", "init", "method", "target", "seed", "hash", "config")
+    }
+    parts = {"result": outcome.result, "cost": outcome.cost, "provenance": dict(labels)}
+    write_json(folder / "run.json", {"run": run.path, **row, **parts})
+    names = ("run.json", "epochs.csv", "history.csv")
+    return [folder / name for name in names if (folder / name).exists()]
+
+
+def _tags(run: Run, labels: Mapping[str, Any]) -> dict[str, str]:
+    named = {name: getattr(run, name) for name in ("suite", "model", "init", "method", "target", "seed", "hash")}
+    kept = {name: labels[name] for name in ("code", "data", "commit", "dirty", "hardware", "device")}
+    return {f"psap.{name}": str(value) for name, value in {**named, **kept}.items()}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": str(value)}
+    return flat

@@ -1,0 +1,119 @@
+"""The widths of a network's layers: read them from one network, give them to another of the same name."""
+
+import torch
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from psap.errors import PsapError
+from psap.pruning.shortcut import PadShortcut
+
+
+class Wiring(BaseModel):
+    """A PadShortcut: its number of input channels, the one that each output channel shows, and its gain."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    in_channels: PositiveInt
+    source: list[NonNegativeInt]
+    gain: list[float]
+
+
+class Widths(BaseModel):
+    """Every parameter's and buffer's shape, and the two things that shapes do not tell."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    shapes: dict[str, list[PositiveInt]]
+    groups: dict[str, PositiveInt] = {}
+    shortcuts: dict[str, Wiring] = {}
+
+
+def widths(model: nn.Module) -> Widths:
+    """Read the widths of every layer of `model`."""
+    found = Widths(shapes={name: list(tensor.shape) for name, tensor in model.state_dict().items()})
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            found.groups[name] = module.groups
+        elif isinstance(module, PadShortcut):
+            source, gain = module.source.tolist(), module.gain.tolist()
+            found.shortcuts[name] = Wiring(in_channels=module.in_channels, source=source, gain=gain)
+    return found
+
+
+def set_widths(model: nn.Module, target: Widths) -> None:
+    """Give every layer of `model` the widths of `target`, in place; the values of resized tensors are undefined.
+
+    Resizes convolutions (grouped and depthwise too), linear layers, batch-norm, layer-norm, PReLU and PadShortcut.
+    Raises PsapError, naming the layer, where `target` has other layers or other kernel sizes than `model`, or
+    widths that do not agree within a layer. (Widths that do not agree between layers fail in the first forward.)
+    """
+    current = widths(model)
+    if strangers := current.shapes.keys() ^ target.shapes.keys():
+        first = min(strangers)
+        raise PsapError(f"{first}: " + ("missing" if first in current.shapes else "this network has no such tensor"))
+    for name, module in model.named_modules():
+        own = {key: target.shapes[_join(name, key)] for key in _tensors(module) if _join(name, key) in target.shapes}
+        changed = any(shape != current.shapes[_join(name, key)] for key, shape in own.items())
+        if isinstance(module, PadShortcut):
+            _rewire(name, module, own, target.shortcuts.get(name))
+        elif changed or target.groups.get(name) != current.groups.get(name):
+            _resize(name, module, own)
+            _set_attributes(name, module, own, target.groups.get(name, 1))
+
+
+def _join(module: str, tensor: str) -> str:
+    return f"{module}.{tensor}" if module else tensor
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
+
+
+def _resize(name: str, module: nn.Module, shapes: dict[str, list[int]]) -> None:
+    for key, old in _tensors(module).items():
+        if key not in shapes or list(old.shape) == shapes[key]:
+            continue
+        _require(old.dim() == len(shapes[key]), name, f"{key} of shape {shapes[key]}, not {old.dim()} dimensions")
+        new = old.detach().new_empty(shapes[key])
+        setattr(module, key, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
+
+
+def _set_attributes(name: str, module: nn.Module, shapes: dict[str, list[int]], groups: int) -> None:
+    if isinstance(module, nn.Conv2d):
+        out, per_group, *kernel = shapes["weight"]
+        _require(tuple(kernel) == module.kernel_size, name, f"kernel {kernel}, not {list(module.kernel_size)}")
+        _require(out % groups == 0, name, f"{out} channels in {groups} groups")
+        _require(shapes.get("bias", [out]) == [out], name, "weight and bias differ in channels")
+        module.in_channels, module.out_channels, module.groups = per_group * groups, out, groups
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = shapes["weight"]
+        _require(shapes.get("bias", [module.out_features]) == [module.out_features], name, "weight and bias differ")
+    elif isinstance(module, _BatchNorm | nn.LayerNorm | nn.PReLU):
+        vectors = [shape for shape in shapes.values() if shape]
+        _require(all(shape == vectors[0] for shape in vectors), name, f"its tensors differ in channels: {vectors}")
+        if isinstance(module, _BatchNorm):
+            module.num_features = vectors[0][0]
+        elif isinstance(module, nn.PReLU):
+            module.num_parameters = vectors[0][0]
+        else:
+            module.normalized_shape = tuple(vectors[0])
+    else:
+        raise PsapError(f"{name}: a {type(module).__name__} cannot be resized")
+
+
+def _rewire(name: str, shortcut: PadShortcut, shapes: dict[str, list[int]], wiring: Wiring | None) -> None:
+    if wiring is None:
+        raise PsapError(f"{name}: the wiring of this shortcut is missing")
+    outputs = [len(wiring.source)]
+    _require(shapes == {"source": outputs, "gain": outputs}, name, "wiring and shapes differ in channels")
+    _require(len(wiring.gain) == outputs[0], name, "source and gain differ in channels")
+    _require(max(wiring.source) <= wiring.in_channels, name, "an output shows a channel that is not there")
+    shortcut.in_channels, shortcut.out_channels = wiring.in_channels, outputs[0]
+    shortcut.source = torch.tensor(wiring.source, device=shortcut.source.device)
+    shortcut.gain = torch.tensor(wiring.gain, device=shortcut.gain.device)
+
+
+def _require(condition: bool, name: str, otherwise: str) -> None:
+    if not condition:
+        raise PsapError(f"{name}: {otherwise}")

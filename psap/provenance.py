@@ -1,0 +1,40 @@
+"""Where a number comes from: versions, commit and hardware of the process that makes it."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import psutil
+import torch
+
+_PACKAGES = ("torch", "torchvision", "timm", "torch-pruning", "numpy", "safetensors")
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """Versions, git commit and whether the checkout differs from it, hardware, device, and the time now (UTC)."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "hardware": hardware(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def hardware() -> str:
+    """Processor type, cores that this process may use, and memory: "x86_64, 2 cores, 24 GiB"."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{platform.machine()}, {cores} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"
+
+
+def _git(*arguments: str) -> str:
+    """Output of a git command, empty outside a checkout."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,86 @@
+"""The budget solver: how many channels each group loses so that what remains meets the target to within one channel."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from psap.errors import PsapError
+from psap.pruning.allocation import Ratios
+
+# Share of a network removed when group g has lost n_g channels: grows with each n_g.
+Reduction = Callable[[Sequence[int]], float]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Fewest and most channels that each group may lose; int64, shape (G,) each."""
+
+    fewest: Tensor
+    most: Tensor
+
+    def clip(self, counts: Tensor) -> list[int]:
+        clipped: list[int] = torch.minimum(torch.maximum(counts, self.fewest), self.most).tolist()
+        return clipped
+
+
+def limits(channels: Sequence[int], removable: Sequence[int], min_ratio: float, max_ratio: float) -> Limits:
+    """Limits from ratio bounds: at least one channel of a group stays; `removable[g]` may cap it further."""
+    size = torch.tensor(channels)
+    # The small term keeps 0.3 * 10 from becoming 2 or 4 by rounding of the product.
+    most = torch.minimum((size * max_ratio + 1e-9).floor().long(), size - 1)
+    most = torch.minimum(most, torch.tensor(removable))
+    fewest = torch.minimum((size * min_ratio - 1e-9).ceil().long().clamp(min=0), most)
+    return Limits(fewest, most)
+
+
+def check_reachable(target: float, reduction: Reduction, bounds: Limits, measure: str) -> None:
+    """Raise PsapError, naming the reachable range, when no pruning within `bounds` meets `target`."""
+    low, high = reduction(bounds.fewest.tolist()), reduction(bounds.most.tolist())
+    if not low <= target <= high:
+        what = {"macs": "multiply-adds", "params": "parameters"}[measure]
+        raise PsapError(
+            f"target {target:g} of the {what} cannot be met: within the ratio bounds the reduction lies between "
+            f"{low:.3f} and {high:.3f}; choose a target in that range or move bounds.min_ratio / bounds.max_ratio"
+        )
+
+
+def solve(ratios: Ratios, reduction: Reduction, channels: Sequence[int], bounds: Limits, target: float) -> list[int]:
+    """Channels that each group loses: the reduction is at least `target`, and less with any one step undone.
+
+    kappa is bisected to where the allocation crosses the target; of the channels that the crossing removes at once
+    (uniform: one of every group), only as many go, group by group, as the target needs. A target beyond the bounds
+    gives the nearest pruning within them (an intermediate step may ask for it; see `check_reachable`).
+    """
+    size = torch.tensor(channels)
+
+    def counts(kappa: float) -> list[int]:
+        return bounds.clip((ratios(kappa) * size + 1e-9).floor().long())
+
+    low, high = 0.0, 1.0
+    while reduction(counts(high)) < target:
+        if counts(high) == bounds.most.tolist() or high > _KAPPA_LIMIT:
+            return bounds.most.tolist() if high > _KAPPA_LIMIT else counts(high)
+        low, high = high, 2 * high
+    for _ in range(64):
+        if sum(counts(high)) - sum(counts(low)) <= 1:
+            break
+        middle = (low + high) / 2
+        low, high = (low, middle) if reduction(counts(middle)) >= target else (middle, high)
+    return _fill(counts(low), counts(high), reduction, target)
+
+
+_KAPPA_LIMIT = 2.0**40
+
+
+def _fill(start: list[int], end: list[int], reduction: Reduction, target: float) -> list[int]:
+    """Go from `start` towards `end` one channel at a time, round the groups, until `target` is met."""
+    pruned = list(start)
+    while reduction(pruned) < target and pruned != end:
+        for g, last in enumerate(end):
+            if pruned[g] < last:
+                pruned[g] += 1
+                if reduction(pruned) >= target:
+                    return pruned
+    return pruned

@@ -1,0 +1,180 @@
+"""Multiply-adds and parameters of a network as a function of what is kept of each group.
+
+A layer's cost is (places it is applied at) x (taps of its kernel) x (inputs kept) x (outputs kept). Which channels go
+first is fixed by an order for each group, so a pruning is just one count for each group and costs nothing to evaluate:
+that is what lets the budget solver try hundreds of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from psap.pruning.groups import Group
+
+Measure = Literal["macs", "params"]
+_CONV = nn.modules.conv._ConvNd
+
+
+def count_macs(model: nn.Module, example_inputs: Any) -> int:
+    """Multiply-adds of one forward pass on `example_inputs`, by PyTorch's own counter (which counts two for each)."""
+    with evaluating(model), FlopCounterMode(display=False) as counter:
+        forward(model, example_inputs)
+    return int(counter.get_total_flops()) // 2
+
+
+def count_params(model: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def forward(model: nn.Module, example_inputs: Any) -> Any:
+    """Call `model` on example inputs: a tensor, or a tuple of arguments."""
+    return model(*example_inputs) if isinstance(example_inputs, (tuple, list)) else model(example_inputs)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@dataclass(frozen=True)
+class _Layer:
+    places: int  # output positions, summed over all calls in one forward pass
+    taps: int
+    inputs: int
+    outputs: int
+    per_output: int  # parameters that each output has beside the kernel (bias; scale and shift of a norm)
+
+
+@dataclass(frozen=True)
+class _Touch:
+    """Group `group` owns `per_channel[c]` outputs (or inputs) of layer `layer` for its channel c."""
+
+    layer: int
+    is_out: bool
+    group: int
+    per_channel: Tensor
+
+
+class CostModel:
+    """Cost of a network on one example input for any kept counts of its groups; see the module's text."""
+
+    def __init__(self, model: nn.Module, example_inputs: Any, groups: Sequence[Group]) -> None:
+        names = {name: module for name, module in model.named_modules() if _parameters(module)}
+        places = _count_places(model, example_inputs)
+        index = {name: i for i, name in enumerate(names)}
+        self._layers = [_layer(module, places.get(name, 0)) for name, module in names.items()]
+        self._touches = list(_touches(groups, index))
+        self._channels = [group.channels for group in groups]
+        full_macs, full_params = self._evaluate(np.zeros((2, len(self._layers)), dtype=np.int64))
+        # What no convolution, linear layer or norm accounts for (attention, bare parameters) does not shrink.
+        self._rest_macs = count_macs(model, example_inputs) - full_macs
+        self._rest_params = count_params(model) - full_params
+        self.macs, self.params = full_macs + self._rest_macs, full_params + self._rest_params
+
+    def order(self, orders: Sequence[Tensor]) -> "OrderedCost":
+        """The cost when each group loses its channels in the order given: `orders[g]` is a permutation of 0..C_g-1."""
+        return OrderedCost(self, orders)
+
+    def _evaluate(self, removed: np.ndarray[Any, Any]) -> tuple[int, int]:
+        macs = params = 0
+        for i, layer in enumerate(self._layers):
+            outputs, inputs = layer.outputs - int(removed[1, i]), layer.inputs - int(removed[0, i])
+            macs += layer.places * layer.taps * inputs * outputs
+            params += outputs * (layer.taps * inputs + layer.per_output)
+        return macs, params
+
+
+class OrderedCost:
+    """`CostModel` with the order fixed in which each group loses channels."""
+
+    def __init__(self, model: CostModel, orders: Sequence[Tensor]) -> None:
+        self._model = model
+        self._lost = [
+            (
+                int(touch.is_out),
+                touch.layer,
+                touch.group,
+                _running_total(touch.per_channel[orders[touch.group]]),
+            )
+            for touch in model._touches
+        ]
+
+    def __call__(self, pruned: Sequence[int]) -> tuple[int, int]:
+        """Multiply-adds and parameters left when group g has lost the first `pruned[g]` channels of its order."""
+        removed = np.zeros((2, len(self._model._layers)), dtype=np.int64)
+        for is_out, layer, group, lost in self._lost:
+            removed[is_out, layer] += lost[pruned[group]]
+        macs, params = self._model._evaluate(removed)
+        return macs + self._model._rest_macs, params + self._model._rest_params
+
+    def reduction(self, pruned: Sequence[int], measure: Measure) -> float:
+        """Share of multiply-adds or parameters removed, in [0, 1)."""
+        macs, params = self(pruned)
+        return 1 - macs / self._model.macs if measure == "macs" else 1 - params / self._model.params
+
+
+def _running_total(per_channel: Tensor) -> list[int]:
+    return [0, *per_channel.cumsum(0).tolist()]
+
+
+def _parameters(module: nn.Module) -> bool:
+    is_layer = isinstance(module, (_CONV, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.PReLU))
+    return is_layer and any(True for _ in module.parameters(recurse=False))
+
+
+def _layer(module: Any, places: int) -> _Layer:
+    """A depthwise layer has one input for each output, whatever is removed."""
+    if isinstance(module, (_CONV, nn.Linear)):
+        outputs, inputs = module.weight.shape[:2]
+        taps = module.weight[0, 0].numel()
+        return _Layer(places, taps, inputs, outputs, int(module.bias is not None))
+    tensors = list(module.parameters(recurse=False))
+    return _Layer(0, 0, 0, tensors[0].numel(), len(tensors))
+
+
+def _touches(groups: Sequence[Group], index: dict[str, int]) -> Iterator[_Touch]:
+    for g, group in enumerate(groups):
+        for member in [*group.producers, *group.norms]:
+            if member.name in index:
+                yield _Touch(index[member.name], True, g, member.per_channel(group.channels))
+        for member in group.consumers:
+            if member.name in index:
+                yield _Touch(index[member.name], False, g, member.per_channel(group.channels))
+
+
+def _count_places(model: nn.Module, example_inputs: Any) -> dict[str, int]:
+    places: dict[str, int] = {}
+
+    def record(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            channels = module.out_channels if isinstance(module, _CONV) else module.out_features
+            places[name] = places.get(name, 0) + output.numel() // int(channels)  # type: ignore[arg-type]
+
+        return hook
+
+    hooks = [
+        module.register_forward_hook(record(name))
+        for name, module in model.named_modules()
+        if isinstance(module, (_CONV, nn.Linear))
+    ]
+    try:
+        with evaluating(model):
+            forward(model, example_inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return places

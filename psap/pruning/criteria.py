@@ -1,0 +1,83 @@
+"""Criteria: the score of each channel of a group, from its weights and gradients. The lowest are pruned first."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Channels:
+    """What a criterion may look at, for a group of C channels.
+
+    weights, gradients: (C, D), each channel's filters laid side by side, and the loss's derivative (None where the
+    criterion does not ask for it); scales: (C,), summed |batch-norm scale|, None without batch-norm; generator: for
+    `random` only.
+    """
+
+    weights: Tensor
+    gradients: Tensor | None = None
+    scales: Tensor | None = None
+    generator: torch.Generator | None = None
+
+
+Score = Callable[[Channels], Tensor]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """`score` gives (C,) scores; `comparable`: scores of different groups can be ranked together as they are."""
+
+    score: Score
+    comparable: bool = False
+    needs_gradients: bool = False
+
+
+def l1(channels: Channels) -> Tensor:
+    """Sum of absolute weights (Li et al., arXiv:1608.08710, section 3.1)."""
+    return channels.weights.abs().sum(1)
+
+
+def l2(channels: Channels) -> Tensor:
+    """Euclidean norm of the weights (SFP, He et al., arXiv:1808.06866, equation 2 with p = 2)."""
+    norm: Tensor = torch.linalg.vector_norm(channels.weights, dim=1)
+    return norm
+
+
+def fpgm(channels: Channels) -> Tensor:
+    """Sum of distances to the group's other filters (He et al., arXiv:1811.00250, equation 6)."""
+    weights = channels.weights
+    return torch.cdist(weights, weights, compute_mode="use_mm_for_euclid_dist").sum(1)
+
+
+def bn_scale(channels: Channels) -> Tensor:
+    """Absolute batch-norm scale (network slimming, Liu et al., arXiv:1708.06519, section 3).
+
+    A channel without batch-norm scores infinity: this criterion cannot judge it, so it stays.
+    """
+    if channels.scales is None:
+        return channels.weights.new_full((len(channels.weights),), torch.inf)
+    return channels.scales
+
+
+def taylor(channels: Channels) -> Tensor:
+    """Squared first-order change of the loss when the channel goes (Molchanov et al., arXiv:1906.10771, equation 8)."""
+    assert channels.gradients is not None
+    return (channels.weights * channels.gradients).sum(1).square()
+
+
+def random(channels: Channels) -> Tensor:
+    """Uniform noise in [0, 1): the baseline that every criterion has to beat."""
+    noise = torch.rand(len(channels.weights), generator=channels.generator, dtype=torch.float64)
+    return noise.to(channels.weights)
+
+
+CRITERIA: dict[str, Criterion] = {
+    "l1": Criterion(l1),
+    "l2": Criterion(l2),
+    "fpgm": Criterion(fpgm),
+    "bn_scale": Criterion(bn_scale, comparable=True),
+    "taylor": Criterion(taylor, comparable=True, needs_gradients=True),
+    "random": Criterion(random, comparable=True),
+}

@@ -1,0 +1,97 @@
+"""What a pruning method is: criterion x allocation x reconstruction, on a schedule. The defaults are PSAP."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Schedule(_Section):
+    """When pruning steps happen: from `start` to `freeze` (shares of the epochs), every `interval` epochs."""
+
+    kind: Literal["one_shot", "constant", "asymptotic", "cubic"] = "cubic"
+    start: Share = 0.0
+    freeze: Share = 0.3
+    interval: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.start > self.freeze:
+            raise ValueError(f"start {self.start} lies after freeze {self.freeze}")
+        return self
+
+
+class Bounds(_Section):
+    """Least and largest ratio of a group that pruning may take."""
+
+    min_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    max_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.9
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_ratio > self.max_ratio:
+            raise ValueError(f"min_ratio {self.min_ratio} is larger than max_ratio {self.max_ratio}")
+        return self
+
+
+class Sparsity(_Section):
+    """How the weight sparsity ratio is read and what it does; see docs/method.md, allocation."""
+
+    scale: Literal["model", "group"] = "model"
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    multiple: Annotated[float, Field(gt=0)] = 0.5
+    live_only: bool = True
+    alpha: Annotated[float, Field(ge=0)] = 0.5
+
+
+class Protection(_Section):
+    """Which channels the supervised gradients protect; see docs/method.md, protective reconstruction."""
+
+    when: Literal["before", "after"] = "after"
+    signal: Literal["weight_gradient", "gate_gradient"] = "weight_gradient"
+    quantile: Share = 0.7
+    share: Share = 0.3
+    immunity: Annotated[int, Field(ge=0)] = 1
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.when == "before" and self.signal == "gate_gradient":
+            raise ValueError("signal gate_gradient is read at closed gates, that is, with when: after")
+        return self
+
+
+class Method(_Section):
+    """A pruning method. `window`: iterations of gradients that a decision looks at. Defaults: PSAP."""
+
+    criterion: Literal["l1", "l2", "fpgm", "bn_scale", "taylor", "random"] = "l2"
+    allocation: Literal["uniform", "sparsity", "global"] = "sparsity"
+    reconstruction: Literal["hard", "soft", "protective"] = "protective"
+    schedule: Schedule = Schedule()
+    bounds: Bounds = Bounds()
+    sparsity: Sparsity = Sparsity()
+    protection: Protection = Protection()
+    window: Annotated[int, Field(ge=1)] = 1
+    momentum: Literal["clear", "keep"] = "clear"
+    bn_penalty: Annotated[float, Field(ge=0)] = 0.0
+
+    @property
+    def protects_before(self) -> bool:
+        return self.reconstruction == "protective" and self.protection.when == "before"
+
+    @property
+    def protects_after(self) -> bool:
+        return self.reconstruction == "protective" and self.protection.when == "after"
+
+    def effective(self) -> dict[str, Any]:
+        """The parameters that have an effect, as plain values: what a run's identity is made of."""
+        values = self.model_dump()
+        if self.allocation != "sparsity":
+            del values["sparsity"]
+        if self.reconstruction != "protective":
+            del values["protection"]
+        return values

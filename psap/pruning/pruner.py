@@ -1,0 +1,250 @@
+"""The iterative prune-train procedure, in the few calls that a training loop makes.
+
+pruner = Pruner(model, example_inputs, target=0.5, epochs=epochs, optimizer=optimizer)
+for epoch in range(epochs):
+    pruner.step(epoch)                      # adapt the ratios, choose, bank, zero
+    for x, y in loader:
+        loss_fn(model(x), y).backward()
+        pruner.after_backward()             # supervise gradients (after unscaling, before clipping)
+        optimizer.step(); optimizer.zero_grad()
+        pruner.after_step()                 # restore what matters; keep at zero what must stay zero
+small = pruner.compact()                    # a smaller ordinary network, same outputs
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from psap.errors import PsapError
+from psap.pruning import compact as compaction
+from psap.pruning.budget import check_reachable
+from psap.pruning.choice import Chooser
+from psap.pruning.cost import CostModel, Measure, OrderedCost
+from psap.pruning.criteria import CRITERIA
+from psap.pruning.discover import find_groups
+from psap.pruning.history import History
+from psap.pruning.method import Method
+from psap.pruning.reconstruction import Bank, Hold, clear_momentum, penalise_scales, protect, zero
+from psap.pruning.schedule import steps
+from psap.pruning.signals import Gates, weight_gradient
+
+_IDLE, _COLLECT, _SUPERVISE = "idle", "collect", "supervise"
+_STATE = ("_pruned", "_immune", "_phase", "_seen", "_epoch", "_pulse_due", "_signals", "_scores", "frozen", "restored")
+
+
+class Pruner:
+    """Prunes `model` in place while it trains; see the module's text for the calls and docs/method.md for the method.
+
+    model, example_inputs: the network and a batch (or tuple of arguments) of the shape that it takes, on its device.
+    target: share of multiply-adds (`measure="macs"`) or parameters (`"params"`) to remove, in (0, 1).
+    epochs: how many times `step` will be called. optimizer: only its per-channel state is touched.
+    method: what to do (default: PSAP). seed: for the `random` criterion.
+
+    `groups` are the prunable groups, `pruned` the bool mask (C_g,) of each one's pruned channels, `restored` the number
+    of channels given back since the last `step`, `frozen` whether the masks are final, `history.rows` a row for each
+    pruning step and group, `difference` that of the masked and the compacted network, once there is one.
+    Errors: PsapError when the network has nothing to prune, or the target cannot be met within the ratio bounds.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example_inputs: Any,
+        target: float,
+        epochs: int,
+        optimizer: Optimizer | None = None,
+        method: Method | None = None,
+        measure: Measure = "macs",
+        seed: int = 0,
+    ) -> None:
+        self.method = method or Method()
+        self._model, self._inputs, self._optimizer = model, example_inputs, optimizer
+        self.groups = [group for group in find_groups(model, example_inputs) if not group.reason]
+        self.cost = CostModel(model, example_inputs, self.groups)
+        self._chooser = Chooser(self.groups, self.cost, self.method, measure, seed)
+        any_order = self.cost.order([torch.arange(group.channels) for group in self.groups])
+        check_reachable(target, lambda counts: any_order.reduction(counts, measure), self._chooser.bounds(), measure)
+        schedule = self.method.schedule
+        shares = steps(
+            schedule.kind, start=schedule.start, freeze=schedule.freeze, interval=schedule.interval, epochs=epochs
+        )
+        self._targets = {epoch: share * target for epoch, share in shares.items()}
+        self._collects = CRITERIA[self.method.criterion].needs_gradients or self.method.protects_before
+        self._bank, self._hold, self._gates = Bank(), Hold(), Gates()
+        self._pruned = [torch.zeros(group.channels, dtype=torch.bool) for group in self.groups]
+        self._immune = [torch.zeros(group.channels, dtype=torch.int64) for group in self.groups]
+        self._phase, self._seen, self._epoch, self._pulse_due = _IDLE, 0, -1, False
+        self._signals: list[Tensor] = []
+        self._scores: list[Tensor] = []
+        self.frozen, self.restored, self.difference = False, 0, 0.0
+        self.history = History(self.groups)
+
+    def step(self, epoch: int) -> None:
+        """Begin epoch `epoch` (0-based); prunes if the schedule has a step here.
+
+        A step that needs gradients first gathers them over the method's window and then acts.
+        """
+        self._close_window()
+        self.restored = 0
+        if epoch not in self._targets or self.frozen:
+            return
+        self._epoch = epoch
+        if self._collects:
+            self._phase, self._seen, self._signals, self._scores = _COLLECT, 0, [], []
+        else:
+            self._prune()
+
+    def after_backward(self) -> None:
+        """Look at the gradients. Call it between `backward` and the optimiser's step, before gradients are clipped."""
+        if not self.frozen:
+            penalise_scales(self._model, self.method.bn_penalty)
+        if self._phase == _COLLECT:
+            self._scores = _add(self._scores, self._chooser.scores())
+            if self.method.protects_before:
+                self._signals = _add(self._signals, self._weight_gradients())
+        elif self._phase == _SUPERVISE:
+            by_gate = self.method.protection.signal == "gate_gradient"
+            self._signals = _add(self._signals, self._gates.read() if by_gate else self._weight_gradients())
+        self._seen += self._phase != _IDLE
+        if self._pulse_due:
+            self.history.note_pulse(self._pruned)
+            self._pulse_due = False
+        self._hold.gradients()
+
+    def after_step(self) -> None:
+        """Finish the iteration. Call it after the optimiser's step."""
+        self._hold.values()
+        if self._phase != _IDLE and self._seen >= self.method.window:
+            self._close_window()
+
+    def compact(self) -> nn.Module:
+        """The network without its pruned channels: in eval mode its outputs equal the masked network's.
+
+        Raises PsapError before the freeze (the masks are not final), and when the outputs are not equal.
+        """
+        self._close_window()
+        if not self.frozen:
+            raise PsapError(
+                f"the masks are not final: the last pruning step belongs to epoch {max(self._targets)} and needs at "
+                "least one iteration of it; train that far before compact()"
+            )
+        small = compaction.compact(self._model, self._inputs, self.groups, self._pruned)
+        self.difference = compaction.difference(self._model, small, self._inputs)
+        return small
+
+    @property
+    def pruned(self) -> list[Tensor]:
+        return [mask.clone() for mask in self._pruned]
+
+    def reduction(self, measure: Measure = "macs") -> float:
+        """Counted reduction, in [0, 1), that removing the channels pruned now would give."""
+        return self._counted().reduction([int(mask.sum()) for mask in self._pruned], measure)
+
+    def _counted(self) -> OrderedCost:
+        return self.cost.order([(~mask).long().argsort(stable=True) for mask in self._pruned])
+
+    def _weight_gradients(self) -> list[Tensor]:
+        return [weight_gradient(group) for group in self.groups]
+
+    def _prune(self) -> None:
+        """Choose, and do to the chosen what the method's reconstruction says."""
+        protected = [immune > 0 for immune in self._immune]
+        if self.method.protects_before:
+            settings = self.method.protection
+            for g, signal in enumerate(self._signals):
+                protected[g] |= protect(signal.cpu(), ~self._pruned[g], settings.quantile, settings.share)
+        target = self._targets[self._epoch]
+        choice = self._chooser.choose(self._scores or self._chooser.scores(), target, self._pruned, protected)
+        self.history.add_step(self._epoch, target, choice)
+        self._pruned = choice.masks
+        self._immune = [(immune - 1).clamp(min=0) for immune in self._immune]
+        self._phase, self._seen, self._signals, self._scores = _IDLE, 0, [], []
+        freeze = self._epoch == max(self._targets)
+        if freeze or self.method.reconstruction == "hard":
+            self._fix()
+            self.frozen = freeze
+        elif self.method.protects_after:
+            self._supervise()
+        else:
+            self._zero_weights()
+
+    def _fix(self) -> None:
+        """Pruned channels go to zero with all that they own, and stay there."""
+        for group, mask in zip(self.groups, self._pruned, strict=True):
+            zero([*group.weights, *group.others], mask)
+            # Whatever the method's momentum rule: a remembered gradient must not move what has to stay zero.
+            clear_momentum(self._optimizer, group, mask)
+        self._hold.set(self.groups, self._pruned)
+        self._pulse_due = True
+
+    def _supervise(self) -> None:
+        """Open the window in which pruned channels can prove important."""
+        self._phase = _SUPERVISE
+        for group, mask in zip(self.groups, self._pruned, strict=True):
+            self._bank.deposit(group, mask)
+        if self.method.protection.signal == "gate_gradient":
+            self._gates.close(self.groups, self._pruned)
+        else:
+            self._zero_weights()
+
+    def _zero_weights(self) -> None:
+        """Pruned channels lose their weights and start again: batch-norm stays, and they are free to regrow."""
+        for group, mask in zip(self.groups, self._pruned, strict=True):
+            zero(group.weights, mask)
+            if self.method.momentum == "clear":
+                clear_momentum(self._optimizer, group, mask)
+        self._pulse_due = True
+
+    def _close_window(self) -> None:
+        """End an open window with what it has seen; one that has seen nothing stays open."""
+        if self._phase == _IDLE or not self._seen:
+            return
+        if self._phase == _COLLECT:
+            self._prune()
+        else:
+            self._restore()
+
+    def _restore(self) -> None:
+        """Give important channels back from the bank; the others are free to regrow from zero."""
+        settings = self.method.protection
+        self._gates.remove()
+        counts = []
+        for g, (group, signal) in enumerate(zip(self.groups, self._signals, strict=True)):
+            back = protect(signal.cpu(), self._pruned[g], settings.quantile, settings.share)
+            self._bank.withdraw(group, back)
+            if self.method.momentum == "clear":
+                clear_momentum(self._optimizer, group, back)
+            self._pruned[g] = self._pruned[g] & ~back
+            self._immune[g][back] = settings.immunity
+            counts.append(int(back.sum()))
+        self.history.note_restored(counts)
+        self.restored += sum(counts)
+        if settings.signal == "gate_gradient":
+            self._zero_weights()
+        self._bank.clear()
+        self._phase, self._seen, self._signals = _IDLE, 0, []
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs, as plain values and tensors (readable with `weights_only=True`)."""
+        state = {name: getattr(self, name) for name in _STATE}
+        state["bank"], state["chooser"] = self._bank.state_dict(), self._chooser.state_dict()
+        return state | {"history": self.history.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from the `state_dict()` of a pruner made with the same arguments."""
+        self._bank.load_state_dict(state["bank"])
+        self._chooser.load_state_dict(state["chooser"])
+        self.history.load_state_dict(state["history"])
+        for name in _STATE:
+            setattr(self, name, state[name])
+        if self.frozen or self.method.reconstruction == "hard":
+            self._hold.set(self.groups, self._pruned)
+        if self._phase == _SUPERVISE and self.method.protection.signal == "gate_gradient":
+            self._gates.close(self.groups, self._pruned)
+
+
+def _add(total: Sequence[Tensor], new: Sequence[Tensor]) -> list[Tensor]:
+    return [a + b for a, b in zip(total, new, strict=True)] if total else list(new)

@@ -1,0 +1,62 @@
+"""Supervised gradients: the signals by which channels prove important (PSAP, abstract; both readings are ours)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from psap.pruning.groups import Group, Member
+
+
+def weight_gradient(group: Group) -> Tensor:
+    """Norm of the loss's gradient with respect to each channel's weights, shape (C,)."""
+    norm: Tensor = torch.linalg.vector_norm(group.filters(gradients=True), dim=1)
+    return norm
+
+
+class Gates:
+    """Gates, closed for chosen channels, on what every consumer of a group reads: after batch-norm and activation.
+
+    With the weights still in place, a closed gate removes its channel from the network exactly as zeroing would, and
+    the derivative of the loss with respect to it says what opening it would do. It is not blind where the batch-norm
+    shift is negative, as the weights' own gradient is once they are zero (docs/method.md, facts).
+    """
+
+    def __init__(self) -> None:
+        self._gates: list[Tensor] = []
+        self._hooks: list[Any] = []
+
+    def close(self, groups: Sequence[Group], masks: Sequence[Tensor]) -> None:
+        """Close the gates of the channels in `masks[g]`; all others stand open."""
+        for group, mask in zip(groups, masks, strict=True):
+            gate = (~mask).to(group.weights[0].tensor).requires_grad_(True)
+            self._gates.append(gate)
+            for member in group.consumers:
+                self._hooks.append(member.module.register_forward_pre_hook(_multiply(gate, member)))
+
+    def read(self) -> list[Tensor]:
+        """|d loss / d gate| of each group, shape (C,) each, of the last backward pass; resets them."""
+        signals = [torch.zeros_like(g) if g.grad is None else g.grad.abs() for g in self._gates]
+        for gate in self._gates:
+            gate.grad = None
+        return signals
+
+    def remove(self) -> None:
+        """Take all gates away."""
+        for hook in self._hooks:
+            hook.remove()
+        self._gates, self._hooks = [], []
+
+
+def _multiply(gate: Tensor, member: Member) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+    position, channel = member.position.to(gate.device), member.channel.to(gate.device)
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        x = inputs[0]
+        dim = x.dim() - 1 if isinstance(module, nn.Linear) else 1
+        full = gate.new_ones(x.shape[dim]).index_put((position,), gate[channel])
+        shape = [-1 if d == dim else 1 for d in range(x.dim())]
+        return (x * full.to(x.dtype).reshape(shape), *inputs[1:])
+
+    return hook

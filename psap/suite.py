@@ -1,0 +1,140 @@
+"""From a suite to its runs: the grid, each run's path (its identity), its resolved configuration and its hash."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from psap.config import Data, Methods, Recipe, Retrain, Suite, load_methods, load_suite
+from psap.errors import PsapError
+from psap.files import sha256
+
+METHODS_FILE = "methods.yaml"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell of a suite's grid. `kind`: dense, prune or retrain; `recipe`: what it is trained with."""
+
+    suite: str
+    model: str
+    seed: int
+    config: dict[str, Any] = field(repr=False)
+    kind: str = "dense"
+    init: str | None = None
+    method: str = "dense"
+    target: float = 0.0
+
+    @property
+    def path(self) -> str:
+        """The run's identity: where its files lie below results/ and checkpoints/."""
+        model = self.model.replace(":", ".")
+        if self.kind == "dense":
+            return f"{self.suite}/{model}/dense/seed{self.seed}"
+        return f"{self.suite}/{model}/{self.init}/{self.method}/{self.target:g}/seed{self.seed}"
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the resolved configuration."""
+        return sha256(json.dumps(self.config, sort_keys=True).encode())
+
+
+class Grid:
+    """All runs of a suite, by path, and the parents that each one needs."""
+
+    def __init__(self, name: str, suite: Suite, methods: Methods) -> None:
+        self.name, self.suite, self._methods = name, suite, methods
+        self.runs: dict[str, Run] = {run.path: run for run in self._runs()}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the suite's description and of all its runs' configurations."""
+        return sha256(json.dumps([self.describe(""), [run.hash for run in self.runs.values()]]).encode())
+
+    def dense(self, run: Run) -> Run:
+        """The dense run of the same model and seed: baseline of every other run, start of the pretrained ones."""
+        return self.runs[Run(self.name, run.model, run.seed, {}).path]
+
+    def architecture(self, run: Run) -> Run | None:
+        """The run whose compacted architecture `run` trains anew; None unless it is a retraining."""
+        method = self._methods.get(run.method)
+        if not isinstance(method, Retrain):
+            return None
+        return self.runs[replace(run, method=method.retrain, kind="prune").path]
+
+    def _runs(self) -> Iterator[Run]:
+        suite = self.suite
+        for model in suite.models:
+            for seed in suite.seeds:
+                yield Run(self.name, model, seed, self._config(model, seed, suite.training.dense))
+                for init, names in suite.methods.items():
+                    for name in names:
+                        for target in suite.targets:
+                            yield self._pruned(model, seed, init, name, target)
+
+    def _pruned(self, model: str, seed: int, init: str, name: str, target: float) -> Run:
+        method = self._methods[name]
+        training = self.suite.training
+        recipe = training.scratch if init == "scratch" else training.pretrained
+        kind = "prune"
+        if isinstance(method, Retrain):
+            # As many epochs as its model run had in all, on the recipe that trains from new weights.
+            together = recipe.epochs + (training.dense.epochs if init == "pretrained" else 0)
+            base = training.scratch if init == "scratch" else training.dense
+            recipe, kind = base.model_copy(update={"epochs": together}), "retrain"
+            chosen: dict[str, Any] = {"retrain": method.retrain}
+        else:
+            chosen = (method.scratch if init == "scratch" else method.pretrained).effective()
+        config = self._config(model, seed, recipe) | {
+            "init": init,
+            "target": target,
+            "measure": self.suite.measure,
+            "method": chosen,
+        }
+        return Run(self.name, model, seed, config, kind, init, name, target)
+
+    def _config(self, model: str, seed: int, recipe: Recipe) -> dict[str, Any]:
+        """What decides a run's result. Where the data lie is left out: their digest stands for them."""
+        training = self.suite.training.model_dump(exclude={"dense", "pretrained", "scratch"})
+        return {
+            "model": model,
+            "seed": seed,
+            "data": self.suite.data.model_dump(exclude={"path"}),
+            "training": training | {"recipe": recipe.model_dump(mode="json")},
+        }
+
+    def describe(self, label: str) -> dict[str, Any]:
+        """The suite as the analysis reads it (results/<suite>/suite.json); `label` says in words what the data are."""
+        described = self.suite.model_dump(mode="json", exclude={"data": {"path"}})
+        described["data"]["label"] = label
+        return {"suite": self.name, **described, "inits": list(self.suite.methods), "runs": list(self.runs)}
+
+
+def suite_files(params: Path) -> dict[str, Path]:
+    """The suites in `params`: every YAML file but the methods."""
+    return {file.stem: file for file in sorted(params.glob("*.yaml")) if file.name != METHODS_FILE}
+
+
+def load_grid(params: Path, name: str) -> Grid:
+    """Read and check the suite `params/<name>.yaml`. Raises PsapError with one line."""
+    files = suite_files(params)
+    if name not in files:
+        raise PsapError(f"unknown suite {name!r}; {params}/ has {', '.join(files) or 'none'}")
+    methods = load_methods(params / METHODS_FILE)
+    return Grid(name, load_suite(files[name], methods), methods)
+
+
+def load_run(params: Path, path: str) -> tuple[Grid, Run]:
+    """Find the run with the given path in its suite. Raises PsapError when the suite has no such run."""
+    grid = load_grid(params, path.split("/")[0])
+    if path not in grid.runs:
+        raise PsapError(f"{path}: no such run in params/{grid.name}.yaml; one of its runs is {next(iter(grid.runs))}")
+    return grid, grid.runs[path]
+
+
+def data_file(data: Data) -> Path:
+    """Where the prepared data set lies; a folder that the user names gets a file of its own."""
+    key = data.source if data.path is None else f"{data.source}-{sha256(data.path.encode())[:8]}"
+    return Path("data") / f"{key}.safetensors"

@@ -1,0 +1,42 @@
+"""What several tests share. One thread each: the tests run side by side, and one thread is what jobs get."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def randomise() -> Callable[[nn.Module, int], nn.Module]:
+    """Give a network the batch-norm scales, shifts, statistics and biases that a fresh one hides mistakes behind."""
+
+    def change(model: nn.Module, seed: int = 0) -> nn.Module:
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(like: Tensor) -> Tensor:
+            return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
+
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if parameter.dim() == 1:
+                    parameter.copy_(0.5 * draw(parameter) + (1.0 if name.endswith("weight") else 0.0))
+            for name, buffer in model.named_buffers():
+                if name.endswith("running_mean"):
+                    buffer.copy_(0.3 * draw(buffer))
+                elif name.endswith("running_var"):
+                    buffer.copy_(0.5 + draw(buffer).abs())
+        return model
+
+    return change
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return Path(__file__).parents[1]

@@ -1,0 +1,151 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from folders import make_folder, pixels
+from PIL import Image
+
+from psap.data.dataset import load
+from psap.data.sources import check_source, prepare
+from psap.errors import PsapError
+
+
+@pytest.fixture(autouse=True)
+def no_data_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PSAP_DATA", raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_folder(tmp_path / "pets", ["cat", "dog"])
+
+
+def test_digits_are_the_real_ones_in_a_stratified_split(tmp_path: Path) -> None:
+    out = tmp_path / "digits.safetensors"
+    manifest = prepare("digits", None, out)
+    data = load(out)
+    assert data.train.images.shape == (1347, 8, 8, 1) and data.test.images.shape == (450, 8, 8, 1)
+    from sklearn.datasets import load_digits
+
+    images = np.concatenate([data.train.images.numpy(), data.test.images.numpy()])[..., 0]
+    real = np.rint(load_digits().images * 255 / 16)
+    assert sorted(map(bytes, images)) == sorted(map(bytes, real.astype(np.uint8)))
+    for split, size in (("train", 1347), ("test", 450)):
+        assert sum(manifest["counts"][split].values()) == size
+    shares = [manifest["counts"]["test"][d] / manifest["counts"]["train"][d] for d in manifest["classes"]]
+    assert max(shares) - min(shares) < 0.02
+    assert data.label == manifest["label"] and "1,797 images" in data.label
+    assert json.loads(out.with_suffix(".json").read_text()) == manifest
+
+
+def test_preparing_twice_gives_the_same_bytes(tmp_path: Path, folder: Path) -> None:
+    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
+    for source, path in (("digits", None), ("folder", str(folder))):
+        assert prepare(source, path, one) == prepare(source, path, other)
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_folder_is_read_sorted_and_exactly(tmp_path: Path, folder: Path) -> None:
+    (folder / "train" / "cat" / ".hidden.png").write_text("no image")
+    (folder / "train" / "cat" / "notes.txt").write_text("no image")
+    manifest = prepare("folder", str(folder), tmp_path / "x.safetensors")
+    data = load(tmp_path / "x.safetensors")
+    assert np.array_equal(data.train.images.numpy(), [pixels(i) for i in range(6)])
+    assert np.array_equal(data.test.images.numpy(), [pixels(i) for i in (6, 7)])
+    assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1] and data.test.labels.tolist() == [0, 1]
+    assert data.classes == ["cat", "dog"] and data.label == "pets (image folder, 8 images)"
+    assert manifest["counts"] == {"train": {"cat": 3, "dog": 3}, "test": {"cat": 1, "dog": 1}}
+
+
+def test_grey_images_become_rgb_and_sixteen_bits_are_refused(tmp_path: Path, folder: Path) -> None:
+    file = folder / "train" / "cat" / "0.png"
+    Image.fromarray(pixels(0)[..., 0]).save(file)
+    prepare("folder", str(folder), tmp_path / "x.safetensors")
+    first = load(tmp_path / "x.safetensors").train.images[0].numpy()
+    assert np.array_equal(first, np.repeat(pixels(0)[..., :1], 3, axis=2))
+    Image.fromarray(pixels(0)[..., 0].astype(np.uint16) * 256).save(file)
+    with pytest.raises(PsapError, match=r"cat/0\.png: more than 8 bits a channel"):
+        prepare("folder", str(folder), tmp_path / "x.safetensors")
+
+
+def damage(root: Path, kind: str) -> None:
+    file = root / "train" / "dog" / "1.png"
+    if kind == "truncated":
+        file.write_bytes(file.read_bytes()[:-25])
+    elif kind == "text":
+        file.write_text("this is not an image")
+    elif kind == "empty":
+        file.write_bytes(b"")
+    elif kind == "flipped":
+        content = bytearray(file.read_bytes())
+        content[60] ^= 255
+        file.write_bytes(content)
+    elif kind == "size":
+        Image.fromarray(pixels(1, 7, 4)).save(file)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "text", "empty", "flipped"])
+def test_a_damaged_image_is_named(tmp_path: Path, folder: Path, kind: str) -> None:
+    damage(folder, kind)
+    check_source("folder", str(folder))
+    with pytest.raises(PsapError, match=r"dog/1\.png: damaged, truncated or not an image") as caught:
+        prepare("folder", str(folder), tmp_path / "out" / "x.safetensors")
+    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_a_truncated_jpeg_is_named(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "photos", ["a", "b"], ".jpg", (64, 64))
+    file = root / "test" / "b" / "0.jpg"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(PsapError, match=r"b/0\.jpg: damaged, truncated"):
+        prepare("folder", str(root), tmp_path / "x.safetensors")
+
+
+def test_images_of_two_sizes_are_both_named(tmp_path: Path, folder: Path) -> None:
+    damage(folder, "size")
+    with pytest.raises(PsapError, match=r"cat/0\.png has 5 x 4, .*dog/1\.png has 7 x 4; resize them to one size"):
+        prepare("folder", str(folder), tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda root: shutil.rmtree(root), "pets: no such folder"),
+        (lambda root: [shutil.rmtree(root / split) for split in ("train", "test")], "pets/train: no such folder"),
+        (lambda root: shutil.rmtree(root / "test"), "pets/test: no such folder"),
+        (lambda root: [shutil.rmtree(f) for f in (root / "train").iterdir()], "pets/train: empty"),
+        (lambda root: (root / "test" / "dog").rename(root / "test" / "cow"), "cow only in test/, dog only in train/"),
+        (lambda root: [f.unlink() for f in (root / "train" / "dog").iterdir()], "train/dog: no image in it"),
+    ],
+)
+def test_what_a_folder_lacks_is_found_before_any_work(tmp_path: Path, folder: Path, change: object, says: str) -> None:
+    change(folder)
+    for call in (lambda: check_source("folder", str(folder)), lambda: prepare("folder", str(folder), tmp_path / "x")):
+        with pytest.raises(PsapError, match=says):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "says"),
+    [
+        ("cifar-10", None, "unknown data source 'cifar-10'; did you mean cifar10"),
+        ("mnist", None, "known are digits, cifar10, folder"),
+        ("folder", None, "needs the path"),
+        ("digits", "/x", "takes no path"),
+        ("cifar10", "/nowhere/cifar", "/nowhere/cifar: no such folder"),
+    ],
+)
+def test_wrong_sources(source: str, path: str | None, says: str) -> None:
+    with pytest.raises(PsapError, match=says):
+        check_source(source, path)
+
+
+def test_checking_needs_no_torch_and_no_scikit_learn() -> None:
+    code = "import sys; from psap.data.sources import check_source; check_source('digits', None);"
+    code += "print([m for m in ('torch', 'sklearn', 'torchvision') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

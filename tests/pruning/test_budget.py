@@ -1,0 +1,133 @@
+"""The budget solver, the allocations and the schedules: properties, and exact small cases."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+
+from psap.errors import PsapError
+from psap.pruning.allocation import (
+    ALLOCATIONS,
+    Evidence,
+    group_threshold,
+    model_threshold,
+    sparsity,
+    uniform,
+    weight_sparsity,
+)
+from psap.pruning.budget import check_reachable, limits, solve
+from psap.pruning.schedule import SCHEDULES, steps
+
+sizes = st.lists(st.integers(2, 40), min_size=1, max_size=6)
+
+
+@st.composite
+def problems(draw):
+    """Groups, the cost of a channel of each, and the evidence an allocation decides on."""
+    channels = draw(sizes)
+    count = len(channels)
+    price = draw(st.lists(st.floats(0.1, 100), min_size=count, max_size=count))
+    shares = draw(st.lists(st.floats(0, 1), min_size=count, max_size=count))
+    seed = draw(st.integers(0, 2**16))
+    generator = torch.Generator().manual_seed(seed)
+    scores = [torch.rand(c, generator=generator, dtype=torch.float64) for c in channels]
+    low = draw(st.floats(0, 0.3))
+    high = draw(st.floats(0.5, 0.95))
+    return channels, np.array(price), Evidence(scores, torch.tensor(shares), draw(st.floats(0, 3))), low, high
+
+
+@given(problems(), st.sampled_from(sorted(ALLOCATIONS)), st.floats(0, 1))
+@settings(max_examples=200, deadline=None)
+def test_the_target_is_met_to_within_one_channel_and_bounds_hold(problem, allocation, where) -> None:
+    channels, price, evidence, low, high = problem
+    whole = float(price @ np.array(channels))
+
+    def reduction(counts) -> float:
+        return float(price @ np.array(counts)) / whole
+
+    bounds = limits(channels, channels, low, high)
+    least, most = reduction(bounds.fewest.tolist()), reduction(bounds.most.tolist())
+    target = least + where * (most - least)
+    counts = solve(ALLOCATIONS[allocation](evidence), reduction, channels, bounds, target)
+    assert least - 1e-9 <= reduction(counts) <= most + 1e-9
+    assert target - 1e-9 <= reduction(counts) <= max(target + price.max() / whole, least) + 1e-9
+    for count, size in zip(counts, channels, strict=True):
+        assert 0 <= count < size, "a channel always stays"
+        assert count <= size * high + 1e-6
+        assert count >= min(math.ceil(size * low - 1e-6), size - 1, math.floor(size * high + 1e-9))
+
+
+@given(problems(), st.sampled_from(sorted(ALLOCATIONS)), st.floats(0, 4), st.floats(0, 4))
+@settings(max_examples=100, deadline=None)
+def test_ratios_grow_with_kappa(problem, allocation, a, b) -> None:
+    ratios = ALLOCATIONS[allocation](problem[2])
+    assert (ratios(max(a, b)) - ratios(min(a, b)) >= -1e-12).all()
+
+
+def test_unreachable_targets_name_the_range() -> None:
+    channels = [10, 10]
+    bounds = limits(channels, channels, 0.1, 0.8)
+
+    def reduction(counts) -> float:
+        return sum(counts) / 20
+
+    check_reachable(0.8, reduction, bounds, "macs")
+    with pytest.raises(PsapError, match=r"target 0\.9 of the multiply-adds .* between 0\.100 and 0\.800"):
+        check_reachable(0.9, reduction, bounds, "macs")
+    with pytest.raises(PsapError, match=r"of the parameters cannot be met"):
+        check_reachable(0.05, reduction, bounds, "params")
+    assert solve(uniform(Evidence([torch.rand(10)] * 2, torch.zeros(2), 1.0)), reduction, channels, bounds, 0.99) == [
+        8,
+        8,
+    ], "an intermediate target beyond the bounds gives what they allow"
+
+
+def test_sparsity_allocation_by_hand() -> None:
+    evidence = Evidence([torch.rand(4)] * 2, torch.tensor([0.2, 0.6]), 1.0)
+    assert torch.allclose(sparsity(evidence)(0.4), torch.tensor([0.2, 0.6], dtype=torch.float64))
+    flat = Evidence([torch.rand(4)] * 2, torch.tensor([0.2, 0.6]), 0.0)
+    assert torch.allclose(sparsity(flat)(0.4), torch.tensor([0.4, 0.4], dtype=torch.float64))
+    none = Evidence([torch.rand(4)] * 2, torch.zeros(2), 1.0)
+    assert torch.equal(sparsity(none)(0.3), uniform(none)(0.3)), "no small weight anywhere: uniform"
+    one = Evidence([torch.rand(4)] * 2, torch.tensor([0.0, 0.5]), 1.0)
+    assert sparsity(one)(1e4)[0] > 1, "a group without a small weight is the last to go, not never"
+
+
+def test_global_allocation_is_one_threshold() -> None:
+    scores = [torch.tensor([1.0, 5.0, 9.0]), torch.tensor([2.0, 3.0, 4.0])]
+    ratios = ALLOCATIONS["global"](Evidence(scores, torch.zeros(2), 0.0))
+    assert torch.allclose(ratios(0.5) * 3, torch.tensor([1.0, 2.0], dtype=torch.float64)), "1, 2 and 3 are lowest"
+
+
+@given(st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=60), st.floats(0.01, 0.99))
+def test_weight_sparsity_counts_what_is_small(values, quantile) -> None:
+    weights = torch.tensor(values)
+    tau = model_threshold([weights[:1], weights[1:]], quantile)
+    share = weight_sparsity(weights, tau)
+    assert share == sum(abs(v) <= tau for v in weights.tolist()) / len(values)
+    assert share >= quantile - 1 / len(values)
+    assert group_threshold(weights, 2.0) == pytest.approx(2 * math.sqrt(sum(v * v for v in values) / len(values)))
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+@given(st.integers(1, 60), st.floats(0, 1), st.floats(0, 1), st.integers(1, 5))
+def test_steps_lie_within_training_and_end_with_the_whole_target(kind, epochs, a, b, interval) -> None:
+    at = steps(kind, start=min(a, b), freeze=max(a, b), interval=interval, epochs=epochs)
+    assert list(at) == sorted(at) and 0 <= min(at) and max(at) < epochs
+    shares = list(at.values())
+    assert shares[-1] == 1.0 and all(0 < share <= 1 for share in shares) and shares == sorted(shares)
+    assert kind != "one_shot" or len(at) == 1
+
+
+def test_schedules_against_their_sources() -> None:
+    k = brentq(lambda k: math.expm1(-k / 8) - 0.75 * math.expm1(-k), 1, 50, xtol=1e-13)
+    for x in (0.01, 1 / 8, 0.5, 1.0):
+        assert SCHEDULES["asymptotic"](x) == pytest.approx(math.expm1(-k * x) / math.expm1(-k), abs=1e-9)
+    assert SCHEDULES["asymptotic"](1 / 8) == pytest.approx(0.75, abs=1e-9)
+    assert SCHEDULES["cubic"](0.5) == 0.875
+    at = steps("cubic", start=0.0, freeze=0.5, interval=2, epochs=8)
+    assert at == pytest.approx({0: 1 - (2 / 3) ** 3, 2: 1 - (1 / 3) ** 3, 4: 1})

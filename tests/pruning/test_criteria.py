@@ -1,0 +1,45 @@
+"""Criteria against their definitions, written out again channel by channel."""
+
+import pytest
+import torch
+
+from psap.pruning.criteria import CRITERIA, Channels
+
+WEIGHTS = torch.randn(7, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+GRADIENTS = torch.randn(7, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+SCALES = torch.rand(7, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+
+def by_hand(name: str, c: int) -> float:
+    w, g = WEIGHTS[c].tolist(), GRADIENTS[c].tolist()
+    if name == "l1":
+        return sum(abs(x) for x in w)
+    if name == "l2":
+        return sum(x * x for x in w) ** 0.5
+    if name == "fpgm":
+        others = [WEIGHTS[o].tolist() for o in range(7)]
+        return sum(sum((x - y) ** 2 for x, y in zip(w, o, strict=True)) ** 0.5 for o in others)
+    if name == "taylor":
+        return sum(x * y for x, y in zip(w, g, strict=True)) ** 2
+    return float(SCALES[c])
+
+
+@pytest.mark.parametrize("name", ["l1", "l2", "fpgm", "taylor", "bn_scale"])
+def test_scores(name: str) -> None:
+    scores = CRITERIA[name].score(Channels(WEIGHTS, GRADIENTS, SCALES))
+    # A filter's distance to itself, computed by a matrix product, is a rounding error's square root instead of 0.
+    tolerance = 1e-7 if name == "fpgm" else 1e-12
+    assert scores.tolist() == pytest.approx([by_hand(name, c) for c in range(7)], rel=tolerance)
+
+
+def test_random_follows_its_generator_only() -> None:
+    def draw(seed: int) -> list[float]:
+        torch.manual_seed(99)
+        channels = Channels(WEIGHTS, generator=torch.Generator().manual_seed(seed))
+        return CRITERIA["random"].score(channels).tolist()
+
+    assert draw(1) == draw(1) != draw(2)
+
+
+def test_without_batch_norm_nothing_can_be_judged_by_its_scale() -> None:
+    assert torch.isinf(CRITERIA["bn_scale"].score(Channels(WEIGHTS))).all()

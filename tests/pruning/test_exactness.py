@@ -1,0 +1,102 @@
+"""Masked network equals compacted network, counted cost equals an independent counter, targets are met."""
+
+import copy
+from functools import cache
+
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from psap.models import build
+from psap.pruning.allocation import ALLOCATIONS
+from psap.pruning.criteria import CRITERIA
+from psap.pruning.method import Method
+from psap.pruning.pruner import Pruner
+
+NETWORKS = ["resnet20", "resnet20_b", "vgg16_bn", "resnet50", "mobilenetv2_100", "efficientnet_b0"]
+ONE_SHOT = {"kind": "one_shot", "freeze": 0.0}
+
+
+@cache
+def network(name: str) -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(1)
+    model = build(name, 10) if name.startswith(("resnet20", "vgg")) else timm.create_model(name)
+    return model.double(), torch.randn(2, 3, 32, 32, dtype=torch.float64)
+
+
+def counted(model: nn.Module, x: Tensor) -> int:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.eval()(x)
+    total = counter.get_total_flops()
+    assert total % 2 == 0
+    return total // 2
+
+
+def prune(model: nn.Module, x: Tensor, target: float, measure: str = "macs", **parameters: object) -> Pruner:
+    method = Method.model_validate({"reconstruction": "hard", "schedule": ONE_SHOT, **parameters})
+    pruner = Pruner(model, x, target, 2, method=method, measure=measure)
+    pruner.step(0)
+    if not pruner.frozen:  # a criterion that wants gradients
+        model(x).square().mean().backward()
+        pruner.after_backward()
+        pruner.after_step()
+    assert pruner.frozen
+    return pruner
+
+
+def cheapest_last_channel(pruner: Pruner) -> float:
+    """How far one channel of the most expensive kind moves the reduction: the slack that the target allows."""
+    counts = [int(mask.sum()) for mask in pruner.pruned]
+    ordered = pruner.cost.order([(~mask).long().argsort(stable=True) for mask in pruner.pruned])
+    full = ordered.reduction(counts, "macs")
+    fewer = [[*counts[:g], n - 1, *counts[g + 1 :]] for g, n in enumerate(counts) if n]
+    return max(full - ordered.reduction(less, "macs") for less in fewer)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_masked_equals_compacted_for_every_allocation(name: str, criterion: str, randomise) -> None:
+    dense, x = network(name)
+    before = counted(dense, x)
+    for allocation in ALLOCATIONS:
+        model = randomise(copy.deepcopy(dense), seed=3)
+        pruner = prune(model, x, 0.5, criterion=criterion, allocation=allocation)
+        small = pruner.compact()
+        with torch.no_grad():
+            expected, found = model.eval()(x), small.eval()(x)
+        assert expected.abs().max() > 1e-3, "a network that says nothing proves nothing"
+        assert (expected - found).abs().max() <= 1e-10 * expected.abs().max()
+        # What was planned is what is there, by PyTorch's counter and by counting parameters.
+        after = counted(small, x)
+        planned = pruner.cost.order([(~mask).long().argsort(stable=True) for mask in pruner.pruned])
+        macs, params = planned([int(mask.sum()) for mask in pruner.pruned])
+        assert (macs, params) == (after, sum(p.numel() for p in small.parameters()))
+        assert pruner.cost.macs == before
+        reduction = 1 - after / before
+        assert 0.5 <= reduction < 0.5 + cheapest_last_channel(pruner)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mobilenetv2_100"])
+def test_targets_in_parameters(name: str, randomise) -> None:
+    dense, x = network(name)
+    model = randomise(copy.deepcopy(dense))
+    small = prune(model, x, 0.6, measure="params").compact()
+    before, after = (sum(p.numel() for p in net.parameters()) for net in (dense, small))
+    assert 0.6 <= 1 - after / before < 0.62
+
+
+def test_the_original_stays_as_it_was_and_trains_on(randomise) -> None:
+    dense, x = network("resnet20")
+    model = randomise(copy.deepcopy(dense)).train()
+    for parameter in list(model.parameters())[::3]:
+        parameter.requires_grad_(False)
+    flags = [p.requires_grad for p in model.parameters()]
+    pruner = prune(model, x, 0.5)
+    small = pruner.compact()
+    assert model.training and all(module.training for module in model.modules())
+    assert [p.requires_grad for p in model.parameters()] == flags, "discovery gives frozen parameters back frozen"
+    assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in dense.parameters())
+    small(x).sum().backward()
+    assert all(p.grad is not None for p in small.parameters() if p.requires_grad)

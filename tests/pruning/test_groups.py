@@ -1,0 +1,206 @@
+"""Groups: what belongs together, what is refused and why, and the traps of tracing."""
+
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from psap.errors import PsapError
+from psap.models import build
+from psap.pruning.discover import find_groups
+from psap.pruning.pruner import Pruner
+from psap.pruning.shortcut import PadShortcut
+
+IMAGE = torch.randn(2, 3, 16, 16)
+
+
+def by_name(model: nn.Module, x: Tensor = IMAGE) -> dict:
+    return {group.name: group for group in find_groups(model, x)}
+
+
+def test_residual_stream_of_option_a_is_one_group_for_each_stage() -> None:
+    groups = by_name(build("resnet8", 10))
+    assert [m.name for m in groups["conv1"].producers] == ["conv1", "layer1.0.conv2"]
+    stream = groups["layer2.0.conv2"]
+    assert stream.channels == 32
+    assert any(isinstance(m.module, PadShortcut) for m in stream.producers)
+    assert any(isinstance(m.module, PadShortcut) for m in groups["conv1"].consumers)
+
+
+def test_the_classifier_is_never_a_group() -> None:
+    model = build("resnet8", 10)
+    reasons = {group.name: group.reason for group in find_groups(model, IMAGE) if group.reason}
+    assert set(reasons.values()) == {"feeds the network's output"}
+    assert all(model.get_submodule(name).weight.shape[0] == 10 for name in reasons)
+
+
+def test_depthwise_pairs_go_together() -> None:
+    net = timm.create_model("mobilenetv2_100")
+    for group in find_groups(net, torch.randn(1, 3, 32, 32)):
+        for member in group.producers:
+            if getattr(member.module, "groups", 1) > 1:
+                assert len(group.producers) > 1, "a depthwise convolution cannot lose a channel alone"
+                return
+    raise AssertionError("no depthwise convolution found")
+
+
+class Gated(nn.Module):
+    """Both halves of the first convolution carry the same channels: a * sigmoid(b)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Conv2d(3, 12, 3)
+        self.last = nn.Conv2d(6, 4, 1)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.wide(x).chunk(2, dim=1)
+        return self.head(self.last(a * b.sigmoid()).mean((2, 3)))
+
+
+def test_gated_halves_are_one_channel_each() -> None:
+    group = by_name(Gated())["wide"]
+    assert group.channels == 6
+    assert group.filters().shape == (6, 2 * 28), "two filters of 27 weights and a bias for each channel"
+    mask = torch.tensor([True, False, False, False, True, False])
+    assert sorted(group.producers[0].positions(mask).tolist()) == [0, 4, 6, 10]
+
+
+class Flattened(nn.Module):
+    """Each channel reaches the linear layer at 4 positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, stride=7)
+        self.hidden = nn.Linear(24, 8)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.hidden(self.conv(x).relu().flatten(1)).relu())
+
+
+def test_flattened_channels_take_all_their_positions() -> None:
+    consumer = by_name(Flattened())["conv"].consumers[0]
+    assert consumer.name == "hidden"
+    mask = torch.tensor([False, True, False, False, False, False])
+    assert sorted(consumer.positions(mask).tolist()) == [4, 5, 6, 7]
+
+
+class Concatenated(nn.Module):
+    """Two branches side by side: a batch-norm and a convolution see both, at different positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 6, 3)
+        self.norm = nn.BatchNorm2d(10)
+        self.mix = nn.Conv2d(10, 8, 1)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = self.norm(torch.cat([self.a(x), self.b(x)], dim=1)).relu()
+        return self.head(self.mix(both).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("make", [Gated, Flattened, Concatenated])
+def test_small_architectures_compact_exactly(make, randomise) -> None:
+    torch.manual_seed(0)
+    model, x = randomise(make().double()), IMAGE.double()
+    pruner = Pruner(model, x, 0.4, 1)
+    pruner.step(0)
+    small = pruner.compact()
+    assert pruner.difference <= 1e-12
+    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in model.parameters())
+
+
+class Grouped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.grouped = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=4)
+        self.free = nn.Conv2d(8, 8, 3)
+        self.norm, self.last = nn.GroupNorm(2, 8), nn.Conv2d(8, 6, 1)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.grouped(self.first(x)).relu()
+        return self.head(self.last(self.norm(self.free(x))).mean((2, 3)))
+
+
+def test_refused_with_the_reason() -> None:
+    groups = by_name(Grouped())
+    assert "grouped convolution" in groups["first"].reason
+    assert "grouped convolution" in groups["grouped"].reason
+    assert "GroupNorm mixes" in groups["free"].reason
+    assert groups["last"].reason == ""
+
+
+def test_a_network_without_a_prunable_group_is_one_line() -> None:
+    with pytest.raises(PsapError, match=r"no group of filters that can be pruned .*feeds the network's output"):
+        find_groups(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 5)), IMAGE)
+    with pytest.raises(PsapError, match="no convolution or linear layer"):
+        find_groups(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3 * 16 * 16)), IMAGE)
+
+
+def test_wrong_example_input_is_one_line() -> None:
+    with pytest.raises(PsapError, match="cannot be traced for pruning on the example input"):
+        find_groups(build("resnet8", 10), torch.randn(1, 5, 8, 8))
+
+
+def test_frozen_parameters_and_no_grad_hide_nothing() -> None:
+    model = build("resnet8", 10)
+    expected = list(by_name(model))
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    with torch.no_grad():
+        assert list(by_name(model)) == expected
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+class Padded(nn.Module):
+    """A shortcut padded with F.pad, which torch-pruning cannot follow: it must not give a wrong network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 8, 3, padding=1)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.head((self.b(x.relu()) + nn.functional.pad(x, (0, 0, 0, 0, 2, 2))).mean((2, 3)))
+
+
+def test_shortcut_padded_with_f_pad_is_refused() -> None:
+    with pytest.raises(PsapError):
+        pruner = Pruner(Padded(), IMAGE, 0.3, 1)
+        pruner.step(0)
+        pruner.compact()
+
+
+class Shifted(nn.Module):
+    """sigmoid(0) is not 0: a zeroed channel still speaks, so the compacted network would be another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.b(self.a(x).sigmoid()).mean((2, 3)))
+
+
+def test_a_wrong_compaction_is_found_by_comparing_outputs() -> None:
+    pruner = Pruner(Shifted(), IMAGE, 0.5, 1)
+    pruner.step(0)
+    with pytest.raises(PsapError, match="cannot be compacted"):
+        pruner.compact()
+
+
+def test_padded_shortcut_removes_channels_on_either_side() -> None:
+    shortcut = PadShortcut(4, 6)
+    x = torch.randn(2, 4, 6, 6)
+    full = shortcut(x)
+    assert torch.equal(full[:, :4], x[:, :, ::2, ::2]) and not full[:, 4:].any()
+    shortcut.remove_inputs([1])
+    shortcut.remove_outputs([0, 5])
+    out = shortcut(x[:, [0, 2, 3]])
+    assert out.shape == (2, 4, 3, 3)
+    assert not out[:, 0].any(), "its input channel is gone"
+    assert torch.equal(out[:, 1:3], full[:, 2:4]) and not out[:, 3].any()

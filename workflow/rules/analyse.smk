@@ -1,0 +1,53 @@
+rule grid:
+    """Write down what the suite consists of."""
+    input:
+        prepared_data,
+    output:
+        "results/{suite}/suite.json",
+    log:
+        "logs/{suite}/grid.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        suite=suite_digest,
+        code=code_digest("run"),
+    shell:
+        "python -m psap grid {wildcards.suite:q} 2> {log:q}"
+
+
+rule analyse:
+    """Tables, figures, claims and the report, from the rows alone."""
+    input:
+        files_of_runs,
+        suite="results/{suite}/suite.json",
+        published="params/published.csv",
+    output:
+        rows="results/{suite}/runs.csv",
+        table=multiext("results/{suite}/table", ".csv", ".md", ".tex"),
+        metrics="results/{suite}/metrics.json",
+        claims="results/{suite}/claims.json",
+        figures=directory("results/{suite}/figures"),
+        report="results/{suite}/report.html",
+    log:
+        "logs/{suite}/analyse.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_digest("analyse"),
+    shell:
+        "python -m psap analyse results/{wildcards.suite} 2> {log:q}"
+
+
+for name in GRIDS:
+
+    rule:
+        name:
+            name
+        input:
+            f"results/{name}/report.html",

@@ -1,0 +1,57 @@
+# The suites of params/, checked before anything is planned, and what the rules look up in them.
+from pathlib import Path
+
+from psap import plan
+from psap.digest import code_digest
+
+GRIDS = plan.or_exit(plan.load_grids, Path("params"))
+RUNS = {path: run for grid in GRIDS.values() for path, run in grid.runs.items()}
+PRUNING, RETRAINING = plan.method_patterns(RUNS.values())
+ENVIRONMENT = "../../environment.yml"
+plan.put_this_python_first()
+GPU = min(1, plan.gpus())
+
+
+wildcard_constraints:
+    suite="|".join(GRIDS),
+    dataset="[^/]+",
+    model="[^/]+",
+    init="pretrained|scratch",
+    target="[0-9.]+",
+    seed="[0-9]+",
+
+
+def suites_that_fit(wildcards):
+    return [
+        f"results/{suite}/report.html" for suite in plan.or_exit(plan.announce, GRIDS)
+    ]
+
+
+def run_hash(wildcards):
+    return RUNS[plan.path_of(wildcards)].hash
+
+
+def network_of_parent(wildcards):
+    return plan.parents(GRIDS[wildcards.suite], RUNS[plan.path_of(wildcards)])
+
+
+def prepared_data(wildcards):
+    return plan.prepared_data(GRIDS[wildcards.suite])
+
+
+def files_of_runs(wildcards):
+    return plan.files_of_runs(GRIDS[wildcards.suite])
+
+
+def suite_digest(wildcards):
+    return GRIDS[wildcards.suite].digest
+
+
+def suite_with_data(wildcards):
+    return plan.suite_with_data(GRIDS, wildcards.dataset).name
+
+
+def source_with_data(wildcards):
+    return plan.or_exit(
+        plan.checked_source, plan.suite_with_data(GRIDS, wildcards.dataset)
+    )

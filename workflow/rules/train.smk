@@ -1,0 +1,59 @@
+# A run is one process: it trains (or goes on), compacts, evaluates, tracks, and writes its files last. What it resumes
+# from lies in state/, which no rule declares, since Snakemake deletes what rules declare before a job starts again.
+
+
+rule dense:
+    """Train a dense network: the baseline, and the start of the pretrained runs."""
+    input:
+        prepared_data,
+    output:
+        row="results/{suite}/{model}/dense/seed{seed}/run.json",
+        epochs="results/{suite}/{model}/dense/seed{seed}/epochs.csv",
+        weights="checkpoints/{suite}/{model}/dense/seed{seed}/model.safetensors",
+        architecture="checkpoints/{suite}/{model}/dense/seed{seed}/architecture.json",
+    log:
+        "logs/{suite}/{model}/dense/seed{seed}.log",
+    benchmark:
+        "logs/{suite}/{model}/dense/seed{seed}.tsv"
+    retries: 1
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=4000,
+        runtime=1440,
+    params:
+        run=plan.path_of,
+        config=run_hash,
+        code=code_digest("train"),
+    shell:
+        "python -m psap train {params.run:q} --threads {threads} 2> {log:q}"
+
+
+use rule dense as prune with:
+    input:
+        prepared_data,
+        network_of_parent,
+    output:
+        row="results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/run.json",
+        epochs="results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/epochs.csv",
+        history="results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/history.csv",
+        weights="checkpoints/{suite}/{model}/{init}/{method}/{target}/seed{seed}/model.safetensors",
+        architecture="checkpoints/{suite}/{model}/{init}/{method}/{target}/seed{seed}/architecture.json",
+    log:
+        "logs/{suite}/{model}/{init}/{method}/{target}/seed{seed}.log",
+    benchmark:
+        "logs/{suite}/{model}/{init}/{method}/{target}/seed{seed}.tsv"
+    wildcard_constraints:
+        method=PRUNING,
+
+
+use rule prune as retrain with:
+    output:
+        row="results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/run.json",
+        epochs="results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/epochs.csv",
+        weights="checkpoints/{suite}/{model}/{init}/{method}/{target}/seed{seed}/model.safetensors",
+        architecture="checkpoints/{suite}/{model}/{init}/{method}/{target}/seed{seed}/architecture.json",
+    wildcard_constraints:
+        method=RETRAINING,
