@@ -1,0 +1,19 @@
+"""Protective Self-Adaptive Pruning (arXiv:2303.11881): reproduce, compare, ablate, and prune your own network."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from psap.pruning.method import Method
+    from psap.pruning.pruner import Pruner
+
+__all__ = ["Method", "Pruner"]
+_HOMES = {"Method": "psap.pruning.method", "Pruner": "psap.pruning.pruner"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: planning a workflow must not wait for torch."""
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'psap' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

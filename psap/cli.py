@@ -83,7 +83,10 @@ def track(state: Annotated[Path, typer.Argument(help="Folder of the runs' state.
     """Replay to MLflow what a store that was slow, locked or gone has missed, exactly once."""
     from psap.tracking import replay
 
-    typer.echo(str(replay(state)))
+    done = replay(state)
+    typer.echo(f"brought up to date: {done.mirrored}; already there: {done.current}; still running: {done.live}")
+    if done.failed:
+        raise PsapError(f"{len(done.failed)} runs could not be tracked, the first of them: {done.failed[0]}")
 
 
 def main() -> None:

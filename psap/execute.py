@@ -111,7 +111,8 @@ def _write(run: Run, job: Job, outcome: Outcome, labels: Mapping[str, Any]) -> l
 def _tags(run: Run, labels: Mapping[str, Any]) -> dict[str, str]:
     named = {name: getattr(run, name) for name in ("suite", "model", "init", "method", "target", "seed", "hash")}
     kept = {name: labels[name] for name in ("code", "data", "commit", "dirty", "hardware", "device")}
-    return {f"psap.{name}": str(value) for name, value in {**named, **kept}.items()}
+    tags = {f"psap.{name}": str(value) for name, value in {**named, **kept}.items()}
+    return tags | {"mlflow.source.git.commit": labels["commit"]}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -160,8 +160,8 @@ def _components(items: Any) -> Tensor:
     ]
     source, target = zip(*pairs, strict=True)
     edges = coo_array(([True] * len(pairs), (source, target)), shape=(count, count))
-    labels = torch.from_numpy(connected_components(edges, directed=False)[1].astype("int64"))
-    return labels
+    labels = connected_components(edges, directed=False)[1]
+    return torch.from_numpy(labels.astype("int64"))
 
 
 def _mixing(operation: nn.Module) -> str:

@@ -1,0 +1,171 @@
+"""The journal of one run: what the tracking store must hold, as lines of JSON in the run's state folder.
+
+The first line is the head, then follows one line a row, and at last the end. The file is rewritten whole at every start
+of the run and only grows after that, so whatever a kill leaves is a whole head, whole rows, and at most one torn line.
+Beside it, tracked.json acknowledges what the tracking store is known to hold of it.
+"""
+
+import getpass
+import json
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from psap import files
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+Scalar = str | int | float | bool | None
+
+
+class Row(TypedDict):
+    """The metrics of one step. `time` (ms since 1970) is a part of the row's identity: a checkpoint keeps it."""
+
+    step: int
+    time: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Head:
+    """Which MLflow run this is. `key` names it in every store; runs named in `replaces` are to be removed there."""
+
+    run: str
+    experiment: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    start: int = field(default_factory=lambda: now())
+    replaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class End:
+    """How the run ended; `artifacts` holds the text of small files by name, so that a replay needs nothing else."""
+
+    status: Status
+    time: int
+    metrics: dict[str, float] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    artifacts: dict[str, str] = field(default_factory=dict)
+
+
+class Acknowledgement(TypedDict):
+    """What the store is known to hold: which run (`key`) as which (`run_id`), how many rows, and which end."""
+
+    key: str
+    run_id: str | None
+    rows: int
+    status: Status
+    time: int
+
+
+@dataclass(frozen=True)
+class Journal:
+    """A journal as read: `end` is None while the run goes on, or when it was cut off."""
+
+    head: Head
+    rows: list[Row]
+    end: End | None
+
+
+def now() -> int:
+    """Milliseconds since 1970, the unit of MLflow's times."""
+    return time.time_ns() // 1_000_000
+
+
+def new_head(run: str, experiment: str, tags: Mapping[str, object], params: Mapping[str, Scalar]) -> Head:
+    """The head of a new MLflow run that starts now."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = "unknown"
+    tags = {"mlflow.user": user, "mlflow.source.name": "psap", "mlflow.source.type": "LOCAL", **tags}
+    return Head(
+        run,
+        experiment,
+        {name: str(value) for name, value in tags.items()},
+        {name: str(value) for name, value in params.items()},
+    )
+
+
+def line(record: Row | Head | End) -> str:
+    """One line of a journal. NaN and infinities are kept, in Python's JSON."""
+    return json.dumps(record if isinstance(record, dict) else asdict(record)) + "\n"
+
+
+def normal(row: Row) -> Row:
+    """`row` in plain Python numbers, whatever array library they came from."""
+    metrics = {name: float(value) for name, value in row["metrics"].items()}
+    return {"step": int(row["step"]), "time": int(row["time"]), "metrics": metrics}
+
+
+def read(path: Path) -> Journal | None:
+    """The journal at `path` up to its first torn line; None if there is none, or not even a whole head."""
+    records: list[dict[str, Any]] = []
+    try:
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            records.append(json.loads(text))
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError:
+        pass
+    if not records or "key" not in records[0]:
+        return None
+    first, *rest = records
+    ends = [End(**record) for record in rest if "status" in record]
+    rows = [Row(**record) for record in rest if "step" in record]  # type: ignore[typeddict-item]
+    return Journal(Head(**{**first, "replaces": tuple(first["replaces"])}), rows, ends[-1] if ends else None)
+
+
+def begin(path: Path, new: Head, rows: Sequence[Row]) -> None:
+    """Write the journal afresh: with the `rows` that a checkpoint restored, for the run `new` or the one it carries on.
+
+    The MLflow run of the old journal is carried on if what it may hold is a beginning of what is to come. If not, its
+    points cannot be taken back, so a new MLflow run replaces it: each step must be there once. Only a finished run that
+    starts again from nothing is another run; its journal is put aside unless the store is known to hold all of it.
+    """
+    rows = [normal(row) for row in rows]
+    head = replace(new, start=min([new.start, *(row["time"] for row in rows[:1])]))
+    old = read(path)
+    if old is not None:
+        finished = old.end is not None and old.end.status == "FINISHED"
+        if not finished or rows:
+            head = _carry_on(old, head, rows, finished)
+        elif not _holds_all(acknowledged(path), old):
+            path.replace(path.with_name(f"journal-{old.head.key}.jsonl"))
+    files.write_text(path, "".join([line(head), *(line(row) for row in rows)]))
+
+
+def _carry_on(old: Journal, new: Head, rows: list[Row], finished: bool) -> Head:
+    """`new` as a continuation of `old`: in the same MLflow run, or in one that replaces it."""
+    prefix = [line(row) for row in old.rows] == [line(row) for row in rows[: len(old.rows)]]
+    # MLflow refuses to change a parameter, and a run cannot move to another experiment.
+    same = (old.head.params, old.head.experiment, old.head.run) == (new.params, new.experiment, new.run)
+    if prefix and same and not finished:
+        return replace(new, key=old.head.key, start=old.head.start, replaces=old.head.replaces)
+    return replace(new, replaces=(*old.head.replaces, old.head.key))
+
+
+def acknowledge(path: Path, what: Acknowledgement) -> None:
+    """Note what the store is known to hold of the journal at `path`. It only saves work: a mirror may do all again."""
+    files.write_json(_tracked(path), what)
+
+
+def acknowledged(path: Path) -> Acknowledgement | None:
+    """What the store is known to hold of the journal at `path`."""
+    try:
+        known: Acknowledgement = json.loads(_tracked(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return known
+
+
+def _holds_all(known: Acknowledgement | None, journal: Journal) -> bool:
+    return known is not None and (known["key"], known["status"]) == (journal.head.key, "FINISHED")
+
+
+def _tracked(path: Path) -> Path:
+    return path.with_name(path.name.replace("journal", "tracked")).with_suffix(".json")

@@ -1,0 +1,118 @@
+"""The run's side: append to the journal, and start the process that mirrors it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+import psap
+from psap.tracking import journal
+from psap.tracking.journal import End, Row, Scalar
+from psap.tracking.store import tracking_uri
+
+
+class Tracker:
+    """Tracks one run, whose state folder this process owns (it holds the lock `state`/lock).
+
+    `run` is the run's path and `experiment` its suite; `params` longer than the store takes are cut there; `uri` names
+    the store, by default MLFLOW_TRACKING_URI or mlflow.db in the working directory. With PSAP_TRACKING=off in the
+    environment only the journal is written, and `replay` can mirror it at any time.
+
+    A row must be in the checkpoint before it is logged. Then a run that is killed and resumed is one MLflow run, with
+    each step once; were a logged row lost, MLflow's run would be deleted and made anew.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        run: str,
+        experiment: str,
+        tags: Mapping[str, object],
+        params: Mapping[str, Scalar],
+        uri: str | None = None,
+        patience: float = 10.0,
+    ) -> None:
+        self._path = state / "journal.jsonl"
+        self._head = journal.new_head(run, experiment, tags, params)
+        self._uri = tracking_uri(uri)
+        self._patience = patience
+        self._file: TextIO | None = None
+        self._mirror: subprocess.Popen[bytes] | None = None
+
+    def start(self, rows: Sequence[Row]) -> None:
+        """Begin the journal with the `rows` restored from the checkpoint (none on a fresh start), and the mirror."""
+        journal.begin(self._path, self._head, rows)
+        self._file = self._path.open("a", encoding="utf-8")
+        if os.environ.get("PSAP_TRACKING") != "off":
+            with suppress(OSError):  # no process to be had: it stays behind
+                self._mirror = _follow(self._path, self._uri)
+
+    def log(self, row: Row) -> None:
+        """Append the metrics of one step, which the checkpoint holds already."""
+        self._append(journal.line(journal.normal(row)))
+
+    def finish(self, metrics: Mapping[str, float], tags: Mapping[str, object], artifacts: Sequence[Path] = ()) -> None:
+        """Append the end: metrics of the whole run (under names that no row uses), tags, and small text files.
+
+        Waits up to `patience` seconds for the store to have it all; if it has not, one line on stderr says so.
+        """
+        self._end(
+            End(
+                "FINISHED",
+                journal.now(),
+                {name: float(value) for name, value in metrics.items()},
+                {name: str(value) for name, value in tags.items()},
+                {path.name: path.read_text(encoding="utf-8") for path in artifacts},
+            )
+        )
+
+    def fail(self, reason: str) -> None:
+        """Mark the run as FAILED; a later `start` carries it on. Raises nothing, as an exception is under way."""
+        with suppress(OSError):
+            self._end(End("FAILED", journal.now(), tags={"psap.failure": reason}))
+
+    def _append(self, line: str) -> None:
+        assert self._file is not None, "start comes first"
+        self._file.write(line)
+        self._file.flush()
+
+    def _end(self, end: End) -> None:
+        self._append(journal.line(end))
+        if self._mirror is None and os.environ.get("PSAP_TRACKING") == "off":
+            return
+        if not self._caught_up():
+            print(
+                f"psap: tracking of {self._head.run} is behind, `psap track` replays it "
+                f"(see {self._path.with_name('tracking.log')})",
+                file=sys.stderr,
+            )
+
+    def _caught_up(self) -> bool:
+        if self._mirror is None:
+            return False
+        try:
+            return self._mirror.wait(self._patience) == 0
+        except subprocess.TimeoutExpired:
+            self._mirror.kill()
+            return False
+
+
+def _follow(path: Path, uri: str) -> subprocess.Popen[bytes]:
+    """Start the mirror of the journal at `path`; what it says goes to tracking.log."""
+    home = str(Path(psap.__file__).parents[1])
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    # By the environment, since others can read a command line and an address may hold a password.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "MLFLOW_TRACKING_URI": uri}
+    with path.with_name("tracking.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "psap.tracking", str(path), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            process_group=0,  # Ctrl-C is for the run, whose end the mirror notices
+        )

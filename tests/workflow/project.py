@@ -1,0 +1,88 @@
+"""A small project in a folder of its own, run through the real tools."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TINY = {
+    "title": "Tiny",
+    "data": {"source": "digits", "pad": 1, "train_images": 400},
+    "models": ["resnet8"],
+    "methods": {"pretrained": ["psap", "l1"], "scratch": ["psap", "small_dense"]},
+    "targets": [0.5],
+    "seeds": [0],
+    "training": {
+        "batch_size": 50,
+        "dense": {"epochs": 3, "lr": 0.1},
+        "pretrained": {"epochs": 3, "lr": 0.02},
+        "scratch": {"epochs": 3, "lr": 0.1},
+    },
+}
+
+
+class Project:
+    """`folder` holds what a clone holds of the workflow, and the suite `tiny`."""
+
+    def __init__(self, root: Path, folder: Path, tracking: bool = False) -> None:
+        self.folder = folder
+        for name in ("workflow", "profiles"):
+            shutil.copytree(root / name, folder / name)
+        for name in ("Snakefile", "environment.yml"):
+            shutil.copy(root / name, folder / name)
+        (folder / "params").mkdir()
+        for name in ("methods.yaml", "published.csv"):
+            shutil.copy(root / "params" / name, folder / "params" / name)
+        self.suite("tiny", TINY)
+        self.environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        self.environment.pop("PSAP_DATA", None)
+        if not tracking:
+            self.environment["PSAP_TRACKING"] = "off"
+
+    def suite(self, name: str, values: Any) -> None:
+        (self.folder / "params" / f"{name}.yaml").write_text(yaml.safe_dump(values))
+
+    def psap(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self._run("psap", arguments, options)
+
+    def snakemake(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self._run("snakemake", arguments, options)
+
+    def _run(self, module: str, arguments: tuple[str, ...], options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", module, *arguments]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, **options
+        )
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start `psap` with `arguments` in a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "psap", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+
+    def files(self) -> dict[str, bytes]:
+        """Every result and network by path; run.json without what was timed."""
+        found = {}
+        for top in ("results", "checkpoints"):
+            for file in sorted((self.folder / top).rglob("*")):
+                if file.is_file():
+                    found[file.relative_to(self.folder).as_posix()] = content(file)
+        return found
+
+
+def content(file: Path) -> bytes:
+    if file.name != "run.json":
+        return file.read_bytes()
+    row = json.loads(file.read_text())
+    del row["cost"], row["provenance"]["finished"]
+    return json.dumps(row).encode()

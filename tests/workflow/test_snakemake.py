@@ -1,0 +1,131 @@
+"""The real Snakemake on a small suite: everything is made, nothing is made twice, an edit reruns what it must."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from project import Project
+
+from psap import digest
+
+
+@pytest.fixture(scope="module")
+def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The suite `tiny`, run to its report."""
+    project = Project(root, tmp_path_factory.mktemp("finished"))
+    done = project.psap("reproduce", "tiny")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project
+
+
+def planned(project: Project, *arguments: str) -> dict[str, int]:
+    """Jobs that a dry run of the suite would run, by rule."""
+    done = project.snakemake("tiny", "-n", *arguments)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout + done.stderr
+    if "Nothing to be done" in text:
+        return {}
+    table = text.split("Job stats:")[1].split("total")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.M)}
+
+
+@pytest.mark.xdist_group("snakemake")
+def test_a_suite_ends_in_a_report_and_a_second_time_in_nothing(finished: Project) -> None:
+    folder = finished.folder / "results" / "tiny"
+    rows = [json.loads(file.read_text()) for file in sorted(folder.glob("**/run.json"))]
+    assert [row["run"] for row in rows] == [
+        "tiny/resnet8/dense/seed0",
+        "tiny/resnet8/pretrained/l1/0.5/seed0",
+        "tiny/resnet8/pretrained/psap/0.5/seed0",
+        "tiny/resnet8/scratch/psap/0.5/seed0",
+        "tiny/resnet8/scratch/small_dense/0.5/seed0",
+    ]
+    dense, *others = rows
+    for row in others:
+        assert row["result"]["dense_top1"] == dense["result"]["top1_last"]
+        assert 0.5 <= row["result"]["macs_reduction"] < 0.53
+        assert row["result"]["masked_compact_difference"] < 1e-4
+    by_method = {(row["init"], row["method"]): row["result"] for row in rows}
+    psap, retrained = by_method["scratch", "psap"], by_method["scratch", "small_dense"]
+    assert (retrained["macs"], retrained["params"]) == (psap["macs"], psap["params"]), "the same architecture"
+    assert (folder / "report.html").stat().st_size > 10_000
+    again = finished.psap("reproduce", "tiny")
+    assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
+    assert planned(finished) == {}
+
+
+@pytest.mark.xdist_group("snakemake")
+def test_editing_a_method_reruns_its_runs_and_what_is_made_from_them(finished: Project) -> None:
+    methods = finished.folder / "params" / "methods.yaml"
+    original = methods.read_text()
+    values = yaml.safe_load(original)
+
+    values["l1"]["reconstruction"] = "soft"
+    methods.write_text(yaml.safe_dump(values))
+    assert planned(finished) == {"prune": 1, "analyse": 1, "tiny": 1}
+
+    values["l1"]["reconstruction"] = "hard"
+    values["psap"]["reconstruction"] = "soft"
+    methods.write_text(yaml.safe_dump(values))
+    assert planned(finished) == {"prune": 2, "retrain": 1, "analyse": 1, "tiny": 1}
+
+    before = {path: data for path, data in finished.files().items() if "l1" in path or "dense/" in path}
+    done = finished.psap("reproduce", "tiny")
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = finished.files()
+    assert all(after[path] == data for path, data in before.items())
+    row = json.loads(after["results/tiny/resnet8/pretrained/psap/0.5/seed0/run.json"])
+    assert row["config"]["method"]["reconstruction"] == "soft"
+    assert planned(finished) == {}
+
+
+@pytest.mark.xdist_group("snakemake")
+def test_a_comment_or_an_ineffective_parameter_reruns_nothing(finished: Project) -> None:
+    methods = finished.folder / "params" / "methods.yaml"
+    values = yaml.safe_load(methods.read_text())
+    values["l1"]["protection"] = {"quantile": 0.1}  # l1 protects nothing
+    methods.write_text("# a comment\n" + yaml.safe_dump(values))
+    assert planned(finished) == {}
+
+
+def test_every_module_is_in_some_digest_and_plots_are_in_none_that_trains(root: Path) -> None:
+    package = root / "psap"
+    covered = {kind: set(digest.modules(kind)) for kind in digest.PARTS}
+    assert {file for file in package.rglob("*.py")} == {f for files in covered.values() for f in files if f.suffix == ".py"}
+    for kind in ("data", "train", "run"):
+        assert not any("analysis" in file.parts for file in covered[kind])
+
+
+def test_the_standard_grid_plans(root: Path) -> None:
+    from psap.suite import load_grid
+
+    grid = load_grid(root / "params", "cifar10")
+    dense = [run for run in grid.runs.values() if run.kind == "dense"]
+    assert len(dense) == 5 * 3
+    assert {run.target for run in grid.runs.values()} == {0.0, 0.3, 0.5, 0.7, 0.8, 0.9}
+    assert {run.model for run in dense} == {"resnet20", "resnet32", "resnet56", "resnet110", "vgg16_bn"}
+    assert "not known" in grid.suite.note
+
+
+def test_the_ablation_differs_from_psap_in_one_word_each(root: Path) -> None:
+    from psap.config import load_methods
+
+    methods = load_methods(root / "params" / "methods.yaml")
+    for i in (0, 1):
+        psap = methods["psap"][i]
+        changes = {
+            "psap_soft": {"reconstruction": "soft"},
+            "psap_uniform": {"allocation": "uniform"},
+            "psap_plain": {"reconstruction": "soft", "allocation": "uniform"},
+        }
+        for name, change in changes.items():
+            assert methods[name][i].effective() == psap.model_copy(update=change).effective()
+
+
+def test_the_library_default_is_the_preset(root: Path) -> None:
+    from psap.config import load_methods
+    from psap.pruning.method import Method
+
+    assert load_methods(root / "params" / "methods.yaml")["psap"].pretrained == Method()
