@@ -100,6 +100,10 @@ def test_the_job_refuses_foreign_and_malicious_checkpoints(project: Project) -> 
 
 
 def test_an_unknown_run_or_suite_is_one_line(project: Project) -> None:
-    for command in (("train", "tiny/resnet8/pretrained/psap/0.7/seed0"), ("train", "nosuch/x"), ("reproduce", "nosuch")):
+    for command in (
+        ("train", "tiny/resnet8/pretrained/psap/0.7/seed0"),
+        ("train", "nosuch/x"),
+        ("reproduce", "nosuch"),
+    ):
         done = project.psap(*command)
         assert done.returncode == 2 and done.stderr.startswith("psap: ") and done.stderr.count("\n") == 1, done.stderr

@@ -1,0 +1,199 @@
+"""The abstract's claims, and what the committed runs say about each.
+
+The rules were fixed before any number was read.
+
+The unit of replication is the seed. For each seed, the difference "method minus the other" is taken between
+runs that share model, init, target and seed, and averaged over all such pairs in the claim's scope: one
+number a seed. Over these numbers stands a paired 95 % t-interval.
+
+Against one other method, a claim is supported where the interval lies above 0, not supported where it lies
+below 0, and inconclusive otherwise. With fewer than three seeds it is inconclusive whatever the numbers
+say.
+
+Against several baselines, Holm's correction is made over the baselines, and a difference counts only if its
+adjusted p-value is below 0.05 as well. The claim is supported where the method is better than every
+baseline, not supported where it is worse than at least one, and inconclusive otherwise. A baseline of the
+suite without a committed pair leaves the claim inconclusive at best.
+
+Baselines are all methods of the suite except the method itself and its three ablations; a compact
+architecture trained again from new weights is one of them. Accuracy is top-1 at the last epoch. A high
+ratio is a target of 80 % or more. Compression is the largest counted reduction of multiply-adds, among the
+targets that both methods reached, whose accuracy is within one point of the dense network of the same seed;
+0 where none is. "Largest at" and "largest when" compare advantages with each other, whatever their sign.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from psap.analysis.collect import Results, Suite
+from psap.analysis.contrasts import (
+    CELL,
+    HIGH_RATIO,
+    VALUES,
+    accuracy,
+    compression,
+    more_at_high_ratio,
+    more_from_scratch,
+)
+from psap.analysis.statistics import estimate, holm
+
+RULES = [" ".join(paragraph.split()) for paragraph in __doc__.split("\n\n")[1:]]  # printed in the report
+MIN_SEEDS = 3
+ALPHA = 0.05
+VERDICTS = SUPPORTED, REFUTED, OPEN, UNTESTED = "supported", "not supported", "inconclusive", "not tested"
+POINTS, MACS_POINTS = "percentage points of top-1", "percentage points of multiply-adds"
+
+Contrast = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of the abstract, and the comparison that tests it."""
+
+    id: str
+    statement: str
+    against: Literal["protection", "adaptivity", "baselines"]
+    contrast: Contrast = accuracy
+    high_only: bool = False
+    scratch_only: bool = False
+
+    @property
+    def source(self) -> str:
+        """Where the paper states it (its statements are numbered in the documentation of the method)."""
+        return f"abstract, {self.id[:2]}"
+
+    def scope(self, suite: Suite) -> dict[str, list[Any]]:
+        """The part of the suite's grid that the claim speaks of."""
+        inits = [init for init in suite.inits if init == "scratch" or not self.scratch_only]
+        targets = [target for target in suite.targets if target >= HIGH_RATIO or not self.high_only]
+        return {"models": suite.models, "inits": inits, "targets": targets}
+
+    def others(self, suite: Suite) -> list[str]:
+        """The methods to compare with that the suite runs within the scope."""
+        role = None if self.against == "baselines" else getattr(suite.claims, self.against)
+        wanted = suite.baselines if self.against == "baselines" else [role]
+        run = {method for init in self.scope(suite)["inits"] for method in suite.methods.get(init, [])}
+        if self.contrast is more_from_scratch:
+            run = set.intersection(*(set(suite.methods.get(init, [])) for init in ("scratch", "pretrained")))
+        return [method for method in wanted if method in run]
+
+
+CLAIMS = [
+    Claim(
+        "S2",
+        "Adapting each layer's ratio before every step to the model's own weight sparsity pays in accuracy.",
+        "adaptivity",
+    ),
+    Claim(
+        "S3",
+        "Protective reconstruction, keeping important filters by supervising gradients, pays in accuracy.",
+        "protection",
+    ),
+    Claim("S5a", "More accurate than other methods at equal counted multiply-adds.", "baselines"),
+    Claim(
+        "S5b",
+        "Compresses further than other methods within one point of the dense network's accuracy.",
+        "baselines",
+        compression,
+    ),
+    Claim("S5c", "More accurate than other methods at a high ratio.", "baselines", high_only=True),
+    Claim("S5d", "More accurate than other methods when pruning from scratch.", "baselines", scratch_only=True),
+    Claim("S5e", "The advantage is largest at a high ratio.", "baselines", more_at_high_ratio),
+    Claim("S5f", "The advantage is largest when pruning from scratch.", "baselines", more_from_scratch),
+]
+
+
+def judge(results: Results) -> list[dict[str, Any]]:
+    """The verdict on every claim, ready for JSON (what is undefined is None)."""
+    return [_judge(claim, results) for claim in CLAIMS]
+
+
+def _judge(claim: Claim, results: Results) -> dict[str, Any]:
+    scope, others = claim.scope(results.suite), claim.others(results.suite)
+    comparisons = [_compare(claim, results, other, scope) for other in others]
+    tested = [c for c in comparisons if c["n"] > 0]
+    adjusted = holm([1.0 if c["p"] is None else c["p"] for c in comparisons])
+    for comparison, p_holm in zip(comparisons, adjusted, strict=True):
+        comparison["p_holm"] = None if comparison["p"] is None else p_holm
+        comparison["verdict"] = _verdict(comparison)
+    verdict, reason = _conclude(comparisons) if tested else (UNTESTED, _untested(claim, results.suite))
+    if any(c["uneven"] for c in comparisons):
+        reason += " Not every seed has every cell yet."
+    head = {
+        "id": claim.id,
+        "statement": claim.statement,
+        "source": claim.source,
+        "verdict": verdict,
+        "reason": reason,
+    }
+    return head | {"scope": scope, "n": min((c["n"] for c in tested), default=0), "comparisons": comparisons}
+
+
+def _compare(claim: Claim, results: Results, other: str, scope: dict[str, list[Any]]) -> dict[str, Any]:
+    rows = results.rows
+    rows = rows[rows["init"].isin(scope["inits"]) & rows["target"].isin(scope["targets"])]
+    mine, theirs = (rows.loc[rows["method"] == name, CELL + VALUES] for name in (results.suite.claims.method, other))
+    cells = claim.contrast(mine.merge(theirs, on=CELL))
+    unit = MACS_POINTS if claim.contrast is compression else POINTS
+    if cells.empty:
+        effect = dict.fromkeys(["effect", "low", "high", "p"]) | {"n": 0}
+    else:
+        # Rounded, so that differences which cancel give 0 and not 1e-15 with an interval of no width.
+        result = estimate(cells.groupby("seed")["value"].mean().round(9).tolist())
+        effect = {"effect": result.mean, "low": result.low, "high": result.high, "p": result.p, "n": result.n}
+    by = [key for key in ("init", "target") if key in cells.columns]
+    parts = cells.rename(columns={"value": "effect"}).groupby(by)["effect"].mean().reset_index()
+    uneven = cells.groupby("seed").size().nunique() > 1
+    more = {"unit": unit, "uneven": bool(uneven), "breakdown": parts.to_dict("records")}
+    return {"baseline": other} | effect | more
+
+
+def _verdict(comparison: dict[str, Any]) -> str:
+    if comparison["n"] < MIN_SEEDS or comparison["p_holm"] >= ALPHA:
+        return OPEN
+    if comparison["low"] > 0:
+        return SUPPORTED
+    return REFUTED if comparison["high"] < 0 else OPEN
+
+
+def _conclude(comparisons: list[dict[str, Any]]) -> tuple[str, str]:
+    """The claim's verdict over its comparisons, and the reason in one sentence."""
+    n = min(c["n"] for c in comparisons)
+    better, worse, undecided = (
+        [c["baseline"] for c in comparisons if c["verdict"] == verdict] for verdict in (SUPPORTED, REFUTED, OPEN)
+    )
+    if worse:
+        return REFUTED, f"Less than {_listed(worse)}: the interval lies below 0."
+    if not undecided:
+        return SUPPORTED, f"More than {_listed(better)}: the interval lies above 0."
+    if n < MIN_SEEDS:
+        few = _listed([c["baseline"] for c in comparisons if c["n"] == n])
+        if n == 0:
+            return OPEN, f"No pair of runs against {few} is committed yet."
+        return OPEN, f"{n} seed{'' if n == 1 else 's'} against {few}: at least three are needed."
+    shown = f", though more than {_listed(better)}" if better else ""
+    return OPEN, f"No difference shown against {_listed(undecided)}{shown}."
+
+
+def _untested(claim: Claim, suite: Suite) -> str:
+    scope = claim.scope(suite)
+    if suite.claims.method not in suite.all_methods:
+        return f"The suite does not run {suite.claims.method}."
+    if claim.scratch_only and not scope["inits"]:
+        return "The suite has no run from scratch."
+    if claim.high_only and not scope["targets"]:
+        return "The suite has no target of 80 % or more."
+    if claim.contrast is more_from_scratch and set(suite.inits) < {"pretrained", "scratch"}:
+        return "The suite does not prune both from scratch and from a pretrained network."
+    if claim.contrast is more_at_high_ratio and len({target >= HIGH_RATIO for target in suite.targets}) < 2:
+        return "The suite does not have targets on both sides of 80 %."
+    if not claim.others(suite):
+        return f"The suite runs nothing to compare with ({claim.against})."
+    return "No pair of runs is committed yet."
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

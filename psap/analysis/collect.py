@@ -1,0 +1,203 @@
+"""Read a suite's committed rows: suite.json and, below it, every run's run.json, epochs.csv and history.csv.
+
+Nothing else is read: what is not in the results folder (checkpoints, resume state, the tracking store) cannot
+reach a table or a verdict.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from psap.errors import PsapError
+
+IDENTITY = ["run", "suite", "model", "init", "method", "target", "seed"]
+RESULT = ["top1_last", "top1_best", "top5_last", "dense_top1", "drop"]
+RESULT += ["macs", "macs_dense", "macs_reduction", "params", "params_dense", "params_reduction"]
+TIMING = ["seconds", "latency_ms", "latency_dense_ms", "images_per_second", "peak_memory_mb"]
+EPOCH_COLUMNS = ["epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored"]
+HISTORY_COLUMNS = ["step", "epoch", "group", "channels", "target", "ratio", "sparsity"]
+HISTORY_COLUMNS += ["pruned", "restored", "churn", "pulse"]
+
+
+class Record(BaseModel):
+    """A part of a committed file. Unknown keys are ignored; NaN is refused, since JSON has none."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class Roles(Record):
+    """The four methods that the claims compare; a suite need not run them all."""
+
+    method: str
+    protection: str
+    adaptivity: str
+    plain: str
+
+
+class Suite(Record):
+    """The snapshot of a suite (suite.json)."""
+
+    suite: str
+    title: str
+    note: str
+    data: dict[str, Any]
+    models: list[str]
+    inits: list[str]
+    methods: dict[str, list[str]]
+    targets: list[float]
+    measure: str
+    seeds: list[int]
+    claims: Roles
+    training: dict[str, Any]
+    runs: list[str]
+
+    @property
+    def all_methods(self) -> list[str]:
+        """The claims' four methods first, then the baselines, in the suite's order."""
+        roles = self.claims
+        listed = dict.fromkeys(method for init in self.inits for method in self.methods.get(init, []))
+        ours = [roles.method, roles.protection, roles.adaptivity, roles.plain]
+        return [m for m in ours if m in listed] + [m for m in listed if m not in ours]
+
+    @property
+    def baselines(self) -> list[str]:
+        """Every method of the suite that is not one of the claims' four."""
+        ours = set(self.claims.model_dump().values())
+        return [method for method in self.all_methods if method not in ours]
+
+
+class Result(Record):
+    top1_last: float
+    top1_best: float | None = None
+    top5_last: float | None = None
+    dense_top1: float
+    drop: float
+    macs: int
+    macs_dense: int
+    macs_reduction: float
+    params: int
+    params_dense: int
+    params_reduction: float
+
+
+class Cost(Record):
+    seconds: float | None = None
+    latency_ms: float | None = None
+    latency_dense_ms: float | None = None
+    images_per_second: float | None = None
+    peak_memory_mb: float | None = None
+
+
+class Provenance(Record):
+    code: str
+    data: str
+    versions: dict[str, str]
+    commit: str | None
+    dirty: bool | None
+    hardware: str
+    device: str
+
+
+class Run(Record):
+    """One run.json. Accuracies are percentages, reductions shares, latencies milliseconds."""
+
+    run: str
+    suite: str
+    model: str
+    init: str | None
+    method: str
+    target: float
+    seed: int
+    hash: str
+    config: dict[str, Any]
+    result: Result
+    cost: Cost
+    provenance: Provenance
+
+    def row(self) -> dict[str, Any]:
+        """The run's line of runs.csv; a dense run's init is empty."""
+        identity = {name: getattr(self, name) for name in IDENTITY} | {"init": self.init or ""}
+        return identity | self.result.model_dump() | {"hash": self.hash} | self.cost.model_dump()
+
+
+@dataclass(frozen=True)
+class Results:
+    """A suite and what is committed of it; `rows`, `epochs` and `history` are sorted by run path."""
+
+    suite: Suite
+    runs: list[Run]
+    rows: pd.DataFrame
+    epochs: pd.DataFrame
+    history: pd.DataFrame
+    missing: list[str]  # in the suite, but without a committed row
+    foreign: list[str]  # committed, but no longer in the suite: left out of everything
+
+
+def collect(folder: Path) -> Results:
+    """Read the suite in `folder` (results/<suite>). Raises PsapError if empty or broken."""
+    if not (folder / "suite.json").is_file():
+        raise PsapError(f"{folder}/suite.json does not exist: run the suite before analysing it")
+    suite = _read_json(folder / "suite.json", Suite)
+    found = {f"{suite.suite}/{file.parent.relative_to(folder).as_posix()}" for file in folder.rglob("run.json")}
+    present = sorted(found & set(suite.runs))
+    if not present:
+        raise PsapError(
+            f"{folder}: none of the suite's {len(suite.runs)} runs has a run.json; train at least one first"
+        )
+    runs = [_read_run(folder, suite, path) for path in present]
+    rows = pd.DataFrame([run.row() for run in runs], columns=IDENTITY + RESULT + ["hash"] + TIMING)
+    rows = rows.astype(dict.fromkeys([*TIMING, "top1_best", "top5_last"], float))
+    return Results(
+        suite=suite,
+        runs=runs,
+        rows=rows,
+        epochs=_read_tables(folder, runs, "epochs.csv", EPOCH_COLUMNS),
+        history=_read_tables(folder, runs, "history.csv", HISTORY_COLUMNS),
+        missing=[path for path in suite.runs if path not in found],
+        foreign=sorted(found - set(suite.runs)),
+    )
+
+
+R = TypeVar("R", bound=Record)
+
+
+def _read_json(path: Path, kind: type[R]) -> R:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise PsapError(f"{path}: {where}: {first['msg']}; write it anew by rerunning what made it") from None
+
+
+def _read_run(folder: Path, suite: Suite, path: str) -> Run:
+    file = folder / path.removeprefix(f"{suite.suite}/") / "run.json"
+    run = _read_json(file, Run)
+    if run.run != path:
+        raise PsapError(f"{file}: it says it is run {run.run}, but it lies at {path}; put it back where it belongs")
+    if run.model not in suite.models:
+        raise PsapError(f"{file}: its model {run.model!r} is none of the suite's; rerun {path}")
+    return run
+
+
+def _read_tables(folder: Path, runs: list[Run], name: str, columns: list[str]) -> pd.DataFrame:
+    """All runs' tables `name`, one below the other, with their run's identity; `goal` is its target."""
+    tables = {}
+    for run in runs:
+        file = folder / run.run.removeprefix(f"{run.suite}/") / name
+        if not file.is_file():
+            continue
+        try:
+            types = {column: str if column == "group" else float for column in columns}
+            tables[run.run] = pd.read_csv(file, usecols=columns, dtype=types)
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise PsapError(f"{file}: not a whole {name} ({reason}); rerun {run.run}") from None
+    identity = ["run", "model", "init", "method", "goal", "seed"]
+    if not tables:
+        return pd.DataFrame(columns=identity + columns)
+    owners = pd.DataFrame([(r.run, r.model, r.init or "", r.method, r.target, r.seed) for r in runs], columns=identity)
+    return owners.merge(pd.concat(tables, names=["run"]).reset_index("run"), on="run")

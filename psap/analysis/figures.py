@@ -1,0 +1,151 @@
+"""The suite's figures over runs, and FIGURES: all figures, with captions that say how to read them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from psap.analysis import curves, style
+from psap.analysis.claims import MIN_SEEDS
+from psap.analysis.collect import Results
+from psap.analysis.statistics import estimate
+
+DENSE_LINE: dict[str, Any] = {"color": style.INK, "linewidth": 1, "linestyle": (0, (6, 3))}
+MARK: dict[str, Any] = {"linestyle": "none", "markersize": 6.5}
+
+
+def accuracy(results: Results) -> Figure:
+    """Top-1 against counted multiply-add reduction."""
+    suite, rows, looks = results.suite, results.rows, style.looks(results.suite)
+    figure, panels = style.panels(suite, 3.0, "multiply-adds removed (%)", "top-1, last epoch (%)")
+    step = min(0.4, 4.5 * min(np.diff(suite.targets), default=1.0))
+    for axes, model, init in panels:
+        dense = rows.loc[(rows["model"] == model) & (rows["method"] == "dense"), "top1_last"]
+        cells = rows[(rows["model"] == model) & (rows["init"] == init)]
+        for method, shift in _shifts(suite.all_methods, step).items():
+            parts = [part for _, part in cells[cells["method"] == method].groupby("target")]
+            places = [100 * part["macs_reduction"].mean() + shift for part in parts]
+            means = [part["top1_last"].mean() for part in parts]
+            axes.plot(places, means, **looks[method].options(), zorder=looks[method].depth)
+            for place, part in zip(places, parts, strict=True):
+                _seeds(axes, place, part["top1_last"], looks[method])
+        if cells.empty:
+            style.blank(axes)
+        if not dense.empty:
+            axes.axhline(dense.mean(), **DENSE_LINE)
+        axes.set_xlim(100 * min(suite.targets) - 7, 100 * max(suite.targets) + 7)
+        seen = pd.concat([cells["top1_last"], dense])
+        if not seen.empty:  # the intervals may leave the panel, the seeds may not
+            margin = 0.08 * (seen.max() - seen.min()) + 0.1
+            axes.set_ylim(seen.min() - margin, seen.max() + margin)
+    style.legend(figure, {m: looks[m] for m in suite.all_methods} | {"dense": Line2D([], [], **DENSE_LINE)})
+    return figure
+
+
+def ablation(results: Results) -> Figure:
+    """What the method gains over itself without protection, without adaptivity, and without both."""
+    suite, rows, looks = results.suite, results.rows, style.looks(results.suite)
+    roles = {"protection": suite.claims.protection, "adaptivity": suite.claims.adaptivity}
+    roles |= {"both": suite.claims.plain}
+    parts = {part: method for part, method in roles.items() if method in suite.all_methods}
+    others = rows[rows["method"].isin(parts.values())]
+    pairs = rows[rows["method"] == suite.claims.method].merge(others, on=["model", "init", "target", "seed"])
+    if pairs.empty:
+        return style.empty("No pair of runs with and without a part of the method is committed.")
+    pairs = pairs.assign(gain=pairs["top1_last_x"] - pairs["top1_last_y"])
+    measure = "parameters" if suite.measure == "params" else "multiply-adds"
+    figure, panels = style.panels(suite, 2.5, f"target reduction of {measure}", "gain in top-1 (points)")
+    marks = {f"{part} (over {m})": looks[m].options() | MARK for part, m in parts.items()}
+    for axes, model, init in panels:
+        cells = pairs[(pairs["model"] == model) & (pairs["init"] == init)]
+        if cells.empty:
+            style.blank(axes)
+            continue
+        axes.axhline(0, color=style.INK, linewidth=1)
+        for method, shift in _shifts(list(parts.values()), 0.16).items():
+            for place, target in enumerate(suite.targets):
+                gain = cells.loc[(cells["method_y"] == method) & (cells["target"] == target), "gain"]
+                if not gain.empty:
+                    axes.plot([place + shift], [gain.mean()], **looks[method].options() | MARK, zorder=3)
+                    _seeds(axes, place + shift, gain, looks[method])
+        axes.set_xticks(range(len(suite.targets)), [f"{100 * target:g} %" for target in suite.targets])
+        axes.set_xlim(-0.5, len(suite.targets) - 0.5)
+        axes.grid(False, axis="x")
+    style.legend(figure, {label: Line2D([], [], **mark) for label, mark in marks.items()})
+    return figure
+
+
+def _shifts(methods: list[str], step: float) -> dict[str, float]:
+    """A small sideways shift a method, so that marks at the same place do not cover each other."""
+    return {method: step * (index - (len(methods) - 1) / 2) for index, method in enumerate(methods)}
+
+
+def _seeds(axes: Axes, x: float, values: "pd.Series[float]", look: style.Look) -> None:
+    """The seeds as faint dots and, from three seeds on, their 95 % t-interval."""
+    axes.plot([x] * len(values), values, "o", color=look.color, alpha=0.5, markersize=2.6, markeredgewidth=0)
+    interval = estimate(values.tolist())
+    if interval.n >= MIN_SEEDS and interval.low is not None and interval.high is not None:
+        axes.plot([x, x], [interval.low, interval.high], color=look.color, alpha=0.6, linewidth=1.1)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure of the report: how it is drawn, its title, and how to read it."""
+
+    draw: Callable[[Results], Figure]
+    title: str
+    caption: str
+
+
+FIGURES = {
+    "accuracy": Plot(
+        accuracy,
+        "Accuracy against compression",
+        "Top-1 of the last epoch against the multiply-adds removed, as counted on the compact network. Marks are means "
+        "over seeds, faint dots the seeds, and bars 95 % t-intervals, drawn from three seeds on (they may leave the "
+        "panel). The dashed line is the dense network. Methods are shifted sideways a little so that they do not "
+        "cover each other; the table has the exact reductions. Higher is better.",
+    ),
+    "ablation": Plot(
+        ablation,
+        "What each part contributes",
+        "Top-1 of the method minus that of its ablation, paired by seed: without protection, without adaptivity, and "
+        "without both. Above 0 the part helps. Large marks are means over seeds, dots the seeds, bars 95 % "
+        "t-intervals from three seeds on.",
+    ),
+    "ratios": Plot(
+        curves.ratios,
+        "Where the method prunes",
+        "Share of each group's channels that the allocation asks for at each pruning step, for the first model, at the "
+        "lowest and the highest target; mean over seeds. Groups stand in the order of the network, with their number "
+        "of channels.",
+    ),
+    "dynamics": Plot(
+        curves.dynamics,
+        "What happens at the pruning steps",
+        "For the first model at the highest target, with and without protection: the weight sparsity ratio that sets "
+        "the allocation; the gradient norm of pruned filters over that of kept ones in the first iteration after a "
+        "step (values of exactly 0, filters that receive no gradient, have no place on the logarithmic axis); and the "
+        "channels restored. Lines are medians over groups, bands their full range; means over seeds.",
+    ),
+    "learning": Plot(
+        curves.learning,
+        "Learning curves",
+        "Top-1 on the evaluated split after each epoch at the highest target, mean over seeds. The shaded span is "
+        "where the method takes its pruning steps; the mark on a curve is the first score with that method's final "
+        "masks.",
+    ),
+}
+
+
+def draw(results: Results, folder: Path) -> None:
+    """Write every figure to `folder` as SVG and PNG."""
+    with style.styled():
+        for name, plot in FIGURES.items():
+            style.save(plot.draw(results), folder / name)

@@ -1,0 +1,159 @@
+"""The report: one HTML page that stands alone. What it says comes from the other modules; here it is arranged."""
+
+import base64
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from psap.analysis.claims import RULES, VERDICTS
+from psap.analysis.collect import Results, Run
+from psap.analysis.figures import FIGURES
+from psap.analysis.style import init_label
+from psap.analysis.tables import best, number, spread
+
+NAMES = ("source", "label")
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+CHART = 100.0  # half the width of an interval's drawing, in pixels
+
+
+def render(
+    results: Results,
+    table: pd.DataFrame,
+    verdicts: list[dict[str, Any]],
+    published: list[dict[str, Any]],
+    figures: Path,
+) -> str:
+    """The page, from the summary `table`, the claims' `verdicts`, `published` sections and the folder of figures."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    tally = Counter(verdict["verdict"] for verdict in verdicts)
+    environment.filters.update(number=number, init=init_label, percent=lambda share: f"{100 * share:g} %", p=_p)
+    return environment.get_template(TEMPLATE.name).render(
+        suite=results.suite,
+        results=results,
+        facts=facts(results),
+        rules=RULES,
+        verdicts=verdicts,
+        tally=", ".join(f"{tally[verdict]} {verdict}" for verdict in VERDICTS if tally[verdict]),
+        hardest=hardest,
+        chart=chart,
+        effects=effects(results, verdicts),
+        figures=[(name, plot, _embedded(figures / f"{name}.svg")) for name, plot in FIGURES.items()],
+        blocks=blocks(results, table),
+        spread=spread,
+        off_target=off_target(results),
+        compositions=compositions(results),
+        published=published,
+    )
+
+
+def facts(results: Results) -> dict[str, str]:
+    """What was run on what."""
+    suite, runs = results.suite, results.runs
+    data = [f"{key.replace('_', ' ')} {value}" for key, value in suite.data.items() if value and key not in NAMES]
+    label = str(suite.data.get("label") or suite.data["source"])
+    versions = {package: _distinct(run.provenance.versions.get(package) for run in runs) for package in _packages(runs)}
+    epochs = {"dense": "dense", "pretrained": "pretrained", "scratch": "from scratch"}
+    return {
+        "Data": "; ".join([label, *data]),
+        "Models": ", ".join(suite.models),
+        "Methods": ", ".join(suite.all_methods),
+        "Targets": f"{', '.join(f'{100 * t:g} %' for t in suite.targets)} of {_measure(results)} removed",
+        "Seeds": f"{len(suite.seeds)} ({', '.join(map(str, suite.seeds))})",
+        "Epochs": ", ".join(
+            f"{word} {suite.training[key]['epochs']}" for key, word in epochs.items() if key in suite.training
+        ),
+        "Runs": f"{len(runs)} of {len(suite.runs)}",
+        "Hardware": _distinct(f"{run.provenance.hardware} ({run.provenance.device})" for run in runs),
+        "Time of all runs": _duration(results.rows["seconds"].sum()),
+        "Versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
+        "Commit": _distinct(_commit(run) for run in runs),
+    }
+
+
+def _measure(results: Results) -> str:
+    return "parameters" if results.suite.measure == "params" else "multiply-adds"
+
+
+def _packages(runs: list[Run]) -> list[str]:
+    return list(dict.fromkeys(package for run in runs for package in run.provenance.versions))
+
+
+def _distinct(values: Iterable[str | None]) -> str:
+    return "; ".join(sorted({value for value in values if value}))
+
+
+def _commit(run: Run) -> str:
+    return f"{(run.provenance.commit or 'none')[:12]}{' with uncommitted changes' if run.provenance.dirty else ''}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _p(value: float | None) -> str:
+    return "< 0.001" if value is not None and value < 0.001 else number(value, 3)
+
+
+def hardest(verdict: dict[str, Any]) -> dict[str, Any] | None:
+    """The comparison least favourable to a claim; None where there is none."""
+    tested = [comparison for comparison in verdict["comparisons"] if comparison["n"] > 0]
+    return min(tested, key=lambda comparison: comparison["effect"], default=None)
+
+
+def chart(comparison: dict[str, Any], verdict: dict[str, Any]) -> dict[str, float]:
+    """Where a comparison's mean and interval lie on a drawing from -CHART to CHART that its claim shares."""
+    ends = [c[key] for c in verdict["comparisons"] for key in ("effect", "low", "high") if c[key] is not None]
+    scale = CHART / (max(map(abs, ends)) or 1.0)
+    mean = comparison["effect"]
+    low, high = (mean if comparison[key] is None else comparison[key] for key in ("low", "high"))
+    return {"mean": round(mean * scale, 1), "low": round(low * scale, 1), "high": round(high * scale, 1)}
+
+
+def effects(results: Results, verdicts: list[dict[str, Any]]) -> dict[str, dict[tuple[str, float], float]]:
+    """Mean difference of top-1 between the method and each other one: other -> (init, target) -> points."""
+    wanted = [verdict for verdict in verdicts if verdict["id"] in ("S2", "S3", "S5a")]
+    comparisons = [comparison for verdict in wanted for comparison in verdict["comparisons"]]
+    return {c["baseline"]: {(b["init"], b["target"]): b["effect"] for b in c["breakdown"]} for c in comparisons}
+
+
+def blocks(results: Results, table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The main table, for each model and init: methods down, targets across; a cell is a row of the summary."""
+    table = table.assign(best=best(table))
+    found = []
+    for model in results.suite.models:
+        dense = table[(table["model"] == model) & (table["method"] == "dense")].to_dict("records")
+        for init in results.suite.inits:
+            part = table[(table["model"] == model) & (table["init"] == init)]
+            cells = {(row["method"], row["target"]): row for row in part.to_dict("records")}
+            methods = [m for m in results.suite.all_methods if m in set(part["method"])]
+            found.append({"model": model, "init": init, "dense": dense, "methods": methods, "cells": cells})
+    return [block for block in found if block["methods"]]
+
+
+def off_target(results: Results) -> float:
+    """The largest distance between a run's target and its counted reduction, as a share."""
+    rows = results.rows[results.rows["method"] != "dense"]
+    return float(max((rows[f"{results.suite.measure}_reduction"] - rows["target"]).abs(), default=0.0))
+
+
+def compositions(results: Results) -> dict[str, dict[str, Any]]:
+    """What each method is made of, from the configuration of its first run."""
+    first = {run.method: run.config["method"] for run in reversed(results.runs) if "method" in run.config}
+    return {method: first[method] for method in results.suite.all_methods if method in first}
+
+
+def _embedded(figure: Path) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(figure.read_bytes()).decode()}"

@@ -1,0 +1,208 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from psap.analysis.claims import judge
+from psap.analysis.collect import collect
+
+Top1 = Callable[[str, str, str, float, int], float]
+BASE = 80.0
+
+
+@pytest.fixture
+def verdicts(tmp_path: Path, build) -> Callable[..., dict[str, dict[str, Any]]]:
+    """Verdicts by claim on a suite whose accuracies a function gives; by default one init, one target."""
+
+    def run(top1: Top1, **suite: Any) -> dict[str, dict[str, Any]]:
+        grid = {"inits": ["pretrained"], "targets": [0.5], "methods": ["psap", "psap_soft", "sfp", "l1"]}
+        grid |= {"epochs": 2, "groups": {"conv": 4}} | suite
+        root = build(tmp_path, top1=top1, dense=lambda model, seed: BASE, **grid)
+        return {verdict["id"]: verdict for verdict in judge(collect(root))}
+
+    return run
+
+
+def lead(**leads: list[float]) -> Top1:
+    """Accuracies in which psap leads the named methods by so much, seed by seed, on top of noise that seeds share."""
+    return lambda model, init, method, target, seed: BASE + 7.3 * seed - leads.get(method, [0.0] * 9)[seed]
+
+
+def test_interval_by_hand_and_supported(verdicts) -> None:
+    claim = verdicts(lead(psap_soft=[1.0, 1.1, 0.9]))["S3"]
+    [comparison] = claim["comparisons"]
+    # Mean 1, sample deviation 0.1, t(0.975, 2) = 4.302653: half a width of 4.302653 * 0.1 / sqrt 3 = 0.248414.
+    assert comparison["effect"] == pytest.approx(1.0)
+    assert (comparison["low"], comparison["high"]) == pytest.approx((0.751586, 1.248414), abs=1e-6)
+    assert comparison["p"] == pytest.approx(stats.ttest_1samp([1.0, 1.1, 0.9], 0).pvalue)
+    assert comparison["p_holm"] == comparison["p"]
+    assert (claim["verdict"], claim["n"], comparison["baseline"]) == ("supported", 3, "psap_soft")
+    assert claim["reason"] == "More than psap_soft: the interval lies above 0."
+
+
+@pytest.mark.parametrize(
+    ("leads", "verdict", "reason"),
+    [
+        ([-1.0, -1.1, -0.9], "not supported", "Less than psap_soft: the interval lies below 0."),
+        ([1.0, 3.0, -1.0], "inconclusive", "No difference shown against psap_soft."),
+        ([0.0, 0.0, 0.0], "inconclusive", "No difference shown against psap_soft."),
+        ([1.0, 1.1], "inconclusive", "2 seeds against psap_soft: at least three are needed."),
+        ([1.0], "inconclusive", "1 seed against psap_soft: at least three are needed."),
+    ],
+)
+def test_verdicts_against_one_method(verdicts, leads: list[float], verdict: str, reason: str) -> None:
+    claim = verdicts(lead(psap_soft=leads), seeds=len(leads))["S3"]
+    assert (claim["verdict"], claim["reason"]) == (verdict, reason)
+
+
+def test_two_seeds_never_suffice_even_against_every_baseline(verdicts) -> None:
+    claim = verdicts(lead(sfp=[5.0, 5.001], l1=[5.0, 5.001]), seeds=2)["S5a"]
+    assert claim["verdict"] == "inconclusive"
+    assert all(c["low"] > 0 and c["p_holm"] < 0.05 and c["verdict"] == "inconclusive" for c in claim["comparisons"])
+
+
+SURE, NOT_SURE, WORSE = [1.0, 1.1, 0.9], [1.0, -2.0, 3.0], [-1.0, -1.1, -0.9]
+
+
+@pytest.mark.parametrize(
+    ("sfp", "l1", "verdict"),
+    [
+        (SURE, SURE, "supported"),
+        (SURE, NOT_SURE, "inconclusive"),
+        (SURE, WORSE, "not supported"),
+        (NOT_SURE, WORSE, "not supported"),
+    ],
+)
+def test_verdicts_against_baselines(verdicts, sfp: list[float], l1: list[float], verdict: str) -> None:
+    assert verdicts(lead(sfp=sfp, l1=l1))["S5a"]["verdict"] == verdict
+
+
+def test_holm_can_take_back_what_an_interval_shows(verdicts) -> None:
+    barely = [1.0, 1.4, 0.68]
+    assert 0.025 < stats.ttest_1samp(barely, 0).pvalue < 0.05
+    claim = verdicts(lead(sfp=barely, l1=barely))["S5a"]
+    for comparison in claim["comparisons"]:
+        assert comparison["low"] > 0
+        assert comparison["p"] < 0.05 < comparison["p_holm"] == pytest.approx(2 * comparison["p"])
+        assert comparison["verdict"] == "inconclusive"
+    assert claim["verdict"] == "inconclusive"
+
+
+def test_the_four_methods_of_the_claims_are_no_baselines(verdicts) -> None:
+    claims = verdicts(lead(), methods=["psap", "psap_soft", "psap_uniform", "psap_plain", "sfp", "retrained"])
+    assert [c["baseline"] for c in claims["S5a"]["comparisons"]] == ["sfp", "retrained"]
+    assert [c["baseline"] for c in claims["S2"]["comparisons"]] == ["psap_uniform"]
+
+
+def test_a_seed_is_one_number_averaged_over_its_cells(verdicts) -> None:
+    rng = np.random.default_rng(3)
+    table = {(m, i, t, s): BASE + round(float(rng.normal()), 3) for m in ("psap", "psap_soft", "sfp", "l1")
+             for i in ("pretrained", "scratch") for t in (0.5, 0.8) for s in range(4)}  # fmt: skip
+    top1 = lambda model, init, method, target, seed: table[method, init, target, seed]  # noqa: E731
+    claims = verdicts(top1, inits=["pretrained", "scratch"], targets=[0.5, 0.8], seeds=4)
+
+    def seeds(other: str, weight: Callable[[str, float], float]) -> list[float]:
+        cells = [(i, t) for i in ("pretrained", "scratch") for t in (0.5, 0.8)]
+        return [
+            sum(weight(i, t) * (table["psap", i, t, s] - table[other, i, t, s]) for i, t in cells) for s in range(4)
+        ]
+
+    weights = {
+        "S5a": lambda i, t: 1 / 4,
+        "S5c": lambda i, t: (t == 0.8) / 2,
+        "S5d": lambda i, t: (i == "scratch") / 2,
+        "S5e": lambda i, t: 1 / 2 if t == 0.8 else -1 / 2,
+        "S5f": lambda i, t: 1 / 2 if i == "scratch" else -1 / 2,
+    }
+    for claim, weight in weights.items():
+        for comparison in claims[claim]["comparisons"]:
+            reference = stats.ttest_1samp(seeds(comparison["baseline"], weight), 0)
+            assert comparison["effect"] == pytest.approx(np.mean(seeds(comparison["baseline"], weight)), abs=1e-8)
+            assert comparison["p"] == pytest.approx(reference.pvalue, abs=1e-6)
+            interval = tuple(reference.confidence_interval(0.95))
+            assert (comparison["low"], comparison["high"]) == pytest.approx(interval, abs=1e-6)
+
+
+def test_cells_that_one_method_lacks_are_left_out_of_its_pairs(verdicts) -> None:
+    leads = {(0.5, 0): 1.0, (0.5, 1): 1.1, (0.5, 2): 0.9, (0.8, 0): 3.0, (0.8, 1): 3.1, (0.8, 2): 99.0}
+    top1 = lambda model, init, method, target, seed: BASE - (method == "sfp") * leads[target, seed]  # noqa: E731
+    claim = verdicts(top1, targets=[0.5, 0.8], methods=["psap", "sfp"], absent=lambda p: p.endswith("psap/0.8/seed2"))
+    comparison = claim["S5a"]["comparisons"][0]
+    assert comparison["effect"] == pytest.approx(np.mean([2.0, 2.1, 0.9]))
+    assert claim["S5a"]["reason"].endswith("Not every seed has every cell yet.")
+
+
+def test_a_seed_without_a_pair_does_not_count(verdicts) -> None:
+    claims = verdicts(lead(sfp=SURE, l1=SURE), absent=lambda path: "sfp" in path and "seed1" in path)
+    by_name = {comparison["baseline"]: comparison for comparison in claims["S5a"]["comparisons"]}
+    assert (by_name["sfp"]["n"], by_name["l1"]["n"], claims["S5a"]["n"]) == (2, 3, 2)
+    assert by_name["l1"]["verdict"] == "supported"
+    assert claims["S5a"]["reason"] == "2 seeds against sfp: at least three are needed."
+
+
+def test_a_baseline_without_any_pair_leaves_the_claim_open(verdicts) -> None:
+    claim = verdicts(lead(sfp=SURE), absent=lambda path: "/l1/" in path)["S5a"]
+    assert [c["verdict"] for c in claim["comparisons"]] == ["supported", "inconclusive"]
+    assert claim["verdict"] == "inconclusive"
+    assert claim["reason"] == "No pair of runs against l1 is committed yet."
+
+
+def test_compression_by_hand(verdicts) -> None:
+    """psap stays within a point of dense up to 0.8 on two seeds and 0.7 on one; sfp up to 0.5; l1 never."""
+    kept = {"psap": [0.8, 0.7, 0.8], "sfp": [0.5, 0.5, 0.5], "l1": [0.0, 0.0, 0.0]}
+
+    def top1(model: str, init: str, method: str, target: float, seed: int) -> float:
+        return BASE - (1.0 if target <= kept[method][seed] else 1.1)  # a drop of exactly one point is within
+
+    claim = verdicts(top1, targets=[0.5, 0.7, 0.8], methods=["psap", "sfp", "l1"])["S5b"]
+    sfp, l1 = claim["comparisons"]
+    # The counted reduction of the synthetic runs is the target plus 0.3 points.
+    assert sfp["effect"] == pytest.approx(np.mean([30, 20, 30]))
+    assert l1["effect"] == pytest.approx(np.mean([80.3, 70.3, 80.3]))
+    assert (sfp["unit"], claim["verdict"]) == ("percentage points of multiply-adds", "supported")
+
+
+def test_compression_looks_at_targets_that_both_have(verdicts) -> None:
+    top1 = lambda *cell: BASE  # noqa: E731
+    claim = verdicts(top1, targets=[0.5, 0.8], methods=["psap", "sfp"], absent=lambda path: "sfp/0.8" in path)["S5b"]
+    assert claim["comparisons"][0]["effect"] == 0.0
+
+
+def test_differences_that_cancel_are_no_difference(verdicts) -> None:
+    """Two leads of 0.1 and one of -0.2 leave -5e-15 in floating point, which must not pass for a sure effect."""
+    leads = {0.3: 0.1, 0.5: 0.1, 0.7: -0.2}
+    top1 = lambda model, init, method, target, seed: BASE - (method == "psap_soft") * leads[target]  # noqa: E731
+    claim = verdicts(top1, targets=[0.3, 0.5, 0.7])["S3"]
+    assert (claim["verdict"], claim["comparisons"][0]["effect"]) == ("inconclusive", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("suite", "claim", "reason"),
+    [
+        ({}, "S5c", "The suite has no target of 80 % or more."),
+        ({}, "S5d", "The suite has no run from scratch."),
+        ({}, "S5e", "The suite does not have targets on both sides of 80 %."),
+        ({}, "S5f", "The suite does not prune both from scratch and from a pretrained network."),
+        ({}, "S2", "The suite runs nothing to compare with (adaptivity)."),
+        ({"methods": ["sfp", "l1"]}, "S5a", "The suite does not run psap."),
+        ({"absent": lambda path: "sfp" in path or "l1" in path}, "S5a", "No pair of runs is committed yet."),
+    ],
+)
+def test_what_cannot_be_tested_says_why(verdicts, suite: dict[str, Any], claim: str, reason: str) -> None:
+    verdict = verdicts(lead(), **suite)[claim]
+    assert (verdict["verdict"], verdict["reason"], verdict["n"]) == ("not tested", reason, 0)
+
+
+def test_breakdown_and_json(verdicts) -> None:
+    leads = {0.5: 1.0, 0.8: 2.0}
+    top1 = lambda model, init, method, target, seed: BASE - (method == "sfp") * leads[target]  # noqa: E731
+    claims = verdicts(top1, targets=[0.5, 0.8], methods=["psap", "sfp"], seeds=1)
+    breakdown = claims["S5a"]["comparisons"][0]["breakdown"]
+    assert breakdown == [{"init": "pretrained", "target": t, "effect": e} for t, e in leads.items()]
+    assert claims["S5e"]["comparisons"][0]["breakdown"] == [{"init": "pretrained", "effect": 1.0}]
+    assert json.loads(json.dumps(claims, allow_nan=False)) == claims
+    assert claims["S5a"]["comparisons"][0]["low"] is None

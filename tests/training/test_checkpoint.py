@@ -1,0 +1,78 @@
+"""Checkpoints: whole, verified, never unpickled; and one writer to a run."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from psap.files import sha256, write_bytes
+from psap.training.checkpoint import Checkpoints, single_writer
+
+
+def state(epoch: int) -> dict:
+    return {"epoch": epoch, "weights": torch.full((3,), float(epoch)), "rows": [{"top1": 1.5}]}
+
+
+def test_the_newest_two_are_kept_and_the_newest_is_read(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.load() is None
+    for epoch in (1, 2, 10):
+        checkpoints.save(epoch, state(epoch))
+    assert [file.name[:11] for file in sorted(tmp_path.iterdir())] == ["epoch-00002", "epoch-00010"]
+    loaded = checkpoints.load()
+    assert loaded["epoch"] == 10 and torch.equal(loaded["weights"], state(10)["weights"])
+    checkpoints.clear()
+    assert checkpoints.load() is None and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, damage: str, capsys) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for epoch in (1, 2):
+        checkpoints.save(epoch, state(epoch))
+    newest = max(tmp_path.iterdir())
+    data = bytearray(newest.read_bytes())
+    if damage == "cut":
+        data = data[: len(data) // 2]
+    else:
+        data[100] ^= 4
+    newest.write_bytes(bytes(data))
+    assert checkpoints.load()["epoch"] == 1
+    assert f"{newest}: damaged" in capsys.readouterr().err
+    assert not newest.exists()
+
+
+class Payload:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return (Path.touch, (self.mark,))
+
+
+def test_a_pickle_with_a_right_digest_is_not_run(tmp_path: Path) -> None:
+    data = pickle.dumps(Payload(tmp_path / "ran"))
+    write_bytes(tmp_path / f"epoch-00003-{sha256(data)[:16]}.pt", data)
+    with pytest.raises(Exception, match="weights_only|Weights only|Unsupported|invalid"):
+        Checkpoints(tmp_path).load()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_second_writer_waits_and_says_so(tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from psap.training.checkpoint import single_writer
+with single_writer(Path({str(tmp_path)!r})):
+    print("mine", flush=True)
+"""
+    with single_writer(tmp_path):
+        second = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert "another process works on this run" in second.stderr.readline()
+        assert second.poll() is None
+    out, _ = second.communicate(timeout=60)
+    assert out == "mine\n" and second.returncode == 0
