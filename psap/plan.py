@@ -168,7 +168,8 @@ def _hours(grid: Grid) -> float:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     side_by_side = 1 if device == "cuda" else os.cpu_count() or 1
     speed = _macs_per_second(build(grid.suite.models[0], 10, shape[0]).to(device), example.to(device), macs)
-    return (work / speed + _START_UP * len(grid.runs)) / side_by_side / 3600
+    seconds: float = work / speed + _START_UP * len(grid.runs)
+    return seconds / side_by_side / 3600
 
 
 def _macs_per_second(model: Any, example: Any, macs: Mapping[str, int]) -> float:

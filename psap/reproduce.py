@@ -1,5 +1,6 @@
-"""Run the workflow, whatever an earlier one left behind."""
+"""Run the workflow, whatever an earlier one left behind, with one mirror into MLflow for all of its runs."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,10 @@ from filelock import FileLock, Timeout
 
 from psap.errors import PsapError
 from psap.plan import load_grids
+from psap.tracking import replay
+
+STATE = Path("state")
+_PAUSE = 10.0  # seconds between two looks at what there is to mirror
 
 
 def run_workflow(suite: str, cores: str) -> int:
@@ -26,9 +31,32 @@ def run_workflow(suite: str, cores: str) -> int:
         with FileLock(folder / "psap.lock", timeout=0):
             if any(folder.glob("locks/*")):
                 subprocess.run([*snakemake, "--unlock"], check=True, capture_output=True)
-            done = subprocess.run([*snakemake, suite, "--cores", cores], check=False)
+            code = _run_tracked([*snakemake, suite, "--cores", cores])
     except Timeout:
         raise PsapError("another `psap reproduce` is at work in this folder; wait for it, or stop it first") from None
-    if done.returncode == 0:
+    if code == 0:
         print(f"report: {Path('results') / suite / 'report.html'}")
-    return done.returncode
+    return code
+
+
+def _run_tracked(command: list[str]) -> int:
+    """Run `command`; mirror its runs here, since an import of MLflow in each job would cost as much as a short run."""
+    tracked = os.environ.get("PSAP_TRACKING") != "off"
+    with subprocess.Popen(command, env=os.environ | {"PSAP_TRACKING": "off"}) as workflow:
+        while workflow.poll() is None:
+            try:
+                workflow.wait(_PAUSE)
+            except subprocess.TimeoutExpired:
+                if tracked:
+                    _mirror()
+    if tracked and (problem := _mirror()):
+        print(f"tracking is behind, `psap track` replays it: {problem}", file=sys.stderr)
+    return workflow.returncode
+
+
+def _mirror() -> str:
+    """Bring MLflow up to date; returns what went wrong, if anything. A store that is gone must not stop a workflow."""
+    try:
+        return next(iter(replay(STATE).failed), "")
+    except PsapError as error:
+        return str(error)

@@ -80,10 +80,9 @@ def test_unreachable_targets_name_the_range() -> None:
         check_reachable(0.9, reduction, bounds, "macs")
     with pytest.raises(PsapError, match=r"of the parameters cannot be met"):
         check_reachable(0.05, reduction, bounds, "params")
-    assert solve(uniform(Evidence([torch.rand(10)] * 2, torch.zeros(2), 1.0)), reduction, channels, bounds, 0.99) == [
-        8,
-        8,
-    ], "an intermediate target beyond the bounds gives what they allow"
+    ratios = uniform(Evidence([torch.rand(10)] * 2, torch.zeros(2), 1.0))
+    found = solve(ratios, reduction, channels, bounds, 0.99)
+    assert found == [8, 8], "an intermediate target beyond the bounds gives what they allow"
 
 
 def test_sparsity_allocation_by_hand() -> None:
@@ -117,7 +116,7 @@ def test_weight_sparsity_counts_what_is_small(values, quantile) -> None:
 @given(st.integers(1, 60), st.floats(0, 1), st.floats(0, 1), st.integers(1, 5))
 def test_steps_lie_within_training_and_end_with_the_whole_target(kind, epochs, a, b, interval) -> None:
     at = steps(kind, start=min(a, b), freeze=max(a, b), interval=interval, epochs=epochs)
-    assert list(at) == sorted(at) and 0 <= min(at) and max(at) < epochs
+    assert list(at) == sorted(at) and min(at) >= 0 and max(at) < epochs
     shares = list(at.values())
     assert shares[-1] == 1.0 and all(0 < share <= 1 for share in shares) and shares == sorted(shares)
     assert kind != "one_shot" or len(at) == 1

@@ -56,7 +56,7 @@ class Payload:
 def test_a_pickle_with_a_right_digest_is_not_run(tmp_path: Path) -> None:
     data = pickle.dumps(Payload(tmp_path / "ran"))
     write_bytes(tmp_path / f"epoch-00003-{sha256(data)[:16]}.pt", data)
-    with pytest.raises(Exception, match="weights_only|Weights only|Unsupported|invalid"):
+    with pytest.raises(Exception, match=r"(?i)weights.only|unsupported"):
         Checkpoints(tmp_path).load()
     assert not (tmp_path / "ran").exists()
 

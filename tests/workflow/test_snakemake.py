@@ -93,9 +93,7 @@ def test_a_comment_or_an_ineffective_parameter_reruns_nothing(finished: Project)
 def test_every_module_is_in_some_digest_and_plots_are_in_none_that_trains(root: Path) -> None:
     package = root / "psap"
     covered = {kind: set(digest.modules(kind)) for kind in digest.PARTS}
-    assert {file for file in package.rglob("*.py")} == {
-        f for files in covered.values() for f in files if f.suffix == ".py"
-    }
+    assert set(package.rglob("*.py")) == {f for files in covered.values() for f in files if f.suffix == ".py"}
     for kind in ("data", "train", "run"):
         assert not any("analysis" in file.parts for file in covered[kind])
 

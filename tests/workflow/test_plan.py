@@ -1,0 +1,57 @@
+"""What the workflow says before it starts, and what it refuses."""
+
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from project import TINY, Project
+
+from psap import plan
+
+
+def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypatch, capsys) -> None:
+    project.suite("big", TINY | {"hardware": "gpu"})
+    project.suite("far", TINY | {"data": {"source": "folder", "path": "nowhere"}})
+    days = {name: recipe | {"epochs": 10**9} for name, recipe in TINY["training"].items() if name != "batch_size"}
+    project.suite("slow", TINY | {"training": days})
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    grids = plan.load_grids(Path("params"))
+    assert plan.announce(grids) == ["tiny"]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    by_suite = {name: next(line for line in lines if f" {name}:" in line) for name in ("tiny", "big", "far", "slow")}
+    assert "5 runs, about 1 minutes here" in by_suite["tiny"] and by_suite["tiny"].startswith("runs")
+    assert "meant for a GPU, and there is none here" in by_suite["big"]
+    assert "its data are not here yet" in by_suite["far"]
+    assert "more than 24 hours" in by_suite["slow"] and "days here" in by_suite["slow"]
+    for name in ("big", "far", "slow"):
+        assert by_suite[name].endswith(f"snakemake {name} --cores all")
+
+
+def test_gpus_follow_what_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    for visible, count in (("", 0), ("-1", 0), ("0", 1), ("0,3", 2)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert plan.gpus() == count
+
+
+def test_two_at_once_in_one_folder_are_refused(project: Project) -> None:
+    (project.folder / ".snakemake").mkdir()
+    with FileLock(project.folder / ".snakemake" / "psap.lock"):
+        done = project.psap("reproduce", "tiny")
+    assert done.returncode == 2
+    assert done.stderr.strip() == (
+        "psap: another `psap reproduce` is at work in this folder; wait for it, or stop it first"
+    )
+
+
+def test_a_stale_lock_of_a_killed_workflow_is_lifted(project: Project) -> None:
+    locks = project.folder / ".snakemake" / "locks"
+    locks.mkdir(parents=True)
+    stale = str(project.folder / "data" / "digits.safetensors")
+    (locks / "0.output.lock").write_text(stale + "\n")
+    assert "LockException" in project.snakemake("data/digits.safetensors", "--cores", "1").stderr
+    project.suite("tiny", TINY | {"methods": {"scratch": ["random"]}})
+    done = project.psap("reproduce", "tiny")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "report: results/tiny/report.html" in done.stdout
