@@ -1,7 +1,6 @@
 # make reproduce   set up, then run the demo suite to results/demo/report.html (again: go on, or nothing to do)
 # make test        set up, then run the tests          make lint     static checks
 # make ui          MLflow's pages on this machine      make lock     renew requirements.lock from pyproject.toml
-# make update      write environment.yml from the lock make clean-untracked SUITE=demo   remove runs of an older grid
 
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
 SUITE ?= demo
@@ -19,7 +18,7 @@ reproduce: $(READY)
 	@$(BIN)/psap reproduce $(SUITE)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -34,7 +33,7 @@ format: $(READY)
 	$(BIN)/snakefmt Snakefile workflow
 
 ui: $(READY)
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1
 
 setup: $(READY)
 

@@ -24,14 +24,17 @@ def reproduce(
 
 
 @app.command()
-def data(suite: str, params: Params = Path("params")) -> None:
-    """Prepare a suite's data set: read and check every image, write it to data/."""
+def data(
+    source: Annotated[str, typer.Argument(help="digits, cifar10 or folder.")],
+    path: Annotated[str, typer.Option(help="Folder of images, train/<class>/* and test/<class>/*.")] = "",
+) -> None:
+    """Prepare a data set: read and check every image, write it to data/."""
+    from psap.config import Data
     from psap.data import sources
-    from psap.suite import data_file, load_grid
+    from psap.suite import data_file
 
-    chosen = load_grid(params, suite).suite.data
-    file = data_file(chosen)
-    manifest = sources.prepare(chosen.source, chosen.path, file)
+    file = data_file(Data(source=source, path=path or None))
+    manifest = sources.prepare(source, path or None, file)
     typer.echo(f"{file}: {manifest['label']}")
 
 

@@ -1,15 +1,14 @@
 """What a user writes in params/: the schema of suites, and one clear line for everything that is wrong with one."""
 
-import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from psap.errors import PsapError
 from psap.models.names import check_name
 from psap.pruning.method import Method
+from psap.reading import near, read_mapping, validated
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Init = Literal["pretrained", "scratch"]
@@ -52,6 +51,12 @@ class Recipe(_Section):
     schedule: Literal["step", "cosine", "one_cycle"] = "cosine"
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        if (self.schedule == "step") != bool(self.milestones):
+            raise ValueError("schedule: step and milestones go together")
+        return self
 
 
 class Training(_Section):
@@ -120,18 +125,18 @@ def load_methods(path: Path) -> Methods:
     A section `scratch` in a method holds what differs when it prunes from scratch.
     """
     methods: Methods = {}
-    for name, values in _read(path).items():
+    for name, values in read_mapping(path).items():
         where = f"{path}: {name}"
         if not isinstance(values, dict):
             raise PsapError(f"{where}: must be a mapping of parameters to values")
         if "retrain" in values:
-            methods[name] = _validate(Retrain, values, where)
+            methods[name] = validated(Retrain, values, where)
         else:
             changes = values.pop("scratch", {})
             if not isinstance(changes, dict):
                 raise PsapError(f"{where}.scratch: must be a mapping of parameters to values")
-            scratch = _validate(Method, _merged(values, changes), f"{where}.scratch" if changes else where)
-            methods[name] = Preset(_validate(Method, values, where), scratch)
+            scratch = validated(Method, _merged(values, changes), f"{where}.scratch" if changes else where)
+            methods[name] = Preset(validated(Method, values, where), scratch)
     for name, method in methods.items():
         if isinstance(method, Retrain) and not isinstance(methods.get(method.retrain), Preset):
             raise PsapError(f"{path}: {name}.retrain: {method.retrain!r} is not a pruning method of this file")
@@ -140,11 +145,11 @@ def load_methods(path: Path) -> Methods:
 
 def load_suite(path: Path, methods: Methods) -> Suite:
     """Read a suite and check it against the known methods and models; PsapError with one line on the first mistake."""
-    suite = _validate(Suite, _read(path), str(path))
+    suite = validated(Suite, read_mapping(path), str(path))
     for init, names in suite.methods.items():
         for name in names:
             if name not in methods:
-                raise PsapError(f"{path}: methods.{init}: unknown method {name!r}{_near(name, methods)}")
+                raise PsapError(f"{path}: methods.{init}: unknown method {name!r}{near(name, methods)}")
             method = methods[name]
             if isinstance(method, Retrain) and method.retrain not in names:
                 raise PsapError(f"{path}: methods.{init}: {name} retrains {method.retrain}, which is not in the list")
@@ -163,49 +168,3 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(change, dict) and isinstance(merged.get(name), dict)
         merged[name] = {**merged[name], **change} if both else change
     return merged
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise PsapError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise PsapError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
-    if not isinstance(values, dict):
-        raise PsapError(f"{path}: must be a mapping of keys to values")
-    return values
-
-
-_S = TypeVar("_S", bound=BaseModel)
-
-
-def _validate(schema: type[_S], values: Any, where: str) -> _S:
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            message = f"unknown key{_near(str(first['loc'][-1]), _keys(schema, first['loc'][:-1]))}"
-        elif first["type"] != "missing" and not isinstance(first["input"], dict):
-            message = f"{message}, not {first['input']!r}"
-        raise PsapError(f"{where}: {place}: {message}" if place else f"{where}: {message}") from None
-
-
-def _keys(schema: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
-    for part in place:
-        field = schema.model_fields.get(str(part))
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        schema = inner
-    return list(schema.model_fields)
-
-
-def _near(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"

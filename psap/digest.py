@@ -1,6 +1,7 @@
 """Content digests of the code: what a kind of job depends on, so that an edit reruns what it must and no more."""
 
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 from psap.files import sha256
@@ -9,21 +10,34 @@ _PACKAGE = Path(__file__).parent
 
 # Modules and folders of the package by the kind of job whose result they can change. `run` orders and mirrors runs:
 # what it decides reaches a job as its configuration, so that an edit there retrains nothing.
+_READING = ("data/__init__.py", "data/batches.py", "data/dataset.py", "data/prepared.py", "data/seeds.py")
 PARTS: dict[str, tuple[str, ...]] = {
     "data": ("files.py", "errors.py", "data"),
-    "train": ("files.py", "errors.py", "data", "models", "pruning", "training", "evaluate.py", "execute.py"),
+    "train": ("files.py", "errors.py", *_READING, "models", "pruning", "training", "evaluate.py", "execute.py"),
     "analyse": ("files.py", "errors.py", "analysis"),
     "run": (
-        *("__init__.py", "__main__.py", "cli.py", "config.py", "digest.py", "plan.py", "provenance.py", "reproduce.py"),
-        *("suite.py", "tracking"),
+        *(
+            "__init__.py",
+            "__main__.py",
+            "cli.py",
+            "config.py",
+            "digest.py",
+            "plan.py",
+            "provenance.py",
+            "reading.py",
+            "reproduce.py",
+        ),
+        *("suite.py", "tracking", "bench"),
     ),
 }
 
 
 @cache
 def code_digest(kind: str) -> str:
-    """SHA-256 over the names and contents of the modules that a job of `kind` depends on (see `PARTS`)."""
-    lines = [f"{file.relative_to(_PACKAGE).as_posix()} {sha256(file)}" for file in modules(kind)]
+    """SHA-256 over the modules that a job of `kind` depends on (see `PARTS`), and over torch's version."""
+    lines = [f"torch {version('torch')}"] + [
+        f"{file.relative_to(_PACKAGE).as_posix()} {sha256(file)}" for file in modules(kind)
+    ]
     return sha256("\n".join(lines).encode())
 
 

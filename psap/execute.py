@@ -10,16 +10,18 @@ import torch
 
 from psap.data import dataset
 from psap.digest import code_digest
-from psap.files import sha256, write_json, write_text
+from psap.errors import PsapError
+from psap.files import sha256, write_csv, write_json
 from psap.models import architecture
 from psap.provenance import provenance
 from psap.suite import Grid, Run, data_file
 from psap.tracking import Row, Tracker
 from psap.training.checkpoint import Checkpoints, single_writer
-from psap.training.job import Job, Outcome, epochs_csv, history_csv
+from psap.training.job import Job, Outcome
 from psap.training.loop import Progress
 
 CHECKPOINTS, RESULTS, STATE = Path("checkpoints"), Path("results"), Path("state")
+_EPOCH_COLUMNS = ("epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored", "final")
 
 
 def execute(grid: Grid, run: Run, device: torch.device) -> str:
@@ -27,14 +29,20 @@ def execute(grid: Grid, run: Run, device: torch.device) -> str:
 
     Reads data/ and checkpoints/; writes checkpoints/<run>/, results/<run>/ and, until it is complete, state/<run>/.
     """
-    data = dataset.load(data_file(grid.suite.data))
-    dense = None if run.kind == "dense" else CHECKPOINTS / grid.dense(run).path
+    file = data_file(grid.suite.data)
+    source, path = grid.suite.data.source, grid.suite.data.path
+    _require(file, f"psap data {source}" + (f" --path {path}" if path else ""))
+    data = dataset.load(file)
     model_run = grid.architecture(run)
+    for parent in [grid.dense(run), *([model_run] if model_run else [])]:
+        if parent is not run:
+            _require(CHECKPOINTS / parent.path / architecture.DESCRIPTION, f"psap train {parent.path}")
+    dense = None if run.kind == "dense" else CHECKPOINTS / grid.dense(run).path
     start = CHECKPOINTS / model_run.path if model_run else dense if run.init == "pretrained" else None
     origin = sha256(start / architecture.DESCRIPTION) if start else ""
     code = code_digest("train")
     # Whatever decides the outcome is in the key, so that state of another configuration is never gone on with.
-    key = sha256(f"{run.hash} {origin} {code} {data.digest}".encode())[:16]
+    key = sha256(f"{run.hash} {origin} {code} {data.digest} {device.type}".encode())[:16]
     state = STATE / run.path
     with single_writer(state), single_writer(state / key):
         checkpoints = Checkpoints(state / key)
@@ -58,6 +66,11 @@ def execute(grid: Grid, run: Run, device: torch.device) -> str:
         f"{run.path}: top-1 {result['top1_last']:.2f} % (dense {result['dense_top1']:.2f} %), "
         f"multiply-adds -{100 * result['macs_reduction']:.1f} %, {outcome.cost['seconds']:.0f} s"
     )
+
+
+def _require(file: Path, command: str) -> None:
+    if not file.exists():
+        raise PsapError(f"{file} is missing; make it with `{command}`, or the whole suite with `psap reproduce`")
 
 
 def _report(run: Run, job: Job, progress: Progress, tracker: Tracker) -> None:
@@ -96,13 +109,15 @@ def _write(run: Run, job: Job, outcome: Outcome, labels: Mapping[str, Any]) -> l
         extra={"top1_last": outcome.result["top1_last"]},
     )
     folder = RESULTS / run.path
-    write_text(folder / "epochs.csv", epochs_csv(job.progress.rows))
+    write_csv(folder / "epochs.csv", _EPOCH_COLUMNS, job.progress.rows)
     if job.pruner:
-        write_text(folder / "history.csv", history_csv(job.pruner.history.rows))
+        history = job.pruner.history.rows
+        write_csv(folder / "history.csv", list(history[0]), history)
     row = {
         name: getattr(run, name) for name in ("suite", "model", "init", "method", "target", "seed", "hash", "config")
     }
-    parts = {"result": outcome.result, "cost": outcome.cost, "provenance": dict(labels)}
+    finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    parts = {"result": outcome.result, "cost": outcome.cost, "provenance": {**labels, "finished": finished}}
     write_json(folder / "run.json", {"run": run.path, **row, **parts})
     names = ("run.json", "epochs.csv", "history.csv")
     return [folder / name for name in names if (folder / name).exists()]

@@ -84,18 +84,18 @@ def suite_with_data(grids: Mapping[str, Grid], dataset: str) -> Grid:
     return next(grid for grid in grids.values() if data_file(grid.suite.data).stem == dataset)
 
 
-def checked_source(grid: Grid) -> str:
-    """The suite's data source, checked unless its data are prepared already. Raises PsapError."""
-    from psap.data.sources import check_source
+def fingerprint(grid: Grid) -> str:
+    """The fingerprint of the suite's data, checked before any work unless their folder is gone since preparation."""
+    from psap.data import sources
 
-    data = grid.suite.data
+    data, file = grid.suite.data, data_file(grid.suite.data)
+    gone = file.exists() and data.path is not None and not Path(data.path).exists()
     try:
-        check_source(data.source, data.path)
+        if not gone:
+            sources.check_source(data.source, data.path)
+        return sources.fingerprint(data.source, data.path, file)
     except PsapError as error:
-        if data_file(data).exists():
-            return data.source
         raise PsapError(f"params/{grid.name}.yaml: data: {error}") from None
-    return data.source
 
 
 def gpus() -> int:

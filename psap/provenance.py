@@ -3,7 +3,6 @@
 import os
 import platform
 import subprocess
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -14,14 +13,13 @@ _PACKAGES = ("torch", "torchvision", "timm", "torch-pruning", "numpy", "safetens
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """Versions, git commit and whether the checkout differs from it, hardware, device, and the time now (UTC)."""
+    """Versions, git commit and whether the checkout differs from it, hardware and device."""
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "hardware": hardware(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
 

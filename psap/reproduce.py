@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 from psap.errors import PsapError
@@ -18,8 +19,8 @@ _PAUSE = 10.0  # seconds between two looks at what there is to mirror
 def run_workflow(suite: str, cores: str) -> int:
     """Run `snakemake <suite>` in the working directory; returns its exit code.
 
-    Snakemake leaves its own lock behind when it is killed, and cannot tell that from a workflow at work. The lock taken
-    here dies with its process, so Snakemake's can be lifted safely. Raises PsapError when another one is at work.
+    Snakemake leaves its own lock behind when it is killed, and cannot tell that from a workflow at work; here it is
+    lifted where no Snakemake is left in this folder. Raises PsapError when one is.
     """
     grids = load_grids(Path("params"))
     if suite not in grids:
@@ -29,6 +30,10 @@ def run_workflow(suite: str, cores: str) -> int:
     snakemake = [sys.executable, "-m", "snakemake"]
     try:
         with FileLock(folder / "psap.lock", timeout=0):
+            if alive := _snakemakes():
+                raise PsapError(
+                    f"Snakemake is at work in this folder (process {alive[0]}); wait for it, or stop it first"
+                )
             if any(folder.glob("locks/*")):
                 subprocess.run([*snakemake, "--unlock"], check=True, capture_output=True)
             code = _run_tracked([*snakemake, suite, "--cores", cores])
@@ -37,6 +42,16 @@ def run_workflow(suite: str, cores: str) -> int:
     if code == 0:
         print(f"report: {Path('results') / suite / 'report.html'}")
     return code
+
+
+def _snakemakes() -> list[int]:
+    """Processes of this user that run Snakemake in the working directory."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        command = " ".join(process.info["cmdline"] or ())
+        if "snakemake" in command and "python" in command and process.info["cwd"] == str(Path.cwd()):
+            found.append(process.pid)
+    return found
 
 
 def _run_tracked(command: list[str]) -> int:

@@ -1,6 +1,7 @@
 """From a suite to its runs: the grid, each run's path (its identity), its resolved configuration and its hash."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,6 +13,7 @@ from psap.errors import PsapError
 from psap.files import sha256
 
 METHODS_FILE = "methods.yaml"
+_RULES = ("all", "analyse", "data", "dense", "grid", "prune", "retrain")  # of the workflow
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,15 @@ class Grid:
 
 
 def suite_files(params: Path) -> dict[str, Path]:
-    """The suites in `params`: every YAML file but the methods."""
-    return {file.stem: file for file in sorted(params.glob("*.yaml")) if file.name != METHODS_FILE}
+    """The suites in `params`: every YAML file but the methods. PsapError for a name that cannot be a target."""
+    files = {file.stem: file for file in sorted(params.glob("*.yaml")) if file.name != METHODS_FILE}
+    for name, file in files.items():
+        if name in _RULES or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+            raise PsapError(
+                f"{file}: a suite's name is made of letters, digits, _ and -, and is none of {', '.join(_RULES)}; "
+                "rename the file"
+            )
+    return files
 
 
 def load_grid(params: Path, name: str) -> Grid:

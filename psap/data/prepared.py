@@ -28,7 +28,10 @@ class Arrays(NamedTuple):
 
 
 class Manifest(BaseModel):
-    """What `<key>.json` tells: counts by split and class, mean and std by channel (of the training pixels, in 0..1)."""
+    """What `<key>.json` tells: counts by split and class, mean and std by channel (of the training pixels, in 0..1).
+
+    `digest` is that of the pixels and labels, `fingerprint` that of the folder they were read from (names and sizes).
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,6 +45,7 @@ class Manifest(BaseModel):
     mean: list[float]
     std: list[float]
     digest: str
+    fingerprint: str = ""
 
 
 class Raw(NamedTuple):
@@ -54,7 +58,7 @@ class Raw(NamedTuple):
     licence: str
 
 
-def write(raw: Raw, source: str, file: Path) -> Manifest:
+def write(raw: Raw, source: str, file: Path, fingerprint: str = "") -> Manifest:
     """Write the pair of `file` (`<key>.safetensors`), each atomically, the manifest last."""
     # safetensors writes the memory as it lies, and torchvision's CIFAR-10 is a transposed view.
     arrays = Arrays(*map(np.ascontiguousarray, raw.arrays))
@@ -75,6 +79,7 @@ def write(raw: Raw, source: str, file: Path) -> Manifest:
         mean=mean,
         std=std,
         digest=_digest(arrays, raw.classes),
+        fingerprint=fingerprint,
     )
     with atomic(file) as temporary:
         safetensors.numpy.save_file(arrays._asdict(), temporary)

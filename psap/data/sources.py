@@ -1,5 +1,6 @@
 """Where data come from: `digits`, `cifar10`, or a `folder` of images; checked at once, prepared once."""
 
+import json
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from psap.data.cifar10 import find_cifar10
 from psap.data.digits import digits
 from psap.data.images import read_folder, scan
 from psap.errors import PsapError
+from psap.files import sha256
 
-__all__ = ["check_source", "find_cifar10", "prepare"]
+__all__ = ["check_source", "find_cifar10", "fingerprint", "prepare"]
 
 SOURCES = ("digits", "cifar10", "folder")
 
@@ -42,7 +44,23 @@ def prepare(source: str, path: str | None, out: Path, raw: Path = Path("data/raw
     is damaged or truncated, images of different sizes, a failed download.
     """
     check_source(source, path)
-    return prepared.write(_read(source, path, raw), source, out).model_dump()
+    mark = fingerprint(source, path, out)
+    return prepared.write(_read(source, path, raw), source, out, mark).model_dump()
+
+
+def fingerprint(source: str, path: str | None, out: Path) -> str:
+    """Digest of the names and sizes of a folder's images, to tell whether `out`, prepared from it, is up to date.
+
+    Where there is no folder to look at (an embedded set, a download, a folder that is gone since) it is the one that
+    `out` was prepared with: what is prepared stays good.
+    """
+    root = find_cifar10(path) if source == "cifar10" else Path(path) if path else None
+    if root is None or not root.exists():
+        described = out.with_suffix(".json")
+        return json.loads(described.read_text()).get("fingerprint", "") if described.exists() else ""
+    files = [file for part in scan(root) for images in part.values() for file in images]
+    lines = [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
+    return sha256("\n".join(lines).encode())
 
 
 def _read(source: str, path: str | None, raw: Path) -> prepared.Raw:

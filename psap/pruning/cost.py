@@ -23,7 +23,7 @@ _CONV = nn.modules.conv._ConvNd
 
 def count_macs(model: nn.Module, example_inputs: Any) -> int:
     """Multiply-adds of one forward pass on `example_inputs`, by PyTorch's own counter (which counts two for each)."""
-    with evaluating(model), FlopCounterMode(display=False) as counter:
+    with _evaluating(model), FlopCounterMode(display=False) as counter:
         forward(model, example_inputs)
     return int(counter.get_total_flops()) // 2
 
@@ -39,7 +39,7 @@ def forward(model: nn.Module, example_inputs: Any) -> Any:
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def _evaluating(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -172,7 +172,7 @@ def _count_places(model: nn.Module, example_inputs: Any) -> dict[str, int]:
         if isinstance(module, (_CONV, nn.Linear))
     ]
     try:
-        with evaluating(model):
+        with _evaluating(model):
             forward(model, example_inputs)
     finally:
         for hook in hooks:

@@ -32,6 +32,7 @@ def _torch_pruning() -> Any:
 
 tp = _torch_pruning()
 _CONV = nn.modules.conv._ConvNd
+_TRANSPOSED = nn.modules.conv._ConvTransposeNd
 _SPLITS = (tp.ops._SplitOp, tp.ops._SliceOp, tp.ops._UnbindOp)
 # Zero in, zero out, channel by channel: a pruned channel stays zero behind these.
 _SAFE_NORMS = (_BatchNorm, nn.PReLU)
@@ -181,6 +182,8 @@ def _kind(module: nn.Module, is_out: bool) -> str:
 def _problem(member: Member, kind: str, is_out: bool) -> str:
     """Why this member forbids pruning; empty when it does not."""
     module = member.module
+    if isinstance(module, _TRANSPOSED):
+        return "a transposed convolution"
     if isinstance(module, _CONV) and 1 < module.groups != module.out_channels:
         return "a grouped convolution"
     if isinstance(module, _CONV) and module.groups > 1 and module.in_channels != module.out_channels:

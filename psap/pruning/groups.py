@@ -89,7 +89,11 @@ class Group:
     def _rows(self, slot: Slot, gradients: bool) -> Tensor:
         tensor = slot.tensor
         value = tensor.detach() if not gradients else tensor.grad
-        rows = torch.zeros_like(tensor).flatten(1) if value is None else value.detach().reshape(len(tensor), -1)
+        rows = (
+            torch.zeros_like(tensor).reshape(len(tensor), -1)
+            if value is None
+            else value.detach().reshape(len(tensor), -1)
+        )
         position, channel = slot.member.position, slot.member.channel
         if len(position) == self.channels == len(tensor) and torch.equal(position, channel):
             return rows

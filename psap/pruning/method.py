@@ -87,6 +87,11 @@ class Method(_Section):
     def protects_after(self) -> bool:
         return self.reconstruction == "protective" and self.protection.when == "after"
 
+    @property
+    def gated(self) -> bool:
+        """Whether pruned channels keep their weights behind closed gates until their window ends."""
+        return self.protects_after and self.protection.signal == "gate_gradient"
+
     def effective(self) -> dict[str, Any]:
         """The parameters that have an effect, as plain values: what a run's identity is made of."""
         values = self.model_dump()
@@ -94,4 +99,8 @@ class Method(_Section):
             del values["sparsity"]
         if self.reconstruction != "protective":
             del values["protection"]
+        if self.reconstruction != "protective" and self.criterion != "taylor":
+            del values["window"]
+        if self.schedule.kind == "one_shot":
+            values["schedule"] = {"kind": "one_shot", "freeze": self.schedule.freeze}
         return values

@@ -21,15 +21,16 @@ from torch.optim import Optimizer
 from psap.errors import PsapError
 from psap.pruning import compact as compaction
 from psap.pruning.budget import check_reachable
+from psap.pruning.channels import penalise_scales
 from psap.pruning.choice import Chooser
-from psap.pruning.cost import CostModel, Measure, OrderedCost
+from psap.pruning.cost import CostModel, Measure, OrderedCost, count_macs, count_params
 from psap.pruning.criteria import CRITERIA
 from psap.pruning.discover import find_groups
 from psap.pruning.history import History
 from psap.pruning.method import Method
-from psap.pruning.reconstruction import Bank, Hold, clear_momentum, penalise_scales, protect, zero
+from psap.pruning.reconstruction import Reconstruction, protect
 from psap.pruning.schedule import steps
-from psap.pruning.signals import Gates, weight_gradient
+from psap.pruning.signals import weight_gradient
 
 _IDLE, _COLLECT, _SUPERVISE = "idle", "collect", "supervise"
 _STATE = ("_pruned", "_immune", "_phase", "_seen", "_epoch", "_pulse_due", "_signals", "_scores", "frozen", "restored")
@@ -46,7 +47,7 @@ class Pruner:
     `groups` are the prunable groups, `pruned` the bool mask (C_g,) of each one's pruned channels, `restored` the number
     of channels given back since the last `step`, `frozen` whether the masks are final, `history.rows` a row for each
     pruning step and group, `difference` that of the masked and the compacted network, once there is one.
-    Errors: PsapError when the network has nothing to prune, or the target cannot be met within the ratio bounds.
+    Errors: PsapError when the network has nothing to prune or cannot be compacted, or the target cannot be met.
     """
 
     def __init__(
@@ -61,19 +62,17 @@ class Pruner:
         seed: int = 0,
     ) -> None:
         self.method = method or Method()
-        self._model, self._inputs, self._optimizer = model, example_inputs, optimizer
+        self._model, self._inputs = model, example_inputs
         self.groups = [group for group in find_groups(model, example_inputs) if not group.reason]
+        compaction.check_compactable(model, example_inputs)
         self.cost = CostModel(model, example_inputs, self.groups)
         self._chooser = Chooser(self.groups, self.cost, self.method, measure, seed)
         any_order = self.cost.order([torch.arange(group.channels) for group in self.groups])
         check_reachable(target, lambda counts: any_order.reduction(counts, measure), self._chooser.bounds(), measure)
-        schedule = self.method.schedule
-        shares = steps(
-            schedule.kind, start=schedule.start, freeze=schedule.freeze, interval=schedule.interval, epochs=epochs
-        )
+        self._reconstruction = Reconstruction(self.groups, self.method, optimizer)
+        shares = steps(epochs=epochs, **self.method.schedule.model_dump())
         self._targets = {epoch: share * target for epoch, share in shares.items()}
         self._collects = CRITERIA[self.method.criterion].needs_gradients or self.method.protects_before
-        self._bank, self._hold, self._gates = Bank(), Hold(), Gates()
         self._pruned = [torch.zeros(group.channels, dtype=torch.bool) for group in self.groups]
         self._immune = [torch.zeros(group.channels, dtype=torch.int64) for group in self.groups]
         self._phase, self._seen, self._epoch, self._pulse_due = _IDLE, 0, -1, False
@@ -85,12 +84,15 @@ class Pruner:
     def step(self, epoch: int) -> None:
         """Begin epoch `epoch` (0-based); prunes if the schedule has a step here.
 
-        A step that needs gradients first gathers them over the method's window and then acts.
+        A step that needs gradients first gathers them over the method's window and then acts. A window still open
+        ends here.
         """
         self._close_window()
         self.restored = 0
         if epoch not in self._targets or self.frozen:
             return
+        if self._phase == _SUPERVISE:  # opened just now: the window before it took the whole epoch
+            self._restore()
         self._epoch = epoch
         if self._collects:
             self._phase, self._seen, self._signals, self._scores = _COLLECT, 0, [], []
@@ -104,26 +106,26 @@ class Pruner:
         if self._phase == _COLLECT:
             self._scores = _add(self._scores, self._chooser.scores())
             if self.method.protects_before:
-                self._signals = _add(self._signals, self._weight_gradients())
+                self._signals = _add(self._signals, [weight_gradient(group) for group in self.groups])
         elif self._phase == _SUPERVISE:
-            by_gate = self.method.protection.signal == "gate_gradient"
-            self._signals = _add(self._signals, self._gates.read() if by_gate else self._weight_gradients())
+            self._signals = _add(self._signals, self._reconstruction.signals())
         self._seen += self._phase != _IDLE
         if self._pulse_due:
             self.history.note_pulse(self._pruned)
             self._pulse_due = False
-        self._hold.gradients()
+        self._reconstruction.hold.gradients()
 
     def after_step(self) -> None:
         """Finish the iteration. Call it after the optimiser's step."""
-        self._hold.values()
+        self._reconstruction.hold.values()
         if self._phase != _IDLE and self._seen >= self.method.window:
             self._close_window()
 
     def compact(self) -> nn.Module:
         """The network without its pruned channels: in eval mode its outputs equal the masked network's.
 
-        Raises PsapError before the freeze (the masks are not final), and when the outputs are not equal.
+        Raises PsapError before the freeze (the masks are not final), and when outputs or counted cost are not as
+        planned.
         """
         self._close_window()
         if not self.frozen:
@@ -133,6 +135,13 @@ class Pruner:
             )
         small = compaction.compact(self._model, self._inputs, self.groups, self._pruned)
         self.difference = compaction.difference(self._model, small, self._inputs)
+        planned = self._counted()([int(mask.sum()) for mask in self._pruned])
+        found = (count_macs(small, self._inputs), count_params(small))
+        if planned != found:
+            raise PsapError(
+                f"{type(self._model).__name__} cannot be compacted: {planned[0]} multiply-adds and {planned[1]} "
+                f"parameters were planned, {found[0]} and {found[1]} are there; please report this network"
+            )
         return small
 
     @property
@@ -145,9 +154,6 @@ class Pruner:
 
     def _counted(self) -> OrderedCost:
         return self.cost.order([(~mask).long().argsort(stable=True) for mask in self._pruned])
-
-    def _weight_gradients(self) -> list[Tensor]:
-        return [weight_gradient(group) for group in self.groups]
 
     def _prune(self) -> None:
         """Choose, and do to the chosen what the method's reconstruction says."""
@@ -164,39 +170,14 @@ class Pruner:
         self._phase, self._seen, self._signals, self._scores = _IDLE, 0, [], []
         freeze = self._epoch == max(self._targets)
         if freeze or self.method.reconstruction == "hard":
-            self._fix()
+            self._reconstruction.fix(self._pruned)
             self.frozen = freeze
         elif self.method.protects_after:
-            self._supervise()
+            self._reconstruction.supervise(self._pruned)
+            self._phase = _SUPERVISE
         else:
-            self._zero_weights()
-
-    def _fix(self) -> None:
-        """Pruned channels go to zero with all that they own, and stay there."""
-        for group, mask in zip(self.groups, self._pruned, strict=True):
-            zero([*group.weights, *group.others], mask)
-            # Whatever the method's momentum rule: a remembered gradient must not move what has to stay zero.
-            clear_momentum(self._optimizer, group, mask)
-        self._hold.set(self.groups, self._pruned)
-        self._pulse_due = True
-
-    def _supervise(self) -> None:
-        """Open the window in which pruned channels can prove important."""
-        self._phase = _SUPERVISE
-        for group, mask in zip(self.groups, self._pruned, strict=True):
-            self._bank.deposit(group, mask)
-        if self.method.protection.signal == "gate_gradient":
-            self._gates.close(self.groups, self._pruned)
-        else:
-            self._zero_weights()
-
-    def _zero_weights(self) -> None:
-        """Pruned channels lose their weights and start again: batch-norm stays, and they are free to regrow."""
-        for group, mask in zip(self.groups, self._pruned, strict=True):
-            zero(group.weights, mask)
-            if self.method.momentum == "clear":
-                clear_momentum(self._optimizer, group, mask)
-        self._pulse_due = True
+            self._reconstruction.zero_weights(self._pruned)
+        self._pulse_due = freeze or not self.method.gated
 
     def _close_window(self) -> None:
         """End an open window with what it has seen; one that has seen nothing stays open."""
@@ -208,42 +189,30 @@ class Pruner:
             self._restore()
 
     def _restore(self) -> None:
-        """Give important channels back from the bank; the others are free to regrow from zero."""
-        settings = self.method.protection
-        self._gates.remove()
-        counts = []
-        for g, (group, signal) in enumerate(zip(self.groups, self._signals, strict=True)):
-            back = protect(signal.cpu(), self._pruned[g], settings.quantile, settings.share)
-            self._bank.withdraw(group, back)
-            if self.method.momentum == "clear":
-                clear_momentum(self._optimizer, group, back)
+        restored = self._reconstruction.restore(self._pruned, self._signals)
+        for g, back in enumerate(restored):
             self._pruned[g] = self._pruned[g] & ~back
-            self._immune[g][back] = settings.immunity
-            counts.append(int(back.sum()))
+            self._immune[g][back] = self.method.protection.immunity
+        counts = [int(back.sum()) for back in restored]
         self.history.note_restored(counts)
         self.restored += sum(counts)
-        if settings.signal == "gate_gradient":
-            self._zero_weights()
-        self._bank.clear()
         self._phase, self._seen, self._signals = _IDLE, 0, []
+        self._pulse_due |= self.method.gated
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs, as plain values and tensors (readable with `weights_only=True`)."""
-        state = {name: getattr(self, name) for name in _STATE}
-        state["bank"], state["chooser"] = self._bank.state_dict(), self._chooser.state_dict()
-        return state | {"history": self.history.state_dict()}
+        parts = {"bank": self._reconstruction.state_dict(), "chooser": self._chooser.state_dict()}
+        return {name: getattr(self, name) for name in _STATE} | parts | {"history": self.history.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from the `state_dict()` of a pruner made with the same arguments."""
-        self._bank.load_state_dict(state["bank"])
-        self._chooser.load_state_dict(state["chooser"])
-        self.history.load_state_dict(state["history"])
         for name in _STATE:
             setattr(self, name, state[name])
-        if self.frozen or self.method.reconstruction == "hard":
-            self._hold.set(self.groups, self._pruned)
-        if self._phase == _SUPERVISE and self.method.protection.signal == "gate_gradient":
-            self._gates.close(self.groups, self._pruned)
+        self._chooser.load_state_dict(state["chooser"])
+        self.history.load_state_dict(state["history"])
+        held = self.frozen or self.method.reconstruction == "hard"
+        supervised = self._phase == _SUPERVISE
+        self._reconstruction.load_state_dict(state["bank"], self._pruned, held=held, supervised=supervised)
 
 
 def _add(total: Sequence[Tensor], new: Sequence[Tensor]) -> list[Tensor]:

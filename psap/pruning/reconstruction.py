@@ -1,14 +1,16 @@
-"""What happens to pruned channels: order of choice, protection by supervised gradients, bank, zeroing and holding."""
+"""What happens to pruned channels: order of choice, protection by supervised gradients, restoration."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 from torch.optim import Optimizer
 
-from psap.pruning.groups import Group, Slot
+from psap.pruning.channels import Bank, Hold, clear_momentum, zero
+from psap.pruning.groups import Group
+from psap.pruning.method import Method
+from psap.pruning.signals import Gates, weight_gradient
 
 
 def order(scores: Tensor, first: Tensor, last: Tensor) -> Tensor:
@@ -34,93 +36,71 @@ def protect(signal: Tensor, candidates: Tensor, quantile: float, share: float) -
     return mask & candidates
 
 
-@torch.no_grad()
-def zero(slots: Iterable[Slot], mask: Tensor) -> None:
-    """Set the channels in `mask` to zero in every slot (a running variance stays: it only scales a zero)."""
-    for slot in slots:
-        if slot.attribute != "running_var":
-            slot.tensor.index_fill_(0, slot.member.positions(mask).to(slot.tensor.device), 0)
+class Reconstruction:
+    """What becomes of pruned channels between steps: zeroed, held at zero, or supervised and given back.
 
+    Masks are bool, (C_g,), one for each group, on the CPU.
+    """
 
-@torch.no_grad()
-def clear_momentum(optimizer: Optimizer | None, group: Group, mask: Tensor) -> None:
-    """Forget what the optimiser remembers of the channels in `mask`: any state shaped like the weight."""
-    if optimizer is None:
-        return
-    for slot in [*group.weights, *group.others]:
-        parameter = slot.tensor
-        for value in optimizer.state.get(parameter, {}).values():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                value.index_fill_(0, slot.member.positions(mask).to(value.device), 0)
+    def __init__(self, groups: Sequence[Group], method: Method, optimizer: Optimizer | None) -> None:
+        self._groups, self._method, self._optimizer = groups, method, optimizer
+        self._bank, self._gates = Bank(), Gates()
+        self.hold = Hold()
+        self._by_gate = method.gated
 
+    def fix(self, pruned: Sequence[Tensor]) -> None:
+        """Pruned channels go to zero with all that they own, and stay there."""
+        for group, mask in zip(self._groups, pruned, strict=True):
+            zero([*group.weights, *group.others], mask)
+            # Whatever the method's momentum rule: a remembered gradient must not move what has to stay zero.
+            clear_momentum(self._optimizer, group, mask)
+        self.hold.set(self._groups, pruned)
 
-def penalise_scales(model: nn.Module, strength: float) -> None:
-    """Add the subgradient of strength * sum |batch-norm scale| (Liu et al., arXiv:1708.06519, equation 1)."""
-    for module in model.modules() if strength else ():
-        if isinstance(module, _BatchNorm) and module.weight is not None and module.weight.grad is not None:
-            module.weight.grad.add_(module.weight.detach().sign(), alpha=strength)
+    def zero_weights(self, pruned: Sequence[Tensor]) -> None:
+        """Pruned channels lose their weights and start again: batch-norm stays, and they are free to regrow."""
+        for group, mask in zip(self._groups, pruned, strict=True):
+            zero(group.weights, mask)
+            if self._method.momentum == "clear":
+                clear_momentum(self._optimizer, group, mask)
 
+    def supervise(self, pruned: Sequence[Tensor]) -> None:
+        """Open the window in which pruned channels can prove important."""
+        for group, mask in zip(self._groups, pruned, strict=True):
+            self._bank.deposit(group, mask)
+        if self._by_gate:
+            self._gates.close(self._groups, pruned)
+        else:
+            self.zero_weights(pruned)
 
-class Bank:
-    """Keeps the weights, batch-norm scales, shifts and statistics of pruned channels, so that nothing is lost."""
+    def signals(self) -> list[Tensor]:
+        """The supervised gradients of the last backward pass, shape (C_g,) for each group."""
+        return self._gates.read() if self._by_gate else [weight_gradient(group) for group in self._groups]
 
-    def __init__(self) -> None:
-        self._masks: dict[str, Tensor] = {}
-        self._values: dict[str, Tensor] = {}
+    def restore(self, pruned: Sequence[Tensor], signals: Sequence[Tensor]) -> list[Tensor]:
+        """Close the window: give important channels back from the bank and return their masks.
 
-    def deposit(self, group: Group, mask: Tensor) -> None:
-        """Copy the channels in `mask`; replaces the group's earlier deposit."""
-        self._masks[group.name] = mask.clone()
-        for slot in [*group.weights, *group.others]:
-            where = slot.member.positions(mask).to(slot.tensor.device)
-            self._values[slot.name] = slot.tensor.detach()[where].clone()
-
-    @torch.no_grad()
-    def withdraw(self, group: Group, mask: Tensor) -> None:
-        """Put the channels in `mask` (among those deposited) back as they were, bit for bit."""
-        deposited = self._masks[group.name]
-        for slot in [*group.weights, *group.others]:
-            channel, tensor = slot.member.channel, slot.tensor
-            back = mask[channel[deposited[channel]]]
-            where = slot.member.positions(deposited)[back].to(tensor.device)
-            tensor[where] = self._values[slot.name][back.to(tensor.device)]
-
-    def clear(self) -> None:
-        self._masks.clear()
-        self._values.clear()
+        The others are free to regrow from zero. Without a signal (a window that saw nothing) none is important.
+        """
+        settings = self._method.protection
+        self._gates.remove()
+        restored = [torch.zeros_like(mask) for mask in pruned]
+        for g, (group, signal) in enumerate(zip(self._groups, signals, strict=bool(signals))):
+            restored[g] = protect(signal.cpu(), pruned[g], settings.quantile, settings.share)
+            self._bank.withdraw(group, restored[g])
+            if self._method.momentum == "clear":
+                clear_momentum(self._optimizer, group, restored[g])
+        if self._by_gate:
+            self.zero_weights([mask & ~back for mask, back in zip(pruned, restored, strict=True)])
+        self._bank.clear()
+        return restored
 
     def state_dict(self) -> dict[str, Any]:
-        return {"masks": dict(self._masks), "values": dict(self._values)}
+        return self._bank.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._masks, self._values = dict(state["masks"]), dict(state["values"])
-
-
-class Hold:
-    """Keeps pruned channels at exactly zero while the rest of the network trains."""
-
-    def __init__(self) -> None:
-        self._held: list[tuple[Slot, Tensor]] = []
-
-    def set(self, groups: Sequence[Group], masks: Sequence[Tensor]) -> None:
-        """Hold the channels in `masks[g]` of each group, in every trainable tensor that they own."""
-        self._held = []
-        for group, mask in zip(groups, masks, strict=True):
-            for slot in [*group.weights, *group.others]:
-                if isinstance(slot.tensor, nn.Parameter) and bool(mask.any()):
-                    keep = torch.ones(len(slot.tensor), *[1] * (slot.tensor.dim() - 1))
-                    keep[slot.member.positions(mask)] = 0
-                    self._held.append((slot, keep.to(slot.tensor)))
-
-    @torch.no_grad()
-    def gradients(self) -> None:
-        """Drop the held channels' gradients, so that neither momentum nor a clipped norm sees them."""
-        for slot, keep in self._held:
-            if slot.tensor.grad is not None:
-                slot.tensor.grad.mul_(keep)
-
-    @torch.no_grad()
-    def values(self) -> None:
-        """Set the held channels to zero, whatever the optimiser did."""
-        for slot, keep in self._held:
-            slot.tensor.mul_(keep)
+    def load_state_dict(self, state: dict[str, Any], pruned: Sequence[Tensor], *, held: bool, supervised: bool) -> None:
+        """Go on from `state_dict()`, with the channels `pruned` held at zero, or in an open window, or neither."""
+        self._bank.load_state_dict(state)
+        if held:
+            self.hold.set(self._groups, pruned)
+        if supervised and self._by_gate:
+            self._gates.close(self._groups, pruned)

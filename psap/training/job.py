@@ -1,8 +1,6 @@
 """One run from start to end in one process: train or prune-train, compact, evaluate, write its files."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,12 +17,11 @@ from psap.pruning.cost import count_macs, count_params
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 from psap.training.checkpoint import Checkpoints
-from psap.training.loop import Progress, Row, train
+from psap.training.loop import Progress, train
 from psap.training.optim import sgd
 
 # The subset of the training images and the validation split are the same for every run of a suite.
 _SPLIT_SEED = 0
-_EPOCH_COLUMNS = ("epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored", "final")
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,7 @@ class Job:
             self.progress,
             done,
             self.pruner,
+            1 - count_macs(self.model, self._example(1)) / count_macs(self._reference(), self._example(1)),
         )
         return self._outcome()
 
@@ -137,16 +135,22 @@ class Job:
         images, _ = next(self._score.epoch(0))
         return images[:count]
 
+    def _reference(self) -> nn.Module:
+        """The dense network, for its cost only."""
+        return build(self.config["model"], self.classes, self.in_channels).to(self._device)
+
     def _outcome(self) -> Outcome:
         network = self.pruner.compact() if self.pruner else self.model
         score = accuracy_of(network, self._score)
-        reference = build(self.config["model"], self.classes, self.in_channels).to(self._device)
+        reference = self._reference()
         example = self._example(1)
         macs, macs_dense = count_macs(network, example), count_macs(reference, example)
         params, params_dense = count_params(network), count_params(reference)
         rows, seconds = self.progress.rows, self.progress.seconds
         dense_top1 = architecture.read(self._dense).extra["top1_last"] if self._dense else score.top1
         images = len(self._train) * self.config["training"]["batch_size"] * len(rows)
+        for compared in (network, reference):  # compaction leaves the other layout
+            compared.to(memory_format=torch.channels_last)
         speed, speed_dense = latencies([network, reference], self._example(LATENCY_BATCH))
         result = {
             "top1_last": score.top1,
@@ -178,21 +182,3 @@ class Job:
 def accuracy_of(model: nn.Module, batches: Batches) -> Score:
     """Score a network on the held-out images."""
     return accuracy(model, batches.epoch(0))
-
-
-def epochs_csv(rows: Sequence[Row]) -> str:
-    """epochs.csv: a row for each epoch."""
-    return _csv(_EPOCH_COLUMNS, rows)
-
-
-def history_csv(rows: Sequence[Row]) -> str:
-    """history.csv: a row for each pruning step and group."""
-    return _csv(tuple(rows[0]), rows)
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -39,12 +39,13 @@ def train(
     progress: Progress,
     after_epoch: Callable[[Progress], None],
     pruner: Pruner | None = None,
+    reduction: float = 0.0,
 ) -> None:
     """Train `model` from `progress.epoch` to the recipe's last epoch, pruning where there is a pruner.
 
     After each epoch `score` evaluates the network, a row joins `progress.rows` and `after_epoch` is called. All that is
     random in an epoch follows from (seed, epoch), so a resumed training goes on bit for bit.
-    Raises PsapError when the loss is no longer finite.
+    `reduction` is what the rows show where there is no pruner. Raises PsapError when the loss is no longer finite.
     """
     recipe = training["recipe"]
     for epoch in range(progress.epoch, recipe["epochs"]):
@@ -52,7 +53,7 @@ def train(
         torch.manual_seed((seed << 20) + epoch)  # for layers that draw numbers, such as dropout
         if pruner:
             pruner.step(epoch)
-        loss, lr = _epoch(model, batches, optimizer, training, epoch, pruner)
+        loss, lr = run_epoch(model, batches, optimizer, training, epoch, pruner)
         if not math.isfinite(loss):
             raise PsapError(
                 f"the loss is {loss} in epoch {epoch + 1}; a lower training lr than {recipe['lr']} may help"
@@ -65,7 +66,7 @@ def train(
                 "train_loss": loss,
                 "loss": result.loss,
                 "top1": result.top1,
-                "reduction": pruner.reduction() if pruner else 0.0,
+                "reduction": pruner.reduction() if pruner else reduction,
                 "pruned": sum(int(mask.sum()) for mask in pruner.pruned) if pruner else 0,
                 "restored": pruner.restored if pruner else 0,
                 "final": int(pruner.frozen) if pruner else 1,
@@ -77,7 +78,7 @@ def train(
         after_epoch(progress)
 
 
-def _epoch(
+def run_epoch(
     model: nn.Module,
     batches: Batches,
     optimizer: Optimizer,

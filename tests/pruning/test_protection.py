@@ -202,6 +202,19 @@ def test_frozen_channels_stay_exactly_zero(make, momentum: str) -> None:
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.parametrize("signal", ["weight_gradient", "gate_gradient"])
+def test_windows_longer_than_an_epoch_end_with_it(signal: str) -> None:
+    """Gathering for the choice takes the whole epoch, so that the window after it sees nothing and restores nothing."""
+    model = Small()
+    pruner, optimizer = start(model, epochs=6, criterion="taylor", protection={"signal": signal}, window=50)
+    for epoch in range(6):
+        pruner.step(epoch)
+        for _ in range(2):
+            iterate(model, optimizer, pruner)
+    assert pruner.compact() is not model and pruner.difference < 1e-9
+    assert not model.conv2._forward_pre_hooks, "no gate is left behind"
+
+
 def test_slimming_adds_the_subgradient_of_its_penalty() -> None:
     model = Small()
     pruner, _ = start(

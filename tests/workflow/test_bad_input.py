@@ -15,6 +15,11 @@ CASES = {
     "method": (("methods", "scratch"), ["psapp"], "methods.scratch: unknown method 'psapp'; did you mean 'psap'?"),
     "model": (("models",), ["resnet21"], "models: unknown model 'resnet21'; did you mean"),
     "data set": (("data", "source"), "cifar11", "unknown data source 'cifar11'; did you mean cifar10"),
+    "milestones without steps": (
+        ("training", "dense", "milestones"),
+        [0.5],
+        "schedule: step and milestones go together",
+    ),
     "seed twice": (("seeds",), [1, 1], "seeds: an entry is listed twice"),
     "folder without images": (("data",), {"source": "folder", "path": "empty"}, "empty"),
     "class names": (("data",), {"source": "folder", "path": "differ"}, "differ"),
@@ -56,6 +61,24 @@ def test_a_method_is_checked_too(project: Project) -> None:
     assert "methods.yaml: mine: critereon: unknown key; did you mean 'criterion'?" in done.stderr
 
 
+def test_a_key_given_twice_and_a_name_that_is_a_rule(project: Project) -> None:
+    suite = project.folder / "params" / "tiny.yaml"
+    suite.write_text(suite.read_text() + "title: again\n")
+    done = project.snakemake("tiny", "-n")
+    assert done.returncode == 2 and "'title' is given twice" in done.stderr
+    suite.rename(suite.with_name("prune.yaml"))
+    done = project.snakemake("-n")
+    assert done.returncode == 2 and "prune.yaml: a suite's name" in done.stderr and "rename the file" in done.stderr
+
+
+def test_a_run_without_its_inputs_says_how_to_make_them(project: Project) -> None:
+    done = project.psap("train", "tiny/resnet8/pretrained/l1/0.5/seed0")
+    assert done.returncode == 2 and "make it with `psap data digits`" in done.stderr
+    assert project.psap("data", "digits").returncode == 0
+    done = project.psap("train", "tiny/resnet8/pretrained/l1/0.5/seed0")
+    assert done.returncode == 2 and "make it with `psap train tiny/resnet8/dense/seed0`" in done.stderr
+
+
 def test_a_truncated_image_is_named_by_the_data_job(project: Project) -> None:
     for split in ("train", "test"):
         for name in ("cat", "dog"):
@@ -65,8 +88,7 @@ def test_a_truncated_image_is_named_by_the_data_job(project: Project) -> None:
                 Image.effect_noise((16, 16), 60).convert("RGB").save(place / f"{i}.png")
     bad = project.folder / "photos" / "train" / "dog" / "1.png"
     bad.write_bytes(bad.read_bytes()[:200])
-    project.suite("tiny", TINY | {"data": {"source": "folder", "path": "photos"}})
-    done = project.psap("data", "tiny")
+    done = project.psap("data", "folder", "--path", "photos")
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("psap: ") and "train/dog/1.png" in done.stderr
     assert "Traceback" not in done.stderr
@@ -79,7 +101,7 @@ class Payload:
 
 
 def test_the_job_refuses_foreign_and_malicious_checkpoints(project: Project) -> None:
-    assert project.psap("data", "tiny").returncode == 0
+    assert project.psap("data", "digits").returncode == 0
     run = "tiny/resnet8/dense/seed0"
     assert project.psap("train", run).returncode == 0
     weights = project.folder / "checkpoints" / run / "model.safetensors"

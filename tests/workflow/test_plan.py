@@ -1,7 +1,10 @@
 """What the workflow says before it starts, and what it refuses."""
 
+import contextlib
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from filelock import FileLock
 from project import TINY, Project
@@ -45,13 +48,22 @@ def test_two_at_once_in_one_folder_are_refused(project: Project) -> None:
     )
 
 
-def test_a_stale_lock_of_a_killed_workflow_is_lifted(project: Project) -> None:
-    locks = project.folder / ".snakemake" / "locks"
-    locks.mkdir(parents=True)
-    stale = str(project.folder / "data" / "digits.safetensors")
-    (locks / "0.output.lock").write_text(stale + "\n")
-    assert "LockException" in project.snakemake("data/digits.safetensors", "--cores", "1").stderr
+def test_killed_with_everything_the_same_command_goes_on(project: Project) -> None:
     project.suite("tiny", TINY | {"methods": {"scratch": ["random"]}})
+    process = project.start("reproduce", "tiny")
+    while process.poll() is None and not list(project.folder.glob("state/**/epoch-*.pt")):
+        time.sleep(0.05)
+    assert process.poll() is None
+    left = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    second = project.psap("reproduce", "tiny")
+    assert second.returncode == 2 and "Snakemake is at work in this folder" in second.stderr, "it outlives its parent"
+    for found in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.kill()
+    psutil.wait_procs(left)
+    assert "LockException" in project.snakemake("tiny", "--cores", "1").stderr, "Snakemake's own lock is left behind"
     done = project.psap("reproduce", "tiny")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "report: results/tiny/report.html" in done.stdout

@@ -25,7 +25,7 @@ def kill_in_epoch(project: Project, run: str, epoch: int, delay: float) -> bool:
 
 
 @pytest.mark.parametrize("seed", [0])
-def test_killed_three_times_and_resumed_is_the_same_run(root, tmp_path, seed: int) -> None:
+def test_killed_four_times_and_resumed_is_the_same_run(root, tmp_path, seed: int) -> None:
     draw = random.Random(seed)
     suite = TINY | {"training": TINY["training"] | {"scratch": {"epochs": 8, "lr": 0.1}}}
     projects = []
@@ -33,7 +33,7 @@ def test_killed_three_times_and_resumed_is_the_same_run(root, tmp_path, seed: in
         (tmp_path / name).mkdir()
         project = Project(root, tmp_path / name)
         project.suite("tiny", suite)
-        assert project.psap("data", "tiny").returncode == 0
+        assert project.psap("data", "digits").returncode == 0
         projects.append(project)
     whole, killed = projects
     for run in (DENSE, PRUNED):
@@ -41,8 +41,12 @@ def test_killed_three_times_and_resumed_is_the_same_run(root, tmp_path, seed: in
         assert done.returncode == 0, done.stderr
     kills = 0
     assert killed.psap("train", DENSE).returncode == 0
+    process = killed.start("train", PRUNED)
+    time.sleep(draw.uniform(0.5, 4))  # while it starts up
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     for epoch in sorted(draw.sample(range(1, 8), 3)):
-        kills += kill_in_epoch(killed, PRUNED, epoch, draw.uniform(0, 0.1))
+        kills += kill_in_epoch(killed, PRUNED, epoch, draw.uniform(0, 0.3))
     done = killed.psap("train", PRUNED)
     assert done.returncode == 0, done.stderr
     assert kills >= 2, "too few of the kills came in time to prove anything"
@@ -52,7 +56,7 @@ def test_killed_three_times_and_resumed_is_the_same_run(root, tmp_path, seed: in
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_said_so(project: Project) -> None:
-    assert project.psap("data", "tiny").returncode == 0
+    assert project.psap("data", "digits").returncode == 0
     assert project.psap("train", DENSE).returncode == 0
     expected = project.files()
     for file in project.folder.glob("results/**/*.*"):

@@ -4,20 +4,10 @@ import json
 import re
 from pathlib import Path
 
-import pytest
 import yaml
-from project import Project
+from project import TINY, Project
 
 from psap import digest
-
-
-@pytest.fixture(scope="module")
-def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The suite `tiny`, run to its report."""
-    project = Project(root, tmp_path_factory.mktemp("finished"))
-    done = project.psap("reproduce", "tiny")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project
 
 
 def planned(project: Project, *arguments: str) -> dict[str, int]:
@@ -31,8 +21,17 @@ def planned(project: Project, *arguments: str) -> dict[str, int]:
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.M)}
 
 
-@pytest.mark.xdist_group("snakemake")
-def test_a_suite_ends_in_a_report_and_a_second_time_in_nothing(finished: Project) -> None:
+def test_a_suite_from_nothing_through_edits(project: Project) -> None:
+    done = project.psap("reproduce", "tiny")
+    assert done.returncode == 0, done.stdout + done.stderr
+    ends_in_a_report_and_a_second_time_in_nothing(project)
+    editing_a_method_reruns_its_runs_and_what_is_made_from_them(project)
+    a_comment_or_an_ineffective_parameter_reruns_nothing(project)
+    project.suite("aaa", TINY)
+    assert planned(project) == {}, "another suite on the same data is none of this one's business"
+
+
+def ends_in_a_report_and_a_second_time_in_nothing(finished: Project) -> None:
     folder = finished.folder / "results" / "tiny"
     rows = [json.loads(file.read_text()) for file in sorted(folder.glob("**/run.json"))]
     assert [row["run"] for row in rows] == [
@@ -56,8 +55,7 @@ def test_a_suite_ends_in_a_report_and_a_second_time_in_nothing(finished: Project
     assert planned(finished) == {}
 
 
-@pytest.mark.xdist_group("snakemake")
-def test_editing_a_method_reruns_its_runs_and_what_is_made_from_them(finished: Project) -> None:
+def editing_a_method_reruns_its_runs_and_what_is_made_from_them(finished: Project) -> None:
     methods = finished.folder / "params" / "methods.yaml"
     original = methods.read_text()
     values = yaml.safe_load(original)
@@ -81,8 +79,7 @@ def test_editing_a_method_reruns_its_runs_and_what_is_made_from_them(finished: P
     assert planned(finished) == {}
 
 
-@pytest.mark.xdist_group("snakemake")
-def test_a_comment_or_an_ineffective_parameter_reruns_nothing(finished: Project) -> None:
+def a_comment_or_an_ineffective_parameter_reruns_nothing(finished: Project) -> None:
     methods = finished.folder / "params" / "methods.yaml"
     values = yaml.safe_load(methods.read_text())
     values["l1"]["protection"] = {"quantile": 0.1}  # l1 protects nothing

@@ -47,11 +47,15 @@ def suite_digest(wildcards):
     return GRIDS[wildcards.suite].digest
 
 
-def suite_with_data(wildcards):
-    return plan.suite_with_data(GRIDS, wildcards.dataset).name
+def source_of_data(wildcards):
+    return plan.suite_with_data(GRIDS, wildcards.dataset).suite.data.source
 
 
-def source_with_data(wildcards):
+def path_of_data(wildcards):
+    return plan.suite_with_data(GRIDS, wildcards.dataset).suite.data.path or ""
+
+
+def fingerprint_of_data(wildcards):
     return plan.or_exit(
-        plan.checked_source, plan.suite_with_data(GRIDS, wildcards.dataset)
+        plan.fingerprint, plan.suite_with_data(GRIDS, wildcards.dataset)
     )

@@ -11,8 +11,9 @@ rule data:
         mem_mb=4000,
         runtime=60,
     params:
-        suite=suite_with_data,
-        source=source_with_data,
+        source=source_of_data,
+        path=path_of_data,
+        fingerprint=fingerprint_of_data,
         code=code_digest("data"),
     shell:
-        "python -m psap data {params.suite:q} 2> {log:q}"
+        "python -m psap data {params.source:q} --path={params.path:q} 2> {log:q}"

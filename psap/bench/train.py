@@ -1,0 +1,144 @@
+"""`psap bench train`: our training loop against the bare limit and against the conventional way."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from psap.bench.measure import Timing, interleaved, ratios, table
+from psap.data.batches import Batches
+from psap.data.dataset import Split
+from psap.models import build
+from psap.pruning.pruner import Pruner
+from psap.training.loop import run_epoch
+from psap.training.optim import sgd
+
+_BATCH = 128
+_MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of CIFAR-10's training images
+_TRAINING = {
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "label_smoothing": 0.0,
+    "recipe": {"epochs": 1000, "lr": 0.01, "schedule": "cosine"},
+}
+
+
+def bench_train(name: str, iterations: int, repetitions: int, device: torch.device) -> str:
+    """Train the CIFAR network `name` for `iterations` batches of 128 by each way in turns; returns a table.
+
+    Images are random: their content does not change how long anything takes.
+    """
+    numbers = np.random.default_rng(0)
+    images = numbers.integers(0, 256, (_BATCH * iterations, 32, 32, 3), dtype=np.uint8)
+    labels = numbers.integers(0, 10, len(images))
+    split = Split(torch.from_numpy(images), torch.from_numpy(labels))
+    ways = {
+        "bare: forward, backward, step on one batch": _bare(name, iterations, device),
+        "our loop, plain": _ours(name, split, device, prune=False),
+        "our loop, PSAP": _ours(name, split, device, prune=True),
+    }
+    for workers in (0, 2):
+        ways[f"conventional, {workers} workers"] = _conventional(name, images, labels, workers, device)
+    timings = interleaved(ways, repetitions, device)
+    slow = [way for way in timings if way.startswith("conventional")]
+    dropped = max(slow, key=lambda way: timings[way].median)
+    return _table({way: timing for way, timing in timings.items() if way != dropped}, len(images))
+
+
+def _table(timings: dict[str, Timing], images: int) -> str:
+    ways = list(timings)
+    rows = []
+    for i, way in enumerate(ways):
+        cells = [way, f"{images / timings[way].median:.0f}", f"{timings[way].memory_mb:.0f}"]
+        for reference in (ways[0], ways[max(i - 1, 0)], ways[-1]):
+            middle, low, high = ratios(timings[way], timings[reference])
+            cells.append(f"{middle:.2f} ({low:.2f} to {high:.2f})" if reference != way else "1")
+        rows.append(cells)
+    header = (
+        "way",
+        "images/s",
+        "peak memory, MiB",
+        "speed over the bare",
+        "over the row above",
+        "over the conventional",
+    )
+    return table(header, rows)
+
+
+def _model(name: str, device: torch.device, memory_format: torch.memory_format) -> nn.Module:
+    torch.manual_seed(0)
+    return build(name, 10).to(device, memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
+
+
+def _bare(name: str, iterations: int, device: torch.device) -> Callable[[], None]:
+    model = _model(name, device, torch.channels_last)
+    optimizer = sgd(model, _TRAINING)
+    x = torch.randn(_BATCH, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    y = torch.randint(0, 10, (_BATCH,), device=device)
+
+    def action() -> None:
+        _train(model, optimizer, ((x, y) for _ in range(iterations)))
+
+    return action
+
+
+def _ours(name: str, split: Split, device: torch.device, prune: bool) -> Callable[[], None]:
+    model = _model(name, device, torch.channels_last)
+    optimizer = sgd(model, _TRAINING)
+    batches = Batches(split, _BATCH, _MEAN, _STD, train=True, pad=4, flip=True, device=device)
+    epochs = _TRAINING["recipe"]["epochs"]  # type: ignore[index]
+    x = torch.zeros(1, 3, 32, 32, device=device)
+    pruner = Pruner(model, x, 0.5, epochs, optimizer) if prune else None
+    epoch = iter(range(epochs))
+
+    def action() -> None:
+        at = next(epoch)
+        if pruner:
+            pruner.step(at)
+        run_epoch(model, batches, optimizer, _TRAINING, at, pruner)
+
+    return action
+
+
+def _conventional(
+    name: str, images: np.ndarray, labels: np.ndarray, workers: int, device: torch.device
+) -> Callable[[], None]:
+    """PIL images, torchvision's transforms one image at a time, a DataLoader, float32, contiguous."""
+    from PIL import Image
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision import transforms
+
+    transform = transforms.Compose(
+        [
+            transforms.RandomCrop(32, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(_MEAN, _STD),
+        ]
+    )
+
+    class Images(Dataset):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return len(images)
+
+        def __getitem__(self, index: int) -> tuple[Tensor, int]:
+            return transform(Image.fromarray(images[index])), int(labels[index])
+
+    model = _model(name, device, torch.contiguous_format)
+    optimizer = sgd(model, _TRAINING)
+    loader = DataLoader(Images(), _BATCH, shuffle=True, drop_last=True, num_workers=workers)
+
+    def action() -> None:
+        _train(model, optimizer, ((x.to(device), y.to(device)) for x, y in loader))
+
+    return action
+
+
+def _train(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
+    model.train()
+    for x, y in batches:
+        F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()

@@ -1,0 +1,103 @@
+"""What is done to single channels in place: zeroed, forgotten by the optimiser, banked, held at zero."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+
+from psap.pruning.groups import Group, Slot
+
+
+@torch.no_grad()
+def zero(slots: Iterable[Slot], mask: Tensor) -> None:
+    """Set the channels in `mask` to zero in every slot (a running variance stays: it only scales a zero)."""
+    for slot in slots:
+        if slot.attribute != "running_var":
+            slot.tensor.index_fill_(0, slot.member.positions(mask).to(slot.tensor.device), 0)
+
+
+@torch.no_grad()
+def clear_momentum(optimizer: Optimizer | None, group: Group, mask: Tensor) -> None:
+    """Forget what the optimiser remembers of the channels in `mask`: any state shaped like the weight."""
+    if optimizer is None:
+        return
+    for slot in [*group.weights, *group.others]:
+        parameter = slot.tensor
+        for value in optimizer.state.get(parameter, {}).values():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                value.index_fill_(0, slot.member.positions(mask).to(value.device), 0)
+
+
+def penalise_scales(model: nn.Module, strength: float) -> None:
+    """Add the subgradient of strength * sum |batch-norm scale| (Liu et al., arXiv:1708.06519, equation 1)."""
+    for module in model.modules() if strength else ():
+        if isinstance(module, _BatchNorm) and module.weight is not None and module.weight.grad is not None:
+            module.weight.grad.add_(module.weight.detach().sign(), alpha=strength)
+
+
+class Bank:
+    """Keeps the weights, batch-norm scales, shifts and statistics of pruned channels, so that nothing is lost."""
+
+    def __init__(self) -> None:
+        self._masks: dict[str, Tensor] = {}
+        self._values: dict[str, Tensor] = {}
+
+    def deposit(self, group: Group, mask: Tensor) -> None:
+        """Copy the channels in `mask`; replaces the group's earlier deposit."""
+        self._masks[group.name] = mask.clone()
+        for slot in [*group.weights, *group.others]:
+            where = slot.member.positions(mask).to(slot.tensor.device)
+            self._values[slot.name] = slot.tensor.detach()[where].clone()
+
+    @torch.no_grad()
+    def withdraw(self, group: Group, mask: Tensor) -> None:
+        """Put the channels in `mask` (among those deposited) back as they were, bit for bit."""
+        deposited = self._masks[group.name]
+        for slot in [*group.weights, *group.others]:
+            channel, tensor = slot.member.channel, slot.tensor
+            back = mask[channel[deposited[channel]]]
+            where = slot.member.positions(deposited)[back].to(tensor.device)
+            tensor[where] = self._values[slot.name][back.to(tensor.device)]
+
+    def clear(self) -> None:
+        self._masks.clear()
+        self._values.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"masks": dict(self._masks), "values": dict(self._values)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._masks, self._values = dict(state["masks"]), dict(state["values"])
+
+
+class Hold:
+    """Keeps pruned channels at exactly zero while the rest of the network trains."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[Slot, Tensor]] = []
+
+    def set(self, groups: Sequence[Group], masks: Sequence[Tensor]) -> None:
+        """Hold the channels in `masks[g]` of each group, in every trainable tensor that they own."""
+        self._held = []
+        for group, mask in zip(groups, masks, strict=True):
+            for slot in [*group.weights, *group.others]:
+                if isinstance(slot.tensor, nn.Parameter) and bool(mask.any()):
+                    keep = torch.ones(len(slot.tensor), *[1] * (slot.tensor.dim() - 1))
+                    keep[slot.member.positions(mask)] = 0
+                    self._held.append((slot, keep.to(slot.tensor)))
+
+    @torch.no_grad()
+    def gradients(self) -> None:
+        """Drop the held channels' gradients, so that neither momentum nor a clipped norm sees them."""
+        for slot, keep in self._held:
+            if slot.tensor.grad is not None:
+                slot.tensor.grad.mul_(keep)
+
+    @torch.no_grad()
+    def values(self) -> None:
+        """Set the held channels to zero, whatever the optimiser did."""
+        for slot, keep in self._held:
+            slot.tensor.mul_(keep)
