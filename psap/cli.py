@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from psap.errors import PsapError
+
+if TYPE_CHECKING:
+    import torch
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 Params = Annotated[Path, typer.Option(help="Folder of the suites and methods.")]
@@ -53,8 +56,7 @@ def train(
     from psap.execute import execute
 
     torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    typer.echo(execute(grid, chosen, device))
+    typer.echo(execute(grid, chosen, _device()))
 
 
 @app.command()
@@ -79,6 +81,40 @@ def analyse(
 
     run_analysis(folder, published if published.exists() else None)
     typer.echo(f"{folder / 'report.html'}")
+
+
+bench = typer.Typer(help="Speed and memory, as ratios against what one would pick instead.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.command("train")
+def bench_train_command(
+    model: Annotated[str, typer.Argument(help="A network for 32 x 32 images.")] = "resnet20",
+    iterations: Annotated[int, typer.Option(min=1, help="Batches of 128 in a repetition.")] = 20,
+    repetitions: Annotated[int, typer.Option(min=1, help="Times that every way is measured, in turns.")] = 5,
+) -> None:
+    """Our training loop, plain and with PSAP, between the bare limit and the conventional way."""
+    from psap.bench.train import bench_train
+    from psap.models import check_name
+
+    check_name(model)
+    typer.echo(bench_train(model, iterations, repetitions, _device()))
+
+
+@bench.command("prune")
+def bench_prune_command(
+    repetitions: Annotated[int, typer.Option(min=1, help="Times that every part is measured.")] = 5,
+) -> None:
+    """Group discovery, a pruning step and compaction beside a plain training step of the same network."""
+    from psap.bench.prune import bench_prune
+
+    typer.echo(bench_prune(repetitions, _device()))
+
+
+def _device() -> "torch.device":
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @app.command()
