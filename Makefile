@@ -18,7 +18,7 @@ reproduce: $(READY)
 	@$(BIN)/psap reproduce $(SUITE)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -40,3 +40,8 @@ def randomise() -> Callable[[nn.Module, int], nn.Module]:
 def root() -> Path:
     """The checkout."""
     return Path(__file__).parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long tests first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.path.parent.name != "workflow")

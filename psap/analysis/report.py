@@ -149,10 +149,21 @@ def off_target(results: Results) -> float:
     return float(max((rows[f"{results.suite.measure}_reduction"] - rows["target"]).abs(), default=0.0))
 
 
-def compositions(results: Results) -> dict[str, dict[str, Any]]:
-    """What each method is made of, from the configuration of its first run."""
-    first = {run.method: run.config["method"] for run in reversed(results.runs) if "method" in run.config}
-    return {method: first[method] for method in results.suite.all_methods if method in first}
+def compositions(results: Results) -> list[tuple[str, str, dict[str, Any]]]:
+    """What each method is made of: (method, init, parameters), from its runs' configurations.
+
+    The init is empty unless the method's parameters differ from one init to the other.
+    """
+    found = {(run.method, run.init): run.config["method"] for run in results.runs if "method" in run.config}
+    rows: list[tuple[str, str, dict[str, Any]]] = []
+    for method in results.suite.all_methods:
+        by_init = {str(init): parts for (name, init), parts in found.items() if name == method}
+        values = list(by_init.values())
+        if all(parts == values[0] for parts in values):
+            rows += [(method, "", parts) for parts in values[:1]]
+        else:
+            rows += [(method, init, parts) for init, parts in by_init.items()]
+    return rows
 
 
 def _embedded(figure: Path) -> str:

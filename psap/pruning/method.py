@@ -97,6 +97,8 @@ class Method(_Section):
         values = self.model_dump()
         if self.allocation != "sparsity":
             del values["sparsity"]
+        else:
+            del values["sparsity"]["multiple" if self.sparsity.scale == "model" else "quantile"]
         if self.reconstruction != "protective":
             del values["protection"]
         if self.reconstruction != "protective" and self.criterion != "taylor":

@@ -1,10 +1,12 @@
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from psap.analysis.collect import collect
+from psap.analysis.report import compositions
 from psap.analysis.tables import TIMING, best, latex, markdown, metrics, number, spread, summarise
 
 TOP1 = {"psap": [90.0, 91.0, 92.0], "sfp": [90.0, 90.5, 91.0]}
@@ -79,3 +81,14 @@ def test_numbers_for_people() -> None:
     assert [number(-0.5), number(1.255, 1), number(0.4, 1, sign=True), number(None)] == ["−0.50", "1.3", "+0.4", "–"]
     assert [number(-0.001), number(0.001, 2, sign=True), number(float("nan"))] == ["0.00", "0.00", "–"]
     assert [spread(1.0, 0.25), spread(1.0, float("nan"))] == ["1.00 ± 0.25", "1.00"]
+
+
+def test_a_method_that_differs_by_init_is_told_for_each() -> None:
+    def run(method: str, init: str, freeze: float) -> SimpleNamespace:
+        return SimpleNamespace(method=method, init=init, config={"method": {"schedule": {"freeze": freeze}}})
+
+    runs = [run("l1", "pretrained", 0.0), run("l1", "scratch", 0.3), run("l1", "scratch", 0.3)]
+    runs += [run("sfp", "pretrained", 0.5), run("sfp", "scratch", 0.5), SimpleNamespace(method="dense", config={})]
+    results = SimpleNamespace(suite=SimpleNamespace(all_methods=["sfp", "l1", "absent"]), runs=runs)
+    told = [(method, init, parts["schedule"]["freeze"]) for method, init, parts in compositions(results)]
+    assert told == [("sfp", "", 0.5), ("l1", "pretrained", 0.0), ("l1", "scratch", 0.3)]

@@ -1,0 +1,43 @@
+"""The benchmarks run and their tables hold what they promise; how fast anything is, is not tested."""
+
+import torch
+
+from psap.bench.measure import Timing, interleaved, ratios
+from psap.bench.prune import NETWORKS, bench_prune
+from psap.bench.train import bench_train
+
+CPU = torch.device("cpu")
+
+
+def cells(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def test_training_table_has_one_conventional_way_and_ratios_that_agree() -> None:
+    header, _, *rows = cells(bench_train("resnet8", iterations=1, repetitions=1, device=CPU))
+    assert len(header) == 6 and len(rows) == 4
+    assert [row[0].split(",")[0].split(":")[0] for row in rows] == ["bare", "our loop", "our loop", "conventional"]
+    speeds = [float(row[1]) for row in rows]
+    assert all(speed > 0 for speed in speeds) and all(float(row[2]) > 50 for row in rows)
+    for row, speed in zip(rows[1:], speeds[1:], strict=True):
+        assert abs(float(row[3].split()[0]) - speed / speeds[0]) < 0.02
+
+
+def test_pruning_table(monkeypatch) -> None:
+    for name in list(NETWORKS):
+        monkeypatch.delitem(NETWORKS, name)
+    monkeypatch.setitem(NETWORKS, "resnet8", 32)
+    header, _, row = cells(bench_prune(1, CPU))
+    assert len(header) == len(row) == 7 and row[0] == "resnet8"
+    training, discovery, step, in_steps = (float(row[i]) for i in (2, 3, 4, 5))
+    assert min(training, discovery, step) > 0 and abs(in_steps - step / training) < 0.5
+
+
+def test_actions_are_measured_in_turns_after_a_warm_up() -> None:
+    calls: list[str] = []
+    timings = interleaved({name: lambda name=name: calls.append(name) for name in "ab"}, 2, CPU)
+    assert calls == ["a", "b"] * 3 and len(timings["a"].seconds) == 2
+
+
+def test_ratios_pair_the_repetitions() -> None:
+    assert ratios(Timing([1.0, 2.0, 4.0], 0), Timing([2.0, 2.0, 2.0], 0)) == (1.0, 0.5, 2.0)
