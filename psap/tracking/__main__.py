@@ -17,17 +17,18 @@ from psap.tracking.store import tracking_uri
 POLL = 0.2  # seconds between two looks at the journal
 LONGEST_DELAY = 30.0  # seconds between two attempts at a store that fails
 LAST_ATTEMPTS = 3  # at a store that fails, once the run has ended
-LAST_SECONDS = 10  # that a mirror may outlive its parent
+LAST_SECONDS = 60  # that a mirror may outlive its parent: many that start at once need some
 
 
 def follow(path: Path, uri: str, parent: int) -> bool:
     """Mirror the journal at `path` until it ends or the `parent` process does. True: the store holds all of it."""
     mirror: Mirror | None = None
-    failures, told = 0, ""
+    failures, told, alone = 0, "", False
     while True:
         orphan = os.getppid() != parent
-        if orphan:
+        if orphan and not alone:
             signal.alarm(LAST_SECONDS)
+            alone = True
         size = path.stat().st_size
         try:
             mirror = mirror or Mirror(uri)
@@ -39,9 +40,12 @@ def follow(path: Path, uri: str, parent: int) -> bool:
             if reason(error) != told:
                 told = reason(error)
                 print(time.strftime("%Y-%m-%d %H:%M:%S"), told, flush=True)
-        if orphan or (failures >= LAST_ATTEMPTS and _ended(path)):
+        if failures >= LAST_ATTEMPTS and (orphan or _ended(path)):
             return False
-        _wait(path, size, parent, failures)
+        if orphan:
+            time.sleep(1)
+        else:
+            _wait(path, size, parent, failures)
 
 
 def _wait(path: Path, size: int, parent: int, failures: int) -> None:

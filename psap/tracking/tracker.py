@@ -92,12 +92,12 @@ class Tracker:
             )
 
     def _caught_up(self) -> bool:
+        """Whether the store has it all in time. A mirror that needs longer goes on by itself for a while."""
         if self._mirror is None:
             return False
         try:
             return self._mirror.wait(self._patience) == 0
         except subprocess.TimeoutExpired:
-            self._mirror.kill()
             return False
 
 
