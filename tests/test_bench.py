@@ -30,7 +30,9 @@ def test_pruning_table(monkeypatch) -> None:
     header, _, row = cells(bench_prune(1, CPU))
     assert len(header) == len(row) == 7 and row[0] == "resnet8"
     training, discovery, step, in_steps = (float(row[i]) for i in (2, 3, 4, 5))
-    assert min(training, discovery, step) > 0 and abs(in_steps - step / training) < 0.5
+    assert (
+        min(training, discovery, step) > 0 and abs(in_steps * training - step) < 6e-4 * (1 + in_steps) + 6e-3 * training
+    )
 
 
 def test_actions_are_measured_in_turns_after_a_warm_up() -> None:
