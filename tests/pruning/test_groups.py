@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from architectures import Concatenated, Flattened, Gated, Grouped, Padded, Shifted, Transposed
 from torch import Tensor, nn
 
 from psap.errors import PsapError
@@ -44,20 +45,6 @@ def test_depthwise_pairs_go_together() -> None:
     assert found == 17
 
 
-class Gated(nn.Module):
-    """Both halves of the first convolution carry the same channels: a * sigmoid(b)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.wide = nn.Conv2d(3, 12, 3)
-        self.last = nn.Conv2d(6, 4, 1)
-        self.head = nn.Linear(4, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        a, b = self.wide(x).chunk(2, dim=1)
-        return self.head(self.last(a * b.sigmoid()).mean((2, 3)))
-
-
 def test_gated_halves_are_one_channel_each() -> None:
     group = by_name(Gated())["wide"]
     assert group.channels == 6
@@ -66,39 +53,11 @@ def test_gated_halves_are_one_channel_each() -> None:
     assert sorted(group.producers[0].positions(mask).tolist()) == [0, 4, 6, 10]
 
 
-class Flattened(nn.Module):
-    """Each channel reaches the linear layer at 4 positions."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 6, 3, stride=7)
-        self.hidden = nn.Linear(24, 8)
-        self.head = nn.Linear(8, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.hidden(self.conv(x).relu().flatten(1)).relu())
-
-
 def test_flattened_channels_take_all_their_positions() -> None:
     consumer = by_name(Flattened())["conv"].consumers[0]
     assert consumer.name == "hidden"
     mask = torch.tensor([False, True, False, False, False, False])
     assert sorted(consumer.positions(mask).tolist()) == [4, 5, 6, 7]
-
-
-class Concatenated(nn.Module):
-    """Two branches side by side: a batch-norm and a convolution see both, at different positions."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 6, 3)
-        self.norm = nn.BatchNorm2d(10)
-        self.mix = nn.Conv2d(10, 8, 1)
-        self.head = nn.Linear(8, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        both = self.norm(torch.cat([self.a(x), self.b(x)], dim=1)).relu()
-        return self.head(self.mix(both).relu().mean((2, 3)))
 
 
 @pytest.mark.parametrize("make", [Gated, Flattened, Concatenated])
@@ -110,19 +69,6 @@ def test_small_architectures_compact_exactly(make, randomise) -> None:
     small = pruner.compact()
     assert pruner.difference <= 1e-12
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in model.parameters())
-
-
-class Grouped(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.grouped = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=4)
-        self.free = nn.Conv2d(8, 8, 3)
-        self.norm, self.last = nn.GroupNorm(2, 8), nn.Conv2d(8, 6, 1)
-        self.head = nn.Linear(6, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.grouped(self.first(x)).relu()
-        return self.head(self.last(self.norm(self.free(x))).mean((2, 3)))
 
 
 def test_refused_with_the_reason() -> None:
@@ -155,19 +101,6 @@ def test_frozen_parameters_and_no_grad_hide_nothing() -> None:
     assert not any(p.requires_grad for p in model.parameters())
 
 
-class Padded(nn.Module):
-    """A shortcut padded with F.pad, which torch-pruning cannot follow: it must not give a wrong network."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 8, 3, padding=1)
-        self.head = nn.Linear(8, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.a(x)
-        return self.head((self.b(x.relu()) + nn.functional.pad(x, (0, 0, 0, 0, 2, 2))).mean((2, 3)))
-
-
 def test_shortcut_padded_with_f_pad_is_refused() -> None:
     with pytest.raises(PsapError):
         pruner = Pruner(Padded(), IMAGE, 0.3, 1)
@@ -175,32 +108,9 @@ def test_shortcut_padded_with_f_pad_is_refused() -> None:
         pruner.compact()
 
 
-class Shifted(nn.Module):
-    """sigmoid(0) is not 0: a zeroed channel still speaks, so the compacted network would be another one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Linear(8, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.b(self.a(x).sigmoid()).mean((2, 3)))
-
-
 def test_a_wrong_compaction_is_found_by_comparing_outputs_before_any_training() -> None:
     with pytest.raises(PsapError, match="cannot be compacted"):
         Pruner(Shifted(), IMAGE, 0.5, 1)
-
-
-class Transposed(nn.Module):
-    """Dimension 0 of a transposed convolution's weight is its inputs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.up, self.b = nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(8, 6, 2), nn.Conv2d(6, 6, 3)
-        self.head = nn.Linear(6, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.b(self.up(self.a(x).relu()).relu()).relu().mean((2, 3)))
 
 
 def test_transposed_convolutions_are_refused() -> None:

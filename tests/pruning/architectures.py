@@ -1,0 +1,95 @@
+"""Small networks, each with one structure that pruning has to get right or refuse."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Gated(nn.Module):
+    """Both halves of the first convolution carry the same channels: a * sigmoid(b)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Conv2d(3, 12, 3)
+        self.last = nn.Conv2d(6, 4, 1)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.wide(x).chunk(2, dim=1)
+        return self.head(self.last(a * b.sigmoid()).mean((2, 3)))
+
+
+class Flattened(nn.Module):
+    """Each channel reaches the linear layer at 4 positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, stride=7)
+        self.hidden = nn.Linear(24, 8)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.hidden(self.conv(x).relu().flatten(1)).relu())
+
+
+class Concatenated(nn.Module):
+    """Two branches side by side: a batch-norm and a convolution see both, at different positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 6, 3)
+        self.norm = nn.BatchNorm2d(10)
+        self.mix = nn.Conv2d(10, 8, 1)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = self.norm(torch.cat([self.a(x), self.b(x)], dim=1)).relu()
+        return self.head(self.mix(both).relu().mean((2, 3)))
+
+
+class Grouped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.grouped = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=4)
+        self.free = nn.Conv2d(8, 8, 3)
+        self.norm, self.last = nn.GroupNorm(2, 8), nn.Conv2d(8, 6, 1)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.grouped(self.first(x)).relu()
+        return self.head(self.last(self.norm(self.free(x))).mean((2, 3)))
+
+
+class Padded(nn.Module):
+    """A shortcut padded with F.pad, which torch-pruning cannot follow: it must not give a wrong network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 8, 3, padding=1)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.head((self.b(x.relu()) + nn.functional.pad(x, (0, 0, 0, 0, 2, 2))).mean((2, 3)))
+
+
+class Shifted(nn.Module):
+    """sigmoid(0) is not 0: a zeroed channel still speaks, so the compacted network would be another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.b(self.a(x).sigmoid()).mean((2, 3)))
+
+
+class Transposed(nn.Module):
+    """Dimension 0 of a transposed convolution's weight is its inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.up, self.b = nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(8, 6, 2), nn.Conv2d(6, 6, 3)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.b(self.up(self.a(x).relu()).relu()).relu().mean((2, 3)))
