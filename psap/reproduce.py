@@ -48,8 +48,9 @@ def _snakemakes() -> list[int]:
     """Processes of this user that run Snakemake in the working directory."""
     found = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
-        command = " ".join(process.info["cmdline"] or ())
-        if "snakemake" in command and "python" in command and process.info["cwd"] == str(Path.cwd()):
+        # By an argument's last part: the folder's own path may hold the word, and ours with it.
+        runs = any(Path(argument).name == "snakemake" for argument in process.info["cmdline"] or ())
+        if runs and process.info["cwd"] == str(Path.cwd()):
             found.append(process.pid)
     return found
 

@@ -1,6 +1,8 @@
 """What the workflow says before it starts, and what it refuses."""
 
 import contextlib
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from filelock import FileLock
 from project import TINY, Project
 
-from psap import plan
+from psap import plan, reproduce
 
 
 def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypatch, capsys) -> None:
@@ -36,6 +38,19 @@ def test_gpus_follow_what_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
     for visible, count in (("", 0), ("-1", 0), ("0", 1), ("0,3", 2)):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         assert plan.gpus() == count
+
+
+def test_a_folder_named_after_snakemake_is_no_snakemake(root: Path, tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / "snakemake-project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    sleeper = f"{folder}/python -m psap"
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", sleeper])
+    try:
+        assert reproduce._snakemakes() == []
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_two_at_once_in_one_folder_are_refused(project: Project) -> None:
