@@ -24,7 +24,7 @@ def clear_momentum(optimizer: Optimizer | None, group: Group, mask: Tensor) -> N
     """Forget what the optimiser remembers of the channels in `mask`: any state shaped like the weight."""
     if optimizer is None:
         return
-    for slot in [*group.weights, *group.others]:
+    for slot in group.slots:
         parameter = slot.tensor
         for value in optimizer.state.get(parameter, {}).values():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
@@ -48,7 +48,7 @@ class Bank:
     def deposit(self, group: Group, mask: Tensor) -> None:
         """Copy the channels in `mask`; replaces the group's earlier deposit."""
         self._masks[group.name] = mask.clone()
-        for slot in [*group.weights, *group.others]:
+        for slot in group.slots:
             where = slot.member.positions(mask).to(slot.tensor.device)
             self._values[slot.name] = slot.tensor.detach()[where].clone()
 
@@ -56,7 +56,7 @@ class Bank:
     def withdraw(self, group: Group, mask: Tensor) -> None:
         """Put the channels in `mask` (among those deposited) back as they were, bit for bit."""
         deposited = self._masks[group.name]
-        for slot in [*group.weights, *group.others]:
+        for slot in group.slots:
             channel, tensor = slot.member.channel, slot.tensor
             back = mask[channel[deposited[channel]]]
             where = slot.member.positions(deposited)[back].to(tensor.device)
@@ -83,7 +83,7 @@ class Hold:
         """Hold the channels in `masks[g]` of each group, in every trainable tensor that they own."""
         self._held = []
         for group, mask in zip(groups, masks, strict=True):
-            for slot in [*group.weights, *group.others]:
+            for slot in group.slots:
                 if isinstance(slot.tensor, nn.Parameter) and bool(mask.any()):
                     keep = torch.ones(len(slot.tensor), *[1] * (slot.tensor.dim() - 1))
                     keep[slot.member.positions(mask)] = 0

@@ -66,7 +66,7 @@ def check_compactable(model: nn.Module, example_inputs: Any) -> None:
     groups = [group for group in find_groups(trial, example_inputs) if not group.reason]
     masks = [torch.arange(group.channels) == 0 for group in groups]
     for group, mask in zip(groups, masks, strict=True):
-        zero([*group.weights, *group.others], mask)
+        zero(group.slots, mask)
     difference(trial, compact(trial, example_inputs, groups, masks), example_inputs)
 
 

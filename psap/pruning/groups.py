@@ -78,6 +78,11 @@ class Group:
         norm = _slots(self.norms, ["weight", "bias", "running_mean", "running_var"])
         object.__setattr__(self, "others", [*norm, *gains])
 
+    @property
+    def slots(self) -> list[Slot]:
+        """Everything that the group's channels own: weights and the others."""
+        return [*self.weights, *self.others]
+
     def filters(self, *, gradients: bool = False) -> Tensor:
         """Weights of every channel, or their gradients: shape (C, D), all producers side by side.
 
@@ -89,11 +94,7 @@ class Group:
     def _rows(self, slot: Slot, gradients: bool) -> Tensor:
         tensor = slot.tensor
         value = tensor.detach() if not gradients else tensor.grad
-        rows = (
-            torch.zeros_like(tensor).reshape(len(tensor), -1)
-            if value is None
-            else value.detach().reshape(len(tensor), -1)
-        )
+        rows = (torch.zeros_like(tensor) if value is None else value.detach()).reshape(len(tensor), -1)
         position, channel = slot.member.position, slot.member.channel
         if len(position) == self.channels == len(tensor) and torch.equal(position, channel):
             return rows

@@ -51,7 +51,7 @@ class Reconstruction:
     def fix(self, pruned: Sequence[Tensor]) -> None:
         """Pruned channels go to zero with all that they own, and stay there."""
         for group, mask in zip(self._groups, pruned, strict=True):
-            zero([*group.weights, *group.others], mask)
+            zero(group.slots, mask)
             # Whatever the method's momentum rule: a remembered gradient must not move what has to stay zero.
             clear_momentum(self._optimizer, group, mask)
         self.hold.set(self._groups, pruned)

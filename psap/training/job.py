@@ -71,7 +71,7 @@ class Job:
             self.progress,
             done,
             self.pruner,
-            1 - count_macs(self.model, self._example(1)) / count_macs(self._reference(), self._example(1)),
+            0.0 if self.pruner else 1 - self._macs(self.model) / self._macs(self._reference()),
         )
         return self._outcome()
 
@@ -135,6 +135,9 @@ class Job:
         images, _ = next(self._score.epoch(0))
         return images[:count]
 
+    def _macs(self, network: nn.Module) -> int:
+        return count_macs(network, self._example(1))
+
     def _reference(self) -> nn.Module:
         """The dense network, for its cost only."""
         return build(self.config["model"], self.classes, self.in_channels).to(self._device)
@@ -143,8 +146,7 @@ class Job:
         network = self.pruner.compact() if self.pruner else self.model
         score = accuracy_of(network, self._score)
         reference = self._reference()
-        example = self._example(1)
-        macs, macs_dense = count_macs(network, example), count_macs(reference, example)
+        macs, macs_dense = self._macs(network), self._macs(reference)
         params, params_dense = count_params(network), count_params(reference)
         rows, seconds = self.progress.rows, self.progress.seconds
         dense_top1 = architecture.read(self._dense).extra["top1_last"] if self._dense else score.top1
