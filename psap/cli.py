@@ -92,13 +92,14 @@ def bench_train_command(
     model: Annotated[str, typer.Argument(help="A network for 32 x 32 images.")] = "resnet20",
     iterations: Annotated[int, typer.Option(min=1, help="Batches of 128 in a repetition.")] = 20,
     repetitions: Annotated[int, typer.Option(min=1, help="Times that every way is measured, in turns.")] = 5,
+    compile: Annotated[bool, typer.Option("--compile", help="Also under torch.compile (needs a compiler).")] = False,
 ) -> None:
     """Our training loop, plain and with PSAP, between the bare limit and the conventional way."""
     from psap.bench.train import bench_train
     from psap.models import check_name
 
     check_name(model)
-    typer.echo(bench_train(model, iterations, repetitions, _device()))
+    typer.echo(bench_train(model, iterations, repetitions, _device(), compile))
 
 
 @bench.command("prune")

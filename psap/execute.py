@@ -76,10 +76,11 @@ def _require(file: Path, command: str) -> None:
 def _report(run: Run, job: Job, progress: Progress, tracker: Tracker) -> None:
     """After an epoch (its checkpoint is written): a line for people, a row for MLflow."""
     row, total = progress.rows[-1], job.config["training"]["recipe"]["epochs"]
+    scored = "" if row["top1"] is None else f"top-1 {row['top1']:.2f} %  "
     left = progress.seconds / progress.epoch * (total - progress.epoch)
     print(
         f"{run.path}  epoch {row['epoch']}/{total}  lr {row['lr']:.4f}  loss {row['train_loss']:.3f}  "
-        f"top-1 {row['top1']:.2f} %  multiply-adds -{100 * row['reduction']:.1f} %  restored {row['restored']}  "
+        f"{scored}multiply-adds -{100 * row['reduction']:.1f} %  restored {row['restored']}  "
         f"{time.strftime('%H:%M:%S', time.gmtime(left))} left",
         file=sys.stderr,
         flush=True,
@@ -90,7 +91,8 @@ def _report(run: Run, job: Job, progress: Progress, tracker: Tracker) -> None:
 def _tracked(job: Job, index: int) -> Row:
     """The MLflow row of an epoch: its metrics, and what its pruning step did to each group."""
     row = job.progress.rows[index]
-    metrics = {name: float(value) for name, value in row.items() if name not in {"epoch", "time", "final"}}
+    skipped = {"epoch", "time", "final"}
+    metrics = {name: float(value) for name, value in row.items() if name not in skipped and value is not None}
     for step in job.pruner.history.rows if job.pruner else ():
         if step["epoch"] == index:
             values = {name: step[name] for name in ("ratio", "sparsity", "restored", "pulse")}

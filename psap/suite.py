@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from psap.config import Data, Methods, Recipe, Retrain, Suite, load_methods, load_suite
+from psap.config import Data, Methods, Recipe, Retrain, Suite, load_suite
 from psap.errors import PsapError
 from psap.files import sha256
 
@@ -86,9 +86,11 @@ class Grid:
             together = recipe.epochs + (training.dense.epochs if init == "pretrained" else 0)
             base = training.scratch if init == "scratch" else training.dense
             recipe, kind = base.model_copy(update={"epochs": together}), "retrain"
-            chosen: dict[str, Any] = {"retrain": method.retrain}
+            chosen = method.model_dump()
         else:
             chosen = (method.scratch if init == "scratch" else method.pretrained).effective()
+        # The learning rate that results is part of the recipe; the factor itself decides nothing more.
+        recipe = recipe.model_copy(update={"lr": recipe.lr * chosen.pop("lr_scale")})
         config = self._config(model, seed, recipe) | {
             "init": init,
             "target": target,
@@ -131,8 +133,7 @@ def load_grid(params: Path, name: str) -> Grid:
     files = suite_files(params)
     if name not in files:
         raise PsapError(f"unknown suite {name!r}; {params}/ has {', '.join(files) or 'none'}")
-    methods = load_methods(params / METHODS_FILE)
-    return Grid(name, load_suite(files[name], methods), methods)
+    return Grid(name, *load_suite(files[name], params / METHODS_FILE))
 
 
 def load_run(params: Path, path: str) -> tuple[Grid, Run]:

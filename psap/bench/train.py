@@ -1,6 +1,7 @@
 """`psap bench train`: our training loop against the bare limit and against the conventional way."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,23 +12,26 @@ from psap.bench.measure import Timing, interleaved, ratios, table
 from psap.data.batches import Batches
 from psap.data.dataset import Split
 from psap.models import build
-from psap.pruning.pruner import Pruner
+from psap.training.learner import Learner
 from psap.training.loop import run_epoch
 from psap.training.optim import sgd
 
 _BATCH = 128
 _MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of CIFAR-10's training images
-_TRAINING = {
+_TRAINING: dict[str, Any] = {
     "momentum": 0.9,
     "weight_decay": 5e-4,
     "label_smoothing": 0.0,
+    "precision": "float32",
+    "compile": False,
     "recipe": {"epochs": 1000, "lr": 0.01, "schedule": "cosine"},
 }
 
 
-def bench_train(name: str, iterations: int, repetitions: int, device: torch.device) -> str:
+def bench_train(name: str, iterations: int, repetitions: int, device: torch.device, compile: bool) -> str:
     """Train the CIFAR network `name` for `iterations` batches of 128 by each way in turns; returns a table.
 
+    `compile` adds our loop under torch.compile, and a device with arithmetic for bfloat16 our loop in that.
     Images are random: their content does not change how long anything takes.
     """
     numbers = np.random.default_rng(0)
@@ -36,9 +40,13 @@ def bench_train(name: str, iterations: int, repetitions: int, device: torch.devi
     split = Split(torch.from_numpy(images), torch.from_numpy(labels))
     ways = {
         "bare: forward, backward, step on one batch": _bare(name, iterations, device),
-        "our loop, plain": _ours(name, split, device, prune=False),
-        "our loop, PSAP": _ours(name, split, device, prune=True),
+        "our loop, plain": _ours(name, split, device, _TRAINING),
+        "our loop, PSAP": _ours(name, split, device, _TRAINING, prune=True),
     }
+    if compile:
+        ways["our loop, compiled"] = _ours(name, split, device, _TRAINING | {"compile": True})
+    if _has_bfloat16(device):
+        ways["our loop, bfloat16"] = _ours(name, split, device, _TRAINING | {"precision": "bfloat16"})
     for workers in (0, 2):
         ways[f"conventional, {workers} workers"] = _conventional(name, images, labels, workers, device)
     timings = interleaved(ways, repetitions, device)
@@ -84,22 +92,29 @@ def _bare(name: str, iterations: int, device: torch.device) -> Callable[[], None
     return action
 
 
-def _ours(name: str, split: Split, device: torch.device, prune: bool) -> Callable[[], None]:
-    model = _model(name, device, torch.channels_last)
-    optimizer = sgd(model, _TRAINING)
+def _ours(
+    name: str, split: Split, device: torch.device, training: dict[str, Any], prune: bool = False
+) -> Callable[[], None]:
+    """Our loop; with `prune`, a pruning step before every epoch that is timed, and never the freeze."""
     batches = Batches(split, _BATCH, _MEAN, _STD, train=True, pad=4, flip=True, device=device)
-    epochs = _TRAINING["recipe"]["epochs"]  # type: ignore[index]
-    x = torch.zeros(1, 3, 32, 32, device=device)
-    pruner = Pruner(model, x, 0.5, epochs, optimizer) if prune else None
+    epochs = training["recipe"]["epochs"]
+    pruning = {"example_inputs": torch.zeros(1, 3, 32, 32, device=device), "target": 0.5, "epochs": epochs}
+    learner = Learner(_model(name, device, torch.channels_last), training, pruning if prune else None)
     epoch = iter(range(epochs))
 
     def action() -> None:
         at = next(epoch)
-        if pruner:
-            pruner.step(at)
-        run_epoch(model, batches, optimizer, _TRAINING, at, pruner)
+        learner.begin(at)
+        run_epoch(learner, batches, training, at)
 
     return action
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    has = torch.cpu.get_capabilities()
+    return any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _conventional(

@@ -33,7 +33,8 @@ from psap.pruning.schedule import steps
 from psap.pruning.signals import weight_gradient
 
 _IDLE, _COLLECT, _SUPERVISE = "idle", "collect", "supervise"
-_STATE = ("_pruned", "_immune", "_phase", "_seen", "_epoch", "_pulse_due", "_signals", "_scores", "frozen", "restored")
+_STATE = ("_pruned", "_immune", "_phase", "_seen", "_epoch", "_pulse_due", "_signals", "_scores")
+_STATE += ("frozen", "restored", "difference")
 
 
 class Pruner:
@@ -133,7 +134,7 @@ class Pruner:
                 f"the masks are not final: the last pruning step belongs to epoch {max(self._targets)} and needs at "
                 "least one iteration of it; train that far before compact()"
             )
-        small = compaction.compact(self._model, self._inputs, self.groups, self._pruned)
+        small = self.reduced(self._model)
         self.difference = compaction.difference(self._model, small, self._inputs)
         planned = self._counted()([int(mask.sum()) for mask in self._pruned])
         found = (count_macs(small, self._inputs), count_params(small))
@@ -143,6 +144,10 @@ class Pruner:
                 f"parameters were planned, {found[0]} and {found[1]} are there; please report this network"
             )
         return small
+
+    def reduced(self, network: nn.Module) -> nn.Module:
+        """A copy of `network`, built as the model is, without the channels pruned now, whatever values they have."""
+        return compaction.compact(network, self._inputs, self.groups, self._pruned)
 
     @property
     def pruned(self) -> list[Tensor]:

@@ -17,8 +17,8 @@ from psap.pruning.cost import count_macs, count_params
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 from psap.training.checkpoint import Checkpoints
+from psap.training.learner import Learner
 from psap.training.loop import Progress, train
-from psap.training.optim import sgd
 
 # The subset of the training images and the validation split are the same for every run of a suite.
 _SPLIT_SEED = 0
@@ -47,52 +47,39 @@ class Job:
         torch.use_deterministic_algorithms(device.type == "cpu")
         torch.manual_seed(config["seed"])
         self.classes, self.in_channels = len(data.classes), data.train.images.shape[3]
-        self.model = self._network(start).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._recipe = config["training"]["recipe"]
-        self._optimizer = sgd(self.model, config["training"])
         self._train, self._score = self._batches()
-        self.pruner = self._pruner()
+        self.learner = Learner(self._network(start).to(device), config["training"], self._pruning())
         self.progress = Progress()
 
     def run(self, checkpoints: Checkpoints, after_epoch: Any) -> Outcome:
         """Train to the end from the newest checkpoint (`resume` first), then compact and evaluate."""
 
         def done(progress: Progress) -> None:
-            checkpoints.save(progress.epoch, self._state())
+            checkpoints.save(progress.epoch, {"learner": self.learner.state_dict(), "progress": vars(progress)})
             after_epoch(progress)
 
         train(
-            self.model,
+            self.learner,
             self._train,
-            self._optimizer,
             self.config["training"],
             self.config["seed"],
             partial(accuracy_of, batches=self._score),
             self.progress,
             done,
-            self.pruner,
-            0.0 if self.pruner else 1 - self._macs(self.model) / self._macs(self._reference()),
+            0.0 if self.pruner else 1 - self._macs(self.learner.model) / self._macs(self._reference()),
         )
         return self._outcome()
 
     def resume(self, checkpoints: Checkpoints) -> None:
         """Go on from the newest whole checkpoint, if there is one."""
         state = checkpoints.load()
-        if state is None:
-            return
-        self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        if self.pruner:
-            self.pruner.load_state_dict(state["pruner"])
-        self.progress = Progress(**state["progress"])
+        if state is not None:
+            self.learner.load_state_dict(state["learner"])
+            self.progress = Progress(**state["progress"])
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "pruner": self.pruner.state_dict() if self.pruner else None,
-            "progress": vars(self.progress),
-        }
+    @property
+    def pruner(self) -> Pruner | None:
+        return self.learner.pruner
 
     def _network(self, start: Path | None) -> nn.Module:
         name = self.config["model"]
@@ -116,20 +103,16 @@ class Job:
         augmented = make(train, size, seed=seed, train=True, pad=settings["pad"], flip=settings["flip"])
         return augmented, make(held_out, max(size, 500), train=False)
 
-    def _pruner(self) -> Pruner | None:
+    def _pruning(self) -> dict[str, Any] | None:
+        """The arguments of the pruner; None where nothing is pruned."""
         method = self.config.get("method", {"retrain": ""})
         if "retrain" in method:
             return None
-        return Pruner(
-            self.model,
-            self._example(1),
-            self.config["target"],
-            self._recipe["epochs"],
-            self._optimizer,
-            Method.model_validate(method),
-            self.config["measure"],
-            self.config["seed"],
-        )
+        return {
+            "example_inputs": self._example(1),
+            "epochs": self.config["training"]["recipe"]["epochs"],
+            "method": Method.model_validate(method),
+        } | {name: self.config[name] for name in ("target", "measure", "seed")}
 
     def _example(self, count: int) -> torch.Tensor:
         images, _ = next(self._score.epoch(0))
@@ -143,7 +126,7 @@ class Job:
         return build(self.config["model"], self.classes, self.in_channels).to(self._device)
 
     def _outcome(self) -> Outcome:
-        network = self.pruner.compact() if self.pruner else self.model
+        network = self.learner.network()
         score = accuracy_of(network, self._score)
         reference = self._reference()
         macs, macs_dense = self._macs(network), self._macs(reference)
@@ -156,7 +139,7 @@ class Job:
         speed, speed_dense = latencies([network, reference], self._example(LATENCY_BATCH))
         result = {
             "top1_last": score.top1,
-            "top1_best": max([row["top1"] for row in rows if row["final"]], default=score.top1),
+            "top1_best": max([row["top1"] for row in rows if row["final"] and row["top1"] is not None]),
             "top5_last": score.top5,
             "loss_last": score.loss,
             "dense_top1": dense_top1,

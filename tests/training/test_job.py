@@ -22,6 +22,7 @@ CPU = torch.device("cpu")
 def config(epochs: int = 3, lr: float = 0.05, **more) -> dict:
     recipe = {"epochs": epochs, "lr": lr, "schedule": "cosine", "milestones": [], "gamma": 0.1}
     training = {"batch_size": 50, "momentum": 0.9, "weight_decay": 5e-4, "label_smoothing": 0.1, "recipe": recipe}
+    training |= {"precision": "float32", "compile": False, "score_every": 1}
     data = {"source": "digits", "train_images": 300, "validation": 0.0, "evaluate": "test", "pad": 1, "flip": False}
     return {"model": "resnet8", "seed": 3, "data": data, "training": training} | more
 
@@ -112,8 +113,8 @@ def test_a_retrained_run_has_the_architecture_and_none_of_the_weights(digits, de
     architecture.save(pruned.network, tmp_path, name="resnet8", classes=10, in_channels=1)
     job = Job(config(target=0.5, measure="macs", method={"retrain": "psap"}), digits, CPU, tmp_path, dense)
     shapes = {name: tensor.shape for name, tensor in pruned.network.state_dict().items()}
-    assert {name: tensor.shape for name, tensor in job.model.state_dict().items()} == shapes
-    assert not torch.equal(job.model.conv1.weight, pruned.network.conv1.weight)
+    assert {name: tensor.shape for name, tensor in job.learner.model.state_dict().items()} == shapes
+    assert not torch.equal(job.learner.model.conv1.weight, pruned.network.conv1.weight)
     outcome = finish(job, tmp_path / "b")
     assert outcome.result["macs"] == pruned.result["macs"] and job.pruner is None
     assert all(row["reduction"] == pytest.approx(outcome.result["macs_reduction"]) for row in job.progress.rows)
