@@ -60,6 +60,20 @@ def train(
 
 
 @app.command()
+def rerun(
+    run: Annotated[str, typer.Argument(help="Path of a run that has a row below results/.")],
+    params: Params = Path("params"),
+) -> None:
+    """Train one run again, apart from the results, and compare its accuracy with that of its row."""
+    import torch
+
+    from psap.rerun import rerun as run_again
+
+    torch.set_num_threads(1)  # as in the workflow: the number of threads decides in which order sums are taken
+    typer.echo(run_again(params, run, _device()))
+
+
+@app.command()
 def grid(suite: str, params: Params = Path("params")) -> None:
     """Write results/<suite>/suite.json: what the suite consists of, for the analysis."""
     from psap.data import prepared

@@ -7,22 +7,27 @@ def analyse(folder: Path, published: Path | None) -> None:
     """Read the committed rows in `folder` (results/<suite>) and write everything that is derived from them beside them.
 
     Writes runs.csv, table.{csv,md,tex}, metrics.json, figures/*.{svg,png}, claims.json and report.html, each
-    atomically, and the same bytes for the same rows. `published`: a table of published rows to set beside ours.
+    atomically, and the same bytes for the same rows. A suite that
+    chooses settings gets settings.csv and effects.csv too. `published`: a table of published rows to set beside ours.
     Raises PsapError where the suite has no rows yet, or a file is broken.
     """
     # Imported here so that the command line can name this function without waiting for pandas and matplotlib.
-    from psap.analysis import claims, collect, figures, report, tables
+    from psap.analysis import claims, collect, figures, report, settings, tables
     from psap.analysis.published import beside
     from psap.files import write_json, write_text
 
     results = collect.collect(folder)
     table, verdicts = tables.summarise(results), claims.judge(results)
-    sections = beside(results.suite, table, published) if published else []
+    sections = beside(results, table, published) if published else []
     write_text(folder / "runs.csv", results.rows.to_csv(index=False))
     write_text(folder / "table.csv", table.to_csv(index=False))
     write_text(folder / "table.md", tables.markdown(table))
     write_text(folder / "table.tex", tables.latex(table))
     write_json(folder / "metrics.json", tables.metrics(table))
+    chosen = settings.ranking(results) if settings.chooses(results) else None
+    if chosen is not None:
+        write_text(folder / "settings.csv", chosen.to_csv(index=False))
+        write_text(folder / "effects.csv", settings.effects(results).to_csv(index=False))
     write_json(folder / "claims.json", {"suite": results.suite.suite, "rules": claims.RULES, "claims": verdicts})
     figures.draw(results, folder / "figures")
-    write_text(folder / "report.html", report.render(results, table, verdicts, sections, folder / "figures"))
+    write_text(folder / "report.html", report.render(results, table, verdicts, sections, folder / "figures", chosen))

@@ -109,10 +109,10 @@ def learning(results: Results) -> Figure:
     for axes, model, init in panels:
         curves, steps = (t[(t["model"] == model) & (t["init"] == init)] for t in (epochs, history))
         for method in suite.all_methods:
-            curve = curves[curves["method"] == method].groupby("epoch")["top1"].mean()
+            curve = curves[curves["method"] == method].groupby("epoch")["top1"].mean().dropna()
             pruned = steps.loc[steps["method"] == method, "epoch"]
-            # A step's epoch counts the epochs before it, so the masks of step e are first scored after epoch e + 1.
-            final = np.flatnonzero(curve.index == pruned.max() + 1).tolist()
+            # A step's epoch counts the epochs before it, so the masks of step e are scored after epoch e + 1 at first.
+            final = np.flatnonzero(curve.index > pruned.max())[:1].tolist()
             axes.plot(curve.index, curve, **looks[method].options(), markevery=final, zorder=looks[method].depth)
             if method == suite.claims.method and len(pruned):
                 axes.axvspan(pruned.min(), pruned.max(), color=looks[method].color, alpha=0.08, linewidth=0)

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from psap.analysis import curves, style
 from psap.analysis.claims import MIN_SEEDS
 from psap.analysis.collect import Results
+from psap.analysis.settings import chooses, ranking
 from psap.analysis.statistics import estimate
 
 DENSE_LINE: dict[str, Any] = {"color": style.INK, "linewidth": 1, "linestyle": (0, (6, 3))}
@@ -81,6 +82,22 @@ def ablation(results: Results) -> Figure:
     return figure
 
 
+def settings(results: Results) -> Figure:
+    """Every setting of each method of a suite that chooses, on one scale."""
+    figure, panels = style.panels(results.suite, 3.0, "method (number of settings)", "validation top-1 (%)")
+    table, dense = ranking(results), results.rows[results.rows["method"] == "dense"]
+    for axes, model, init in panels:
+        part = table[(table["init"] == init) & (table["model"] == model)]
+        for place, (_, tried) in enumerate(part.groupby("family", sort=False)):
+            values = tried["top1"].to_numpy()
+            axes.plot(np.full(len(values), place), values, "o", mfc="none", color=style.INK, markersize=4, alpha=0.6)
+            axes.plot(place, values.max(), "o", color=style.WARM[0], markersize=6)
+        families = part.groupby("family", sort=False).size()
+        axes.set_xticks(range(len(families)), [f"{family} ({count})" for family, count in families.items()])
+        axes.axhline(dense.loc[dense["model"] == model, "top1_last"].mean(), **DENSE_LINE)
+    return figure
+
+
 def _shifts(methods: list[str], step: float) -> dict[str, float]:
     """A small sideways shift a method, so that marks at the same place do not cover each other."""
     return {method: step * (index - (len(methods) - 1) / 2) for index, method in enumerate(methods)}
@@ -144,8 +161,23 @@ FIGURES = {
 }
 
 
+SETTINGS = {
+    "settings": Plot(
+        settings,
+        "All settings of each method",
+        "Top-1 on validation images at the last epoch, mean over targets and seeds: a circle for each setting, the "
+        "best of a method filled. The dashed line is the dense network. Higher is better.",
+    ),
+}
+
+
+def plots(results: Results) -> dict[str, Plot]:
+    """The figures of a suite: those of a comparison, or of a choice of settings."""
+    return SETTINGS if chooses(results) else FIGURES
+
+
 def draw(results: Results, folder: Path) -> None:
     """Write every figure to `folder` as SVG and PNG."""
     with style.styled():
-        for name, plot in FIGURES.items():
+        for name, plot in plots(results).items():
             style.save(plot.draw(results), folder / name)

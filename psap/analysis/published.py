@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from psap.analysis.collect import Suite
+from psap.analysis.collect import Results, Suite
+from psap.analysis.formula import cifar_depth, formula_reduction
 from psap.errors import PsapError
 
 TOLERANCE = 5.0  # percentage points of multiply-adds
@@ -15,14 +16,17 @@ COLUMNS = ["dataset", "model", "method", "mode", "baseline_top1", "pruned_top1",
 COLUMNS += ["source"]
 
 
-def beside(suite: Suite, table: pd.DataFrame, file: Path) -> list[dict[str, Any]]:
+def beside(results: Results, table: pd.DataFrame, file: Path) -> list[dict[str, Any]]:
     """For each model and target: our rows of the summary `table`, and the published ones within TOLERANCE of any.
 
-    The method's ablations are left out, as nobody else has published them. Empty where nothing matches.
+    The method's ablations are left out, as nobody else has published them. Empty where nothing matches. `formula` is
+    what the closed formula of SFP and FPGM would call our reduction, where it applies.
     """
+    suite = results.suite
     record = _read(file)
     record = record[record["dataset"].map(lambda name: _same_data(name, suite)).astype(bool)]
     own = table[table["method"].isin([suite.claims.method, *suite.baselines])]
+    own = own.assign(formula=pd.Series(_by_formula(results, own), own.index, dtype=float))
     sections = []
     for (model, target), ours in own.groupby(["model", "target"], sort=False):
         rows = record[record["model"].map(network) == network(str(model))]
@@ -35,6 +39,20 @@ def beside(suite: Suite, table: pd.DataFrame, file: Path) -> list[dict[str, Any]
             section = {"model": model, "target": target, "ours": ours.to_dict("records")}
             sections.append(section | {"theirs": theirs.to_dict("records")})
     return sections
+
+
+def _by_formula(results: Results, table: pd.DataFrame) -> list[float]:
+    """The formula's reduction for each row: of a CIFAR ResNet all of whose groups lost the same share of filters."""
+    uniform = {run.run for run in results.runs if run.config.get("method", {}).get("allocation") == "uniform"}
+    history = results.history[results.history["run"].isin(uniform)]
+    final = history[history["step"] == history.groupby("run")["step"].transform("max")]
+    cells = final.groupby(["model", "init", "method", "goal"])[["pruned", "channels"]].sum()
+    rates = (cells["pruned"] / cells["channels"]).to_dict()
+    found = []
+    for cell in table[["model", "init", "method", "target"]].itertuples(index=False, name=None):
+        depth = cifar_depth(cell[0])
+        found.append(formula_reduction(depth, rates[cell]) if depth and cell in rates else float("nan"))
+    return found
 
 
 def network(name: str) -> str:

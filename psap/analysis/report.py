@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from psap.analysis.claims import RULES, VERDICTS
 from psap.analysis.collect import Results, Run
-from psap.analysis.figures import FIGURES
+from psap.analysis.figures import plots
 from psap.analysis.style import init_label
 from psap.analysis.tables import best, number, spread
 
@@ -26,8 +26,12 @@ def render(
     verdicts: list[dict[str, Any]],
     published: list[dict[str, Any]],
     figures: Path,
+    settings: pd.DataFrame | None,
 ) -> str:
-    """The page, from the summary `table`, the claims' `verdicts`, `published` sections and the folder of figures."""
+    """The page, from the summary `table`, the claims' `verdicts`, `published` sections and the folder of figures.
+
+    `settings` is the ranking of a suite that chooses, or None.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
@@ -35,6 +39,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    chosen = None if settings is None else settings.to_dict("records")
     tally = Counter(verdict["verdict"] for verdict in verdicts)
     environment.filters.update(number=number, init=init_label, percent=lambda share: f"{100 * share:g} %", p=_p)
     return environment.get_template(TEMPLATE.name).render(
@@ -47,12 +52,13 @@ def render(
         hardest=hardest,
         chart=chart,
         effects=effects(results, verdicts),
-        figures=[(name, plot, _embedded(figures / f"{name}.svg")) for name, plot in FIGURES.items()],
+        figures=[(name, plot, _embedded(figures / f"{name}.svg")) for name, plot in plots(results).items()],
         blocks=blocks(results, table),
         spread=spread,
         off_target=off_target(results),
         compositions=compositions(results),
         published=published,
+        settings=chosen,
     )
 
 

@@ -68,13 +68,14 @@ class Chooser:
     ) -> Choice:
         """Choose so that removing the choice meets `target`; `pruned` and `protected` are masks (C_g,).
 
-        Under hard reconstruction what is pruned stays pruned: it is chosen first.
+        What is held at zero is chosen first; under hard reconstruction it stays pruned for good.
         """
         hard = self._method.reconstruction == "hard"
+        held = hard or self._method.holds
         scores = [score.detach().double().cpu() for score in scores]
         sparsity = self._sparsity(pruned) if self._method.allocation == "sparsity" else []
         ranked = [
-            order(score, mask if hard else torch.zeros_like(mask), keep)
+            order(score, mask if held else torch.zeros_like(mask), keep)
             for score, mask, keep in zip(scores, pruned, protected, strict=True)
         ]
         ordered = self._cost.order(ranked)

@@ -50,18 +50,26 @@ class Sparsity(_Section):
 
 
 class Protection(_Section):
-    """Which channels the supervised gradients protect; see docs/method.md, protective reconstruction."""
+    """Which channels the supervised gradients protect, and what becomes of the rest until the next step.
+
+    See docs/method.md, protective reconstruction.
+    """
 
     when: Literal["before", "after"] = "after"
     signal: Literal["weight_gradient", "gate_gradient"] = "weight_gradient"
     quantile: Share = 0.7
     share: Share = 0.3
     immunity: Annotated[int, Field(ge=0)] = 1
+    rest: Literal["free", "hold"] = "free"
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.when == "before" and self.signal == "gate_gradient":
             raise ValueError("signal gate_gradient is read at closed gates, that is, with when: after")
+        if self.when == "before" and self.rest == "hold":
+            raise ValueError(
+                "rest hold keeps what a window after the step did not bring back, that is, with when: after"
+            )
         return self
 
 
@@ -92,6 +100,11 @@ class Method(_Section):
         """Whether pruned channels keep their weights behind closed gates until their window ends."""
         return self.protects_after and self.protection.signal == "gate_gradient"
 
+    @property
+    def holds(self) -> bool:
+        """Whether pruned channels that did not prove important stay at zero, banked, until the next step."""
+        return self.protects_after and self.protection.rest == "hold"
+
     def effective(self) -> dict[str, Any]:
         """The parameters that have an effect, as plain values: what a run's identity is made of."""
         values = self.model_dump()
@@ -101,6 +114,8 @@ class Method(_Section):
             del values["sparsity"]["multiple" if self.sparsity.scale == "model" else "quantile"]
         if self.reconstruction != "protective":
             del values["protection"]
+        elif not self.holds:
+            del values["protection"]["rest"]  # what older versions always did is no part of a run's identity
         if self.reconstruction != "protective" and self.criterion != "taylor":
             del values["window"]
         if self.schedule.kind == "one_shot":

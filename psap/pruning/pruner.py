@@ -33,8 +33,8 @@ from psap.pruning.schedule import steps
 from psap.pruning.signals import weight_gradient
 
 _IDLE, _COLLECT, _SUPERVISE = "idle", "collect", "supervise"
-_STATE = ("_pruned", "_immune", "_phase", "_seen", "_epoch", "_pulse_due", "_signals", "_scores")
-_STATE += ("frozen", "restored", "difference")
+_STATE = ["_pruned", "_immune", "_phase", "_seen", "_epoch", "_pulse_due", "_signals", "_scores"]
+_STATE += ["frozen", "restored", "difference"]
 
 
 class Pruner:
@@ -170,6 +170,8 @@ class Pruner:
         target = self._targets[self._epoch]
         choice = self._chooser.choose(self._scores or self._chooser.scores(), target, self._pruned, protected)
         self.history.add_step(self._epoch, target, choice)
+        if self.method.holds:
+            self._reconstruction.release(self._pruned)
         self._pruned = choice.masks
         self._immune = [(immune - 1).clamp(min=0) for immune in self._immune]
         self._phase, self._seen, self._signals, self._scores = _IDLE, 0, [], []
@@ -215,8 +217,8 @@ class Pruner:
             setattr(self, name, state[name])
         self._chooser.load_state_dict(state["chooser"])
         self.history.load_state_dict(state["history"])
-        held = self.frozen or self.method.reconstruction == "hard"
         supervised = self._phase == _SUPERVISE
+        held = self.frozen or self.method.reconstruction == "hard" or (self.method.holds and not supervised)
         self._reconstruction.load_state_dict(state["bank"], self._pruned, held=held, supervised=supervised)
 
 

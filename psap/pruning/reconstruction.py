@@ -79,7 +79,8 @@ class Reconstruction:
     def restore(self, pruned: Sequence[Tensor], signals: Sequence[Tensor]) -> list[Tensor]:
         """Close the window: give important channels back from the bank and return their masks.
 
-        The others are free to regrow from zero. Without a signal (a window that saw nothing) none is important.
+        The others are free to regrow from zero or, with `rest: hold`, stay at it until the next step, banked. Without a
+        signal (a window that saw nothing) none is important.
         """
         settings = self._method.protection
         self._gates.remove()
@@ -89,10 +90,21 @@ class Reconstruction:
             self._bank.withdraw(group, restored[g])
             if self._method.momentum == "clear":
                 clear_momentum(self._optimizer, group, restored[g])
+        rest = [mask & ~back for mask, back in zip(pruned, restored, strict=True)]
+        if self._method.holds:
+            self.fix(rest)
+            return restored
         if self._by_gate:
-            self.zero_weights([mask & ~back for mask, back in zip(pruned, restored, strict=True)])
+            self.zero_weights(rest)
         self._bank.clear()
         return restored
+
+    def release(self, held: Sequence[Tensor]) -> None:
+        """Put the channels `held` at zero back as they were banked, so that the step that follows can judge them."""
+        for group, mask in zip(self._groups, held, strict=True):
+            if bool(mask.any()):
+                self._bank.withdraw(group, mask)
+        self.hold.set(self._groups, [torch.zeros_like(mask) for mask in held])
 
     def state_dict(self) -> dict[str, Any]:
         return self._bank.state_dict()

@@ -77,7 +77,6 @@ def test_again_elsewhere_with_other_hashes_and_settings_the_same_bytes_and_no_to
 
 def test_timings_change_nothing_but_timings(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("psap.analysis.figures.FIGURES", {})
-    monkeypatch.setattr("psap.analysis.report.FIGURES", {})
     other = tmp_path / "toy"
     shutil.copytree(root, other)
     for file in other.rglob("run.json"):

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from psap.analysis.collect import collect
+from psap.analysis.formula import formula_reduction
 from psap.analysis.published import beside, network
 from psap.analysis.tables import summarise
 from psap.errors import PsapError
@@ -28,10 +29,21 @@ def published(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("source", ["cifar10", "CIFAR-10", "cifar10_jpeg", "CIFAR-10, 10,000 images"])
 def test_rows_of_the_same_network_and_data_near_the_same_reduction(tmp_path, build, published, source: str) -> None:
     results = collect(build(tmp_path, models=["resnet20_b"], inits=["pretrained"], seeds=1, data={"source": source}))
-    [section] = beside(results.suite, summarise(results), published)
+    [section] = beside(results, summarise(results), published)
     assert (section["model"], section["target"]) == ("resnet20_b", 0.5)
     assert [row["method"] for row in section["theirs"]] == ["nearer", "near"]
     assert [row["method"] for row in section["ours"]] == ["psap", "sfp", "l1"]
+
+
+def test_the_formula_stands_beside_the_count_of_uniform_methods(tmp_path, build, published) -> None:
+    options = {"inits": ["pretrained"], "seeds": 2, "data": {"source": "cifar10"}, "groups": {"a": 10, "b": 20}}
+    results = collect(build(tmp_path, models=["resnet20"], **options))
+    [section] = beside(results, summarise(results), published)
+    by_formula = {row["method"]: row["formula"] for row in section["ours"]}
+    # The history's last step has pruned int(ratio * channels) of each group.
+    [last] = {tuple(rows["pruned"].tail(2)) for run, rows in results.history.groupby("run") if "/sfp/0.5/" in run}
+    assert by_formula["sfp"] == pytest.approx(formula_reduction(20, sum(last) / 30))
+    assert by_formula["psap"] != by_formula["psap"], "its groups lose different shares: no rate, no formula"
 
 
 @pytest.mark.parametrize(
@@ -39,7 +51,7 @@ def test_rows_of_the_same_network_and_data_near_the_same_reduction(tmp_path, bui
 )
 def test_nothing_matches(tmp_path, build, published, source: str, model: str) -> None:
     results = collect(build(tmp_path, models=[model], inits=["pretrained"], seeds=1, data={"source": source}))
-    assert beside(results.suite, summarise(results), published) == []
+    assert beside(results, summarise(results), published) == []
 
 
 def test_network_names() -> None:
@@ -52,7 +64,7 @@ def test_a_wrong_table_is_named(tmp_path, build) -> None:
     results = collect(build(tmp_path, inits=["pretrained"], methods=["psap"], seeds=1))
     table, file = summarise(results), tmp_path / "published.csv"
     with pytest.raises(PsapError, match=r"published\.csv: not a table of published rows"):
-        beside(results.suite, table, file)
+        beside(results, table, file)
     file.write_text("dataset,model\n")
     with pytest.raises(PsapError, match=r"published\.csv: not a table of published rows"):
-        beside(results.suite, table, file)
+        beside(results, table, file)

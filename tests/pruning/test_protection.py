@@ -60,6 +60,31 @@ def test_soft_filters_regrow_and_hard_ones_do_not() -> None:
         assert bool(model.conv1.weight[pruner.pruned[0]].any()) is regrows
 
 
+@pytest.mark.parametrize("signal", ["weight_gradient", "gate_gradient"])
+def test_held_channels_stay_at_zero_and_can_come_back_steps_later_as_they_were(signal: str) -> None:
+    protection = {"signal": signal, "quantile": 0.7, "share": 0.2, "immunity": 0, "rest": "hold"}
+    model = Small()
+    pruner, optimizer = start(model, protection=protection, target=0.6)
+    iterate(model, optimizer, pruner)
+    banked: dict[int, Tensor] = {}
+    late = 0
+    for epoch in range(6):
+        live, values = ~pruner.pruned[0], model.conv1.weight.detach().clone()
+        pruner.step(epoch)
+        banked |= {c: values[c] for c in range(10) if live[c]}
+        iterate(model, optimizer, pruner)  # the window
+        for c in range(10):
+            if not live[c] and not pruner.pruned[0][c]:
+                assert torch.equal(model.conv1.weight[c], banked[c]), "back as it was when it was first pruned"
+                late += 1
+        for _ in range(2):
+            iterate(model, optimizer, pruner)
+            for tensor in (model.conv1.weight, model.norm1.weight, model.norm1.bias, model.norm1.running_mean):
+                assert not tensor[pruner.pruned[0]].any()
+        assert optimizer.state[model.conv1.weight]["momentum_buffer"][~pruner.pruned[0]].any()
+    assert late > 0, "no channel came back at a later step than its own"
+
+
 def test_immune_channels_are_chosen_last() -> None:
     model = Small()
     pruner, optimizer = start(model, target=0.4, protection={"quantile": 0.5, "share": 0.5, "immunity": 1})

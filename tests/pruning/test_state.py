@@ -36,6 +36,8 @@ def test_compact_before_the_freeze_is_refused() -> None:
         {"criterion": "taylor", "allocation": "global", "window": 3},
         {"protection": {"signal": "gate_gradient"}, "window": 5},
         {"protection": {"when": "before"}, "window": 3},
+        {"protection": {"rest": "hold"}, "window": 3},
+        {"protection": {"rest": "hold", "signal": "gate_gradient"}, "window": 2},
         {"criterion": "random", "allocation": "sparsity", "sparsity": {"scale": "group"}},
         {"allocation": "sparsity", "sparsity": {"live_only": False}},
     ],

@@ -90,13 +90,13 @@ def test_a_pruned_run_tells_the_truth_about_its_network(digits, dense, tmp_path,
 
 @pytest.mark.parametrize("kind", ["dense", "pretrained", "scratch"])
 def test_stopped_after_any_epoch_and_resumed_is_the_same_run(digits, dense, tmp_path, kind) -> None:
-    settings = config() if kind == "dense" else config(**pruning())
+    settings = config(epochs=4) if kind == "dense" else config(epochs=4, **pruning())
 
     def job() -> Job:
         return Job(settings, digits, CPU, dense if kind == "pretrained" else None, None if kind == "dense" else dense)
 
     whole = finish(job(), tmp_path / "whole")
-    for stop in (1, 2):
+    for stop in (1, 2, 3):  # while pruning, with the final masks, in the compacted network
         with pytest.raises(Stopped):
             finish(job(), tmp_path / f"stop{stop}", stop)
         resumed = job()
@@ -106,6 +106,17 @@ def test_stopped_after_any_epoch_and_resumed_is_the_same_run(digits, dense, tmp_
         assert again.result == whole.result
         for name, tensor in whole.network.state_dict().items():
             assert torch.equal(again.network.state_dict()[name], tensor), name
+
+
+def test_scoring_seldom_changes_only_what_is_seen_on_the_way(digits, dense, tmp_path) -> None:
+    often = finish(Job(config(epochs=4, **pruning()), digits, CPU, dense, dense), tmp_path / "a")
+    settings = config(epochs=4, **pruning())
+    settings["training"]["score_every"] = 3
+    job = Job(settings, digits, CPU, dense, dense)
+    seldom = finish(job, tmp_path / "b")
+    assert [row["top1"] is None for row in job.progress.rows] == [True, True, False, False]
+    assert often.result | {"top1_best": 0} == seldom.result | {"top1_best": 0}
+    assert seldom.result["top1_best"] == max(row["top1"] for row in job.progress.rows[2:])
 
 
 def test_a_retrained_run_has_the_architecture_and_none_of_the_weights(digits, dense, tmp_path) -> None:

@@ -1,0 +1,59 @@
+"""What is committed of every suite follows from its rows: rebuilt from them alone, it is the same."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SUITES = sorted(file.parent for file in (ROOT / "results").glob("*/suite.json"))
+ROWS = ("suite.json", "run.json", "epochs.csv", "history.csv")
+# Nothing that trains or orchestrates can be imported.
+BLOCKED = """
+import sys
+sys.modules.update(dict.fromkeys(["torch", "snakemake", "mlflow", "timm"]))
+from psap.cli import app
+app()
+"""
+
+
+def rows_only(source: Path, target: Path) -> None:
+    for name in ROWS:
+        for file in source.rglob(name):
+            copy = target / file.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
+
+
+def files(folder: Path) -> set[Path]:
+    return {file.relative_to(folder) for file in folder.rglob("[!.]*") if file.is_file()}
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda folder: folder.name)
+def test_everything_derived_is_rebuilt_from_the_rows(suite: Path, tmp_path: Path) -> None:
+    rebuilt = tmp_path / "results" / suite.name
+    rows_only(suite, rebuilt)
+    command = [sys.executable, "-c", BLOCKED, "analyse", str(rebuilt)]
+    # Run from the repository for params/published.csv, with no program but Python to be found.
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PATH": ""}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert files(rebuilt) == files(suite)
+    for file in sorted(file for file in files(suite) if file.suffix != ".png"):  # whose bytes are the library's
+        assert (rebuilt / file).read_bytes() == (suite / file).read_bytes(), f"{file}: run psap analyse {suite}"
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda folder: folder.name)
+def test_the_table_says_what_the_rows_give(suite: Path) -> None:
+    table = pd.read_csv(suite / "table.csv", keep_default_na=False).set_index(["model", "init", "method", "target"])
+    rows = pd.concat(
+        [pd.json_normalize(pd.read_json(file, typ="series").to_dict()) for file in suite.rglob("run.json")]
+    )
+    cells = rows.fillna({"init": ""}).groupby(["model", "init", "method", "target"])["result.top1_last"]
+    assert set(cells.groups) == set(table.index)
+    for cell, values in cells:
+        assert table.loc[cell, "n"] == len(values)
+        assert float(table.loc[cell, "top1_last_mean"]) == pytest.approx(values.mean(), abs=1e-6)

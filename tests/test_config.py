@@ -1,0 +1,92 @@
+"""Suites and methods as users write them: variants, learning rates of their own, and what a run's identity holds."""
+
+from pathlib import Path
+
+import pytest
+
+from psap.errors import PsapError
+from psap.suite import Grid, load_grid
+
+METHODS = """
+sfp: {criterion: l2, allocation: uniform, reconstruction: soft, lr_scale: 0.5, scratch: {lr_scale: 2}}
+psap: {criterion: l2}
+small: {retrain: psap, lr_scale: 3}
+"""
+SUITE = """
+title: t
+data: {source: digits}
+models: [resnet8]
+variants:
+  sfp_late: {base: sfp, schedule: {kind: constant, freeze: 0.9}, scratch: {momentum: keep}}
+  own: {criterion: l1, allocation: uniform, reconstruction: hard, schedule: {kind: one_shot, freeze: 0}}
+methods:
+  pretrained: [sfp, sfp_late, own, psap, small]
+  scratch: [sfp, sfp_late]
+targets: [0.5]
+seeds: [0]
+training:
+  dense: {epochs: 4, lr: 0.1}
+  pretrained: {epochs: 2, lr: 0.02}
+  scratch: {epochs: 3, lr: 0.1}
+"""
+
+
+def grid(folder: Path, suite: str = SUITE, methods: str = METHODS) -> Grid:
+    (folder / "methods.yaml").write_text(methods)
+    (folder / "s.yaml").write_text(suite)
+    return load_grid(folder, "s")
+
+
+def configs(found: Grid) -> dict[tuple[str | None, str], dict]:
+    return {(run.init, run.method): run.config for run in found.runs.values()}
+
+
+def test_a_variant_is_its_base_and_what_differs(tmp_path: Path) -> None:
+    found = configs(grid(tmp_path))
+    base, late = (found["pretrained", name]["method"] for name in ("sfp", "sfp_late"))
+    assert late["schedule"] == base["schedule"] | {"kind": "constant", "freeze": 0.9}
+    assert late | {"schedule": 0} == base | {"schedule": 0}
+    assert found["scratch", "sfp_late"]["method"] == late | {"momentum": "keep"}
+    assert found["pretrained", "own"]["method"]["criterion"] == "l1"
+
+
+def test_a_method_scales_the_learning_rate_of_its_suite(tmp_path: Path) -> None:
+    rates = {key: config["training"]["recipe"]["lr"] for key, config in configs(grid(tmp_path)).items()}
+    assert rates == {
+        (None, "dense"): 0.1,
+        ("pretrained", "sfp"): 0.01,
+        ("pretrained", "sfp_late"): 0.01,
+        ("pretrained", "own"): 0.02,
+        ("pretrained", "psap"): 0.02,
+        ("pretrained", "small"): pytest.approx(0.3),
+        ("scratch", "sfp"): 0.2,
+        ("scratch", "sfp_late"): 0.2,
+    }
+
+
+def test_one_rate_is_one_identity_however_it_is_written(tmp_path: Path) -> None:
+    scaled = grid(tmp_path).runs["s/resnet8/pretrained/sfp/0.5/seed0"]
+    plain = grid(tmp_path, SUITE.replace("lr: 0.02", "lr: 0.01"), METHODS.replace("lr_scale: 0.5, ", ""))
+    assert scaled.hash == plain.runs[scaled.path].hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("base: sfp", "base: sfq", "variants.sfp_late.base: unknown method 'sfq'; did you mean 'sfp'?"),
+        ("own:", "psap:", "variants.psap: there is a method of this name already; give the variant another"),
+        ("freeze: 0.9", "frezee: 0.9", "variants.sfp_late.*frezee"),
+        ("criterion: l1", "criterion: l3", "variants.own: criterion: "),
+        ("momentum: keep", "momentum: kept", "variants.sfp_late.scratch: momentum: "),
+        ("{momentum: keep}", "3", "variants.sfp_late.scratch: must be a mapping"),
+    ],
+)
+def test_a_wrong_variant_is_one_line_that_names_it(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(PsapError, match=message) as error:
+        grid(tmp_path, SUITE.replace(old, new))
+    assert "s.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_scale_of_zero_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PsapError, match=r"methods.yaml: sfp: lr_scale: "):
+        grid(tmp_path, methods=METHODS.replace("lr_scale: 0.5", "lr_scale: 0"))

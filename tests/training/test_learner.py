@@ -1,0 +1,94 @@
+"""Training on in the compacted network is training the masked one, and the other arithmetics train the same network."""
+
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from psap.data.batches import Batches
+from psap.data.dataset import Split
+from psap.models import build
+from psap.pruning.method import Method
+from psap.training.learner import Learner
+from psap.training.loop import run_epoch
+
+CPU = torch.device("cpu")
+EPOCHS = 5
+RECIPE = {"epochs": EPOCHS, "lr": 0.05, "schedule": "cosine"}
+TRAINING = {"momentum": 0.9, "weight_decay": 1e-3, "label_smoothing": 0.1, "recipe": RECIPE}
+TRAINING |= {"precision": "float32", "compile": False}
+
+
+def batches(dtype: torch.dtype = torch.float32) -> Batches:
+    numbers = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (96, 8, 8, 3), generator=numbers, dtype=torch.uint8)
+    split = Split(images, torch.randint(0, 10, (96,), generator=numbers))
+    return Batches(split, 32, (0.5,) * 3, (0.25,) * 3, train=True, flip=True, pad=1, dtype=dtype)
+
+
+def network(dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A network past its first steps: batch-norm statistics, scales and shifts are not those of a fresh one."""
+    torch.manual_seed(0)
+    model = build("resnet8", 10).to(dtype)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.3)
+            nn.init.normal_(module.running_mean, 0, 0.3)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return model
+
+
+def learner(dtype: torch.dtype = torch.float32, method: Method | None = None, **training) -> Learner:
+    method = method or Method(schedule={"freeze": 0.4})
+    pruning = {"example_inputs": torch.zeros(1, 3, 8, 8, dtype=dtype), "target": 0.6, "epochs": EPOCHS}
+    return Learner(network(dtype), TRAINING | training, pruning | {"method": method})
+
+
+def trained(subject: Learner, data: Batches, training: dict = TRAINING) -> list[float]:
+    losses = []
+    for epoch in range(EPOCHS):
+        subject.begin(epoch)
+        losses.append(run_epoch(subject, data, training, epoch)[0])
+    return losses
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Method(schedule={"freeze": 0.4}),
+        Method(criterion="fpgm", allocation="uniform", reconstruction="hard", schedule={"kind": "constant"}),
+        Method(criterion="taylor", allocation="global", reconstruction="hard", window=2),
+    ],
+    ids=["psap", "fpgm", "taylor"],
+)
+def test_the_compacted_network_trains_as_the_masked_one_would(method, monkeypatch) -> None:
+    data = batches(torch.float64)
+    small = learner(torch.float64, method)
+    losses = trained(small, data)
+    assert small.compacted
+    assert sum(p.numel() for p in small.model.parameters()) < 0.7 * sum(p.numel() for p in network().parameters())
+
+    monkeypatch.setattr(Learner, "_compact", lambda self: None)
+    masked = learner(torch.float64, method)
+    assert trained(masked, data) == pytest.approx(losses, rel=1e-9)
+    assert not masked.compacted
+    x = torch.randn(8, 3, 8, 8, dtype=torch.float64)
+    for a, b in ((small.network(), masked.network()), (small.network(), masked.model)):
+        torch.testing.assert_close(a.eval()(x), b.eval()(x), rtol=1e-8, atol=1e-10)
+
+
+def test_bfloat16_computes_in_it_and_keeps_float32_weights() -> None:
+    data = batches()
+    exact, half = learner(), learner()
+    losses = trained(exact, data)
+    rounded = trained(half, data, TRAINING | {"precision": "bfloat16"})
+    assert rounded != losses and rounded == pytest.approx(losses, rel=0.05)
+    assert all(parameter.dtype == torch.float32 for parameter in half.model.parameters())
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a processor")
+def test_a_compiled_network_takes_the_same_path() -> None:
+    data = batches()
+    assert trained(learner(compile=True), data) == pytest.approx(trained(learner(), data), rel=1e-3)
