@@ -74,7 +74,7 @@ def _row(run: Run) -> dict[str, Any]:
         "setting": run.method,
     }
     measured = {"target": run.target, "seed": run.seed, "top1": run.result.top1_last}
-    return {**identity, **measured, **_flat(run.config["method"]), "lr": str(run.config["training"]["recipe"]["lr"])}
+    return {**identity, **measured, **_flat(run.config["method"]), "lr": f"{run.config['training']['recipe']['lr']:g}"}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
