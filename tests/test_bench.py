@@ -14,7 +14,8 @@ def cells(table: str) -> list[list[str]]:
 
 
 def test_training_table_has_one_conventional_way_and_ratios_that_agree() -> None:
-    header, _, *rows = cells(bench_train("resnet8", iterations=1, repetitions=1, device=CPU))
+    header, _, *rows = cells(bench_train("resnet8", iterations=1, repetitions=1, device=CPU, compile=False))
+    rows = [row for row in rows if "bfloat16" not in row[0]]  # only where the processor has it
     assert len(header) == 6 and len(rows) == 4
     assert [row[0].split(",")[0].split(":")[0] for row in rows] == ["bare", "our loop", "our loop", "conventional"]
     speeds = [float(row[1]) for row in rows]

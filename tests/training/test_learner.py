@@ -90,5 +90,13 @@ def test_bfloat16_computes_in_it_and_keeps_float32_weights() -> None:
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a processor")
 def test_a_compiled_network_takes_the_same_path() -> None:
-    data = batches()
-    assert trained(learner(compile=True), data) == pytest.approx(trained(learner(), data), rel=1e-3)
+    data, losses = batches(), []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.Flatten()]
+        model = nn.Sequential(*layers, nn.Linear(16 * 16, 10))
+        pruning = {"example_inputs": torch.zeros(1, 3, 8, 8), "target": 0.6, "epochs": EPOCHS}
+        subject = Learner(model, TRAINING | {"compile": compiled}, pruning)
+        losses.append(trained(subject, data))
+        assert subject.compacted and (subject.forward is subject.model) is not compiled
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)

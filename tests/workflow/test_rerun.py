@@ -32,7 +32,7 @@ def test_rows_are_reached_again_without_any_network(project: Project) -> None:
 def test_what_stands_in_the_way_is_one_line(project: Project) -> None:
     run = RUNS[0]
     done = project.psap("rerun", run)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == (
         f"psap: results/{run}/run.json is missing: there is no row to compare with; `psap train {run}` makes it\n"
     )
@@ -43,10 +43,10 @@ def test_what_stands_in_the_way_is_one_line(project: Project) -> None:
     row["result"]["top1_last"] += 1
     file.write_text(json.dumps(row))
     done = project.psap("rerun", run)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith("1.00 points apart; other than then: nothing")
     params = project.folder / "params" / "tiny.yaml"
     params.write_text(params.read_text().replace("epochs: 3", "epochs: 2"))
     done = project.psap("rerun", run)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "made with other settings than params/ has now" in done.stderr and done.stderr.count("\n") == 1
