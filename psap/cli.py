@@ -74,6 +74,17 @@ def rerun(
 
 
 @app.command()
+def show(run: Annotated[str, typer.Argument(help="Path of a run that has a row below results/.")]) -> None:
+    """Tell all about one run: parameters, results, where they come from, and how to make them again."""
+    from psap.show import show as sections
+
+    for title, lines in sections(run):
+        typer.echo(title)
+        for name, value in lines:
+            typer.echo(f"  {name:<32} {value}")
+
+
+@app.command()
 def grid(suite: str, params: Params = Path("params")) -> None:
     """Write results/<suite>/suite.json: what the suite consists of, for the analysis."""
     from psap.data import prepared

@@ -10,14 +10,35 @@ _PACKAGE = Path(__file__).parent
 
 # What a training reads of a prepared data set; how one is prepared reaches it as the data's digest.
 _READING = ("data/__init__.py", "data/batches.py", "data/dataset.py", "data/prepared.py", "data/seeds.py")
-_ORDERING = ("cli.py", "config.py", "digest.py", "plan.py", "provenance.py", "reading.py", "reproduce.py", "suite.py")
+_ORDERING = (
+    "cli.py",
+    "config.py",
+    "digest.py",
+    "plan.py",
+    "provenance.py",
+    "reading.py",
+    "reproduce.py",
+    "rerun.py",
+    "show.py",
+    "suite.py",
+)
 
 # Modules and folders of the package by the kind of job whose result they can change. `run` orders and mirrors runs:
 # what it decides reaches a job as its configuration, so that an edit there retrains nothing.
 PARTS: dict[str, tuple[str, ...]] = {
     "data": ("files.py", "errors.py", "data"),
-    "train": ("files.py", "errors.py", *_READING, "models", "pruning", "training", "evaluate.py", "execute.py"),
-    "analyse": ("files.py", "errors.py", "analysis"),
+    "train": (
+        "files.py",
+        "errors.py",
+        "nested.py",
+        *_READING,
+        "models",
+        "pruning",
+        "training",
+        "evaluate.py",
+        "execute.py",
+    ),
+    "analyse": ("files.py", "errors.py", "nested.py", "analysis"),
     "run": ("__init__.py", "__main__.py", *_ORDERING, "tracking", "bench"),
 }
 

@@ -13,6 +13,7 @@ from psap.digest import code_digest
 from psap.errors import PsapError
 from psap.files import sha256, write_csv, write_json
 from psap.models import architecture
+from psap.nested import flat
 from psap.provenance import provenance
 from psap.suite import Grid, Run, data_file
 from psap.tracking import Row, Tracker
@@ -50,7 +51,7 @@ def execute(grid: Grid, run: Run, device: torch.device) -> str:
         job.resume(checkpoints)
         labels = {"code": code, "data": data.digest, **provenance(device)}
         tracker = Tracker(
-            state / key, run=run.path, experiment=run.suite, tags=_tags(run, labels), params=_flat(run.config)
+            state / key, run=run.path, experiment=run.suite, tags=_tags(run, labels), params=flat(run.config)
         )
         tracker.start([_tracked(job, epoch) for epoch in range(job.progress.epoch)])
         try:
@@ -130,10 +131,3 @@ def _tags(run: Run, labels: Mapping[str, Any]) -> dict[str, str]:
     kept = {name: labels[name] for name in ("code", "data", "commit", "dirty", "hardware", "device")}
     tags = {f"psap.{name}": str(value) for name, value in {**named, **kept}.items()}
     return tags | {"mlflow.source.git.commit": labels["commit"]}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": str(value)}
-    return flat

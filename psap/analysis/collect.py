@@ -173,11 +173,17 @@ def _read_json(path: Path, kind: type[R]) -> R:
         raise PsapError(f"{path}: {where}: {first['msg']}; write it anew by rerunning what made it") from None
 
 
-def _read_run(folder: Path, suite: Suite, path: str) -> Run:
-    file = folder / path.removeprefix(f"{suite.suite}/") / "run.json"
+def read_run(file: Path, path: str) -> Run:
+    """Read the row of the run `path`. Raises PsapError when the file is broken or another run's."""
     run = _read_json(file, Run)
     if run.run != path:
         raise PsapError(f"{file}: it says it is run {run.run}, but it lies at {path}; put it back where it belongs")
+    return run
+
+
+def _read_run(folder: Path, suite: Suite, path: str) -> Run:
+    file = folder / path.removeprefix(f"{suite.suite}/") / "run.json"
+    run = read_run(file, path)
     if run.model not in suite.models:
         raise PsapError(f"{file}: its model {run.model!r} is none of the suite's; rerun {path}")
     return run

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from psap.analysis.collect import Results, Run
+from psap.nested import flat
 
 KEYS = ["model", "init", "family", "setting"]
 MEASURED = ["target", "seed", "top1"]
@@ -74,14 +75,7 @@ def _row(run: Run) -> dict[str, Any]:
         "setting": run.method,
     }
     measured = {"target": run.target, "seed": run.seed, "top1": run.result.top1_last}
-    return {**identity, **measured, **_flat(run.config["method"]), "lr": f"{run.config['training']['recipe']['lr']:g}"}
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": str(value)}
-    return flat
+    return {**identity, **measured, **flat(run.config["method"]), "lr": f"{run.config['training']['recipe']['lr']:g}"}
 
 
 def _varied(part: pd.DataFrame) -> list[str]:

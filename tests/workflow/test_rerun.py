@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import pytest
 from project import Project
 
 RUNS = ("tiny/resnet8/dense/seed0", "tiny/resnet8/pretrained/psap/0.5/seed0")
@@ -50,3 +51,21 @@ def test_what_stands_in_the_way_is_one_line(project: Project) -> None:
     done = project.psap("rerun", run)
     assert done.returncode == 2
     assert "made with other settings than params/ has now" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_show_tells_all_about_a_row(project: Project) -> None:
+    run = RUNS[0]
+    assert project.psap("show", run).stderr == (
+        f"psap: results/{run}/run.json is missing: no such run, or it is not trained yet (`psap train {run}`)\n"
+    )
+    assert project.psap("data", "digits").returncode == 0
+    assert project.psap("train", run).returncode == 0
+    told = dict(line.split(maxsplit=1) for line in project.psap("show", run).stdout.splitlines() if line[0] == " ")
+    row = json.loads((project.folder / "results" / run / "run.json").read_text())
+    assert told["path"] == run and told["configuration"] == row["hash"]
+    assert told["training.recipe.lr"] == "0.1" and told["data.train_images"] == "400"
+    assert float(told["top1_last"]) == pytest.approx(row["result"]["top1_last"], rel=1e-5)
+    assert told["code"] == row["provenance"]["code"] and told["hardware"].startswith(row["provenance"]["hardware"])
+    assert told["folder"] == f"checkpoints/{run}/" and told["again"] == f"psap rerun {run}"
+    (project.folder / "checkpoints" / run / "model.safetensors").unlink()
+    assert "(not on this machine)" in project.psap("show", run).stdout

@@ -1,0 +1,47 @@
+"""Tell all about one run: what it is made of, where its numbers come from, and how to make it again."""
+
+from pathlib import Path
+
+from psap.analysis.collect import read_run
+from psap.errors import PsapError
+from psap.nested import flat
+
+CHECKPOINTS, RESULTS = Path("checkpoints"), Path("results")
+
+
+def show(path: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Sections of (name, value) lines about the run `path`, from its committed row.
+
+    Raises PsapError when there is no such row, or it is broken.
+    """
+    file = RESULTS / path / "run.json"
+    if not file.is_file():
+        raise PsapError(f"{file} is missing: no such run, or it is not trained yet (`psap train {path}`)")
+    run = read_run(file, path)
+    origin = run.provenance
+    return [
+        ("run", [("path", run.run), ("seed", str(run.seed)), ("configuration", run.hash)]),
+        ("parameters", list(flat(run.config).items())),
+        ("result", [(name, _number(value)) for name, value in run.result if value is not None]),
+        ("cost", [(name, _number(value)) for name, value in run.cost if value is not None]),
+        (
+            "provenance",
+            [
+                ("commit", f"{origin.commit or 'none'}{' with uncommitted changes' if origin.dirty else ''}"),
+                ("code", origin.code),
+                ("data", origin.data),
+                ("hardware", f"{origin.hardware} ({origin.device})"),
+                ("versions", ", ".join(f"{package} {version}" for package, version in origin.versions.items())),
+            ],
+        ),
+        ("network", [("folder", _network(path)), ("again", f"psap rerun {path}")]),
+    ]
+
+
+def _network(path: str) -> str:
+    folder = CHECKPOINTS / path
+    return f"{folder}/" if (folder / "model.safetensors").is_file() else f"{folder}/ (not on this machine)"
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
