@@ -17,13 +17,13 @@ Params = Annotated[Path, typer.Option(help="Folder of the suites and methods.")]
 
 @app.command()
 def reproduce(
-    suite: str,
+    suites: Annotated[list[str], typer.Argument(help="Names of files in params/.")],
     cores: Annotated[str, typer.Option(help="Jobs at once: a number, or all.")] = "all",
 ) -> None:
-    """Run a suite to its report with Snakemake; after any interruption, run it again to go on."""
+    """Run suites to their reports with Snakemake; after any interruption, run it again to go on."""
     from psap.reproduce import run_workflow
 
-    sys.exit(run_workflow(suite, cores))
+    sys.exit(run_workflow(suites, cores))
 
 
 @app.command()

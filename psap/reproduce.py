@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -16,15 +17,16 @@ STATE = Path("state")
 _PAUSE = 10.0  # seconds between two looks at what there is to mirror
 
 
-def run_workflow(suite: str, cores: str) -> int:
-    """Run `snakemake <suite>` in the working directory; returns its exit code.
+def run_workflow(suites: Sequence[str], cores: str) -> int:
+    """Run `snakemake <suites>` in the working directory; returns its exit code.
 
     Snakemake leaves its own lock behind when it is killed, and cannot tell that from a workflow at work; here it is
     lifted where no Snakemake is left in this folder. Raises PsapError when one is.
     """
     grids = load_grids(Path("params"))
-    if suite not in grids:
-        raise PsapError(f"unknown suite {suite!r}; params/ has {', '.join(grids)}")
+    for suite in suites:
+        if suite not in grids:
+            raise PsapError(f"unknown suite {suite!r}; params/ has {', '.join(grids)}")
     folder = Path(".snakemake")
     folder.mkdir(exist_ok=True)
     snakemake = [sys.executable, "-m", "snakemake"]
@@ -36,10 +38,10 @@ def run_workflow(suite: str, cores: str) -> int:
                 )
             if any(folder.glob("locks/*")):
                 subprocess.run([*snakemake, "--unlock"], check=True, capture_output=True)
-            code = _run_tracked([*snakemake, suite, "--cores", cores])
+            code = _run_tracked([*snakemake, *suites, "--cores", cores])
     except Timeout:
         raise PsapError("another `psap reproduce` is at work in this folder; wait for it, or stop it first") from None
-    if code == 0:
+    for suite in suites if code == 0 else ():
         print(f"report: {Path('results') / suite / 'report.html'}")
     return code
 

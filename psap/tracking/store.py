@@ -30,8 +30,12 @@ _QUIET = {
 
 
 def tracking_uri(uri: str | None) -> str:
-    """`uri`, or else MLFLOW_TRACKING_URI, or else mlflow.db in the working directory; sqlite paths become absolute."""
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+    """`uri`, or else MLFLOW_TRACKING_URI, or else mlflow.db in the working directory; sqlite paths become absolute.
+
+    A DVC experiment runs in a temporary copy of the project; its runs join those of the project itself.
+    """
+    home = Path(os.environ.get("DVC_ROOT", "."))
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{home / 'mlflow.db'}"
     return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).absolute()}" if uri.startswith(_SQLITE) else uri
 
 

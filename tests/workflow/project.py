@@ -75,7 +75,7 @@ class Project:
         found = {}
         for top in ("results", "checkpoints"):
             for file in sorted((self.folder / top).rglob("*")):
-                if file.is_file():
+                if file.is_file() and not file.name.startswith("."):  # Snakemake's own marks
                     found[file.relative_to(self.folder).as_posix()] = content(file)
         return found
 
