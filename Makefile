@@ -1,6 +1,7 @@
 # make reproduce   set up, then run the demo suite to results/demo/report.html (again: go on, or nothing to do)
 # make test        set up, then run the tests          make lint     static checks
 # make ui          MLflow's pages on this machine      make lock     renew requirements.lock from pyproject.toml
+# make leftovers   runs that are in no suite any more  make clean-leftovers   remove them
 
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
 SUITE ?= demo
@@ -12,7 +13,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: setup reproduce test lint format ui lock
+.PHONY: setup reproduce test lint format ui lock leftovers clean-leftovers
 
 reproduce: $(READY)
 	@$(BIN)/psap reproduce $(SUITE)
@@ -34,6 +35,12 @@ format: $(READY)
 
 ui: $(READY)
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1
+
+leftovers: $(READY)
+	@$(BIN)/psap leftovers
+
+clean-leftovers: $(READY)
+	@$(BIN)/psap leftovers --remove
 
 setup: $(READY)
 

@@ -144,6 +144,22 @@ def _device() -> "torch.device":
 
 
 @app.command()
+def leftovers(
+    params: Params = Path("params"),
+    remove: Annotated[bool, typer.Option("--remove", help="Delete them.")] = False,
+) -> None:
+    """List the results, networks and state of runs that are in no suite any more."""
+    from psap import leftovers as module
+
+    found = module.leftovers(params)
+    for folder in found:
+        typer.echo(folder)
+    if remove:
+        module.remove(found)
+    typer.echo(f"{len(found)} folders of runs that no suite has{', removed' if found and remove else ''}", err=True)
+
+
+@app.command()
 def track(state: Annotated[Path, typer.Argument(help="Folder of the runs' state.")] = Path("state")) -> None:
     """Replay to MLflow what a store that was slow, locked or gone has missed, exactly once."""
     from psap.tracking import replay

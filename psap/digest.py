@@ -14,6 +14,7 @@ _ORDERING = (
     "cli.py",
     "config.py",
     "digest.py",
+    "leftovers.py",
     "plan.py",
     "provenance.py",
     "reading.py",
