@@ -57,6 +57,7 @@ def render(
         spread=spread,
         off_target=off_target(results),
         compositions=compositions(results),
+        rates=rates(results),
         published=published,
         settings=chosen,
     )
@@ -170,6 +171,18 @@ def compositions(results: Results) -> list[tuple[str, str, dict[str, Any]]]:
         else:
             rows += [(method, init, parts) for init, parts in by_init.items()]
     return rows
+
+
+def rates(results: Results) -> dict[tuple[str, str], str]:
+    """The learning rate of each method's runs: (method, init) -> rate; with the init "" for all inits at once."""
+    found: dict[tuple[str, str], str] = {}
+    for run in results.runs:
+        if run.init:
+            found[run.method, run.init] = f"{run.config['training']['recipe']['lr']:g}"
+    for method in results.suite.all_methods:
+        shown = [f"{init_label(init)} {found[method, init]}" for init in results.suite.inits if (method, init) in found]
+        found[method, ""] = ", ".join(shown)
+    return found
 
 
 def _embedded(figure: Path) -> str:

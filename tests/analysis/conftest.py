@@ -12,6 +12,7 @@ ROLES = {"method": "psap", "protection": "psap_soft", "adaptivity": "psap_unifor
 METHODS = ("psap", "psap_soft", "psap_uniform", "psap_plain", "sfp", "l1")
 GROUPS = {"conv1": 16, "layer1": 16, "layer2.0.conv1": 32, "layer2": 32, "layer3": 64}
 DENSE = 98.0
+LR = {"pretrained": 0.02, "scratch": 0.1}
 
 
 def drawn(model: str, init: str, method: str, target: float, seed: int) -> float:
@@ -32,7 +33,7 @@ def run_row(suite: dict[str, Any], path: str, top1: float, dense: float) -> dict
     return {
         "run": path, "suite": suite["suite"], "model": parts[1], "init": init, "method": method, "target": target,
         "seed": int(parts[-1].removeprefix("seed")), "hash": f"{abs(hash_of(path)):016x}",
-        "config": {"method": composition(method)} if not is_dense else {},
+        "config": {"method": composition(method), "training": {"recipe": {"lr": LR[init]}}} if init else {},
         "result": {"top1_last": top1, "top1_best": round(top1 + 0.2, 4), "top5_last": 99.9, "loss_last": 0.1,
                    "dense_top1": dense, "drop": round(dense - top1, 6),
                    "macs": round(macs * (1 - reduction)), "macs_dense": macs, "macs_reduction": reduction,

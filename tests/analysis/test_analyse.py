@@ -175,7 +175,7 @@ def test_the_report_sets_published_rows_beside_ours_and_escapes_them(report: str
 def test_the_composition_of_each_method_is_told(report: str) -> None:
     text = plain(report)
     parts = "l2 uniform protective when after, share 0.3 cubic start 0.0, freeze 0.3, interval 1"
-    assert f"psap_uniform {parts} adaptivity off" in text
+    assert f"psap_uniform {parts} pretrained 0.02, from scratch 0.1 adaptivity off" in text
 
 
 def test_suites_that_have_hardly_begun(tmp_path: Path, build) -> None:
