@@ -191,7 +191,7 @@ def test_suites_that_have_hardly_begun(tmp_path: Path, build) -> None:
         assert set(written(root)) == FILES
         assert {c["verdict"] for c in json.loads((root / "claims.json").read_text())["claims"]} == {"not tested"}
     text = plain((lone / "report.html").read_text())
-    assert "the compact architecture of psap , trained again from new weights baseline" in text
+    assert "the compact architecture of psap , trained again from new weights from scratch 0.1 baseline" in text
     assert "Beside published rows" not in text
 
 
