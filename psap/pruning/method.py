@@ -66,10 +66,6 @@ class Protection(_Section):
     def _possible(self) -> Self:
         if self.when == "before" and self.signal == "gate_gradient":
             raise ValueError("signal gate_gradient is read at closed gates, that is, with when: after")
-        if self.when == "before" and self.rest == "hold":
-            raise ValueError(
-                "rest hold keeps what a window after the step did not bring back, that is, with when: after"
-            )
         return self
 
 
@@ -103,7 +99,7 @@ class Method(_Section):
     @property
     def holds(self) -> bool:
         """Whether pruned channels that did not prove important stay at zero, banked, until the next step."""
-        return self.protects_after and self.protection.rest == "hold"
+        return self.reconstruction == "protective" and self.protection.rest == "hold"
 
     def effective(self) -> dict[str, Any]:
         """The parameters that have an effect, as plain values: what a run's identity is made of."""

@@ -182,6 +182,8 @@ class Pruner:
         elif self.method.protects_after:
             self._reconstruction.supervise(self._pruned)
             self._phase = _SUPERVISE
+        elif self.method.holds:
+            self._reconstruction.put_away(self._pruned)
         else:
             self._reconstruction.zero_weights(self._pruned)
         self._pulse_due = freeze or not self.method.gated

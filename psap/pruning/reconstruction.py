@@ -63,14 +63,22 @@ class Reconstruction:
             if self._method.momentum == "clear":
                 clear_momentum(self._optimizer, group, mask)
 
+    def put_away(self, pruned: Sequence[Tensor]) -> None:
+        """Bank pruned channels and hold them at zero until the next step."""
+        self._deposit(pruned)
+        self.fix(pruned)
+
     def supervise(self, pruned: Sequence[Tensor]) -> None:
         """Open the window in which pruned channels can prove important."""
-        for group, mask in zip(self._groups, pruned, strict=True):
-            self._bank.deposit(group, mask)
+        self._deposit(pruned)
         if self._by_gate:
             self._gates.close(self._groups, pruned)
         else:
             self.zero_weights(pruned)
+
+    def _deposit(self, pruned: Sequence[Tensor]) -> None:
+        for group, mask in zip(self._groups, pruned, strict=True):
+            self._bank.deposit(group, mask)
 
     def signals(self) -> list[Tensor]:
         """The supervised gradients of the last backward pass, shape (C_g,) for each group."""

@@ -85,6 +85,20 @@ def test_held_channels_stay_at_zero_and_can_come_back_steps_later_as_they_were(s
     assert late > 0, "no channel came back at a later step than its own"
 
 
+def test_protection_before_the_choice_can_hold_the_rest() -> None:
+    protection = {"when": "before", "rest": "hold", "quantile": 0.5, "share": 0.3}
+    model = Small()
+    pruner, optimizer = start(model, protection=protection)
+    for epoch in range(4):
+        pruner.step(epoch)
+        for _ in range(3):
+            iterate(model, optimizer, pruner)
+            assert pruner.pruned[0].any(), "the window before the choice was one iteration"
+            for tensor in (model.conv1.weight, model.norm1.weight, model.norm1.bias, model.norm1.running_mean):
+                assert not tensor[pruner.pruned[0]].any()
+        assert pruner.restored == 0
+
+
 def test_immune_channels_are_chosen_last() -> None:
     model = Small()
     pruner, optimizer = start(model, target=0.4, protection={"quantile": 0.5, "share": 0.5, "immunity": 1})

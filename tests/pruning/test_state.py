@@ -37,6 +37,7 @@ def test_compact_before_the_freeze_is_refused() -> None:
         {"protection": {"signal": "gate_gradient"}, "window": 5},
         {"protection": {"when": "before"}, "window": 3},
         {"protection": {"rest": "hold"}, "window": 3},
+        {"protection": {"rest": "hold", "when": "before"}, "window": 2},
         {"protection": {"rest": "hold", "signal": "gate_gradient"}, "window": 2},
         {"criterion": "random", "allocation": "sparsity", "sparsity": {"scale": "group"}},
         {"allocation": "sparsity", "sparsity": {"live_only": False}},
