@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import yaml
@@ -29,6 +30,10 @@ def test_a_suite_from_nothing_through_edits(project: Project) -> None:
     a_comment_or_an_ineffective_parameter_reruns_nothing(project)
     project.suite("aaa", TINY)
     assert planned(project) == {}, "another suite on the same data is none of this one's business"
+    for name in (".snakemake", "checkpoints", "data"):
+        shutil.rmtree(project.folder / name)
+    everything = planned(project)
+    assert (everything["dense"], everything["prune"], everything["retrain"]) == (1, 3, 1), "rows of others are not ours"
 
 
 def ends_in_a_report_and_a_second_time_in_nothing(finished: Project) -> None:
