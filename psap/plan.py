@@ -56,17 +56,21 @@ def parents(grid: Grid, run: Run) -> list[str]:
 
 
 def files_of_runs(grid: Grid) -> list[str]:
-    """The files of all runs of a suite that its analysis reads, and those that say that their networks are here.
-
-    Rows are in git and networks are not: a fresh clone has rows that it did not make, which must not pass for its own.
-    """
+    """The files of all runs of a suite that its analysis reads."""
     names = {"dense": ("run.json", "epochs.csv"), "retrain": ("run.json", "epochs.csv")}
-    rows = [
+    return [
         f"results/{path}/{name}"
         for path, run in grid.runs.items()
         for name in names.get(run.kind, ("run.json", "epochs.csv", "history.csv"))
     ]
-    return [*rows, *(f"checkpoints/{path}/architecture.json" for path in grid.runs)]
+
+
+def targets(grid: Grid) -> list[str]:
+    """What makes a suite complete: its report, and the networks of all its runs.
+
+    Rows are in git and networks are not: a fresh clone has rows that it did not make, which must not pass for its own.
+    """
+    return [f"results/{grid.name}/report.html", *(f"checkpoints/{path}/architecture.json" for path in grid.runs)]
 
 
 def method_patterns(runs: Iterable[Run]) -> tuple[str, str]:

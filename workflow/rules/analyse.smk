@@ -50,4 +50,4 @@ for name in GRIDS:
         name:
             name
         input:
-            f"results/{name}/report.html",
+            plan.targets(GRIDS[name]),

@@ -22,9 +22,8 @@ wildcard_constraints:
 
 
 def suites_that_fit(wildcards):
-    return [
-        f"results/{suite}/report.html" for suite in plan.or_exit(plan.announce, GRIDS)
-    ]
+    suites = plan.or_exit(plan.announce, GRIDS)
+    return [target for suite in suites for target in plan.targets(GRIDS[suite])]
 
 
 def run_hash(wildcards):
