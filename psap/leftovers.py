@@ -4,14 +4,13 @@ import shutil
 from pathlib import Path
 
 from psap.plan import load_grids
-
-TOPS = ("results", "checkpoints", "state")
+from psap.suite import CHECKPOINTS, RESULTS, STATE
 
 
 def leftovers(params: Path) -> list[Path]:
     """The folders of runs that no suite in `params` has, sorted. Raises PsapError when a suite is wrong."""
     known = {path for grid in load_grids(params).values() for path in grid.runs}
-    found = (folder for top in TOPS for folder in Path(top).rglob("seed*") if folder.is_dir())
+    found = (folder for top in (RESULTS, CHECKPOINTS, STATE) for folder in top.rglob("seed*") if folder.is_dir())
     return sorted(folder for folder in found if folder.relative_to(folder.parts[0]).as_posix() not in known)
 
 

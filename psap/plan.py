@@ -48,11 +48,10 @@ def path_of(wildcards: Any) -> str:
 
 def parents(grid: Grid, run: Run) -> list[str]:
     """The networks that `run` reads: the dense one (baseline, start) and the one whose architecture it trains anew."""
-    model_run = grid.architecture(run)
-    paths = [f"checkpoints/{grid.dense(run).path}/architecture.json"]
-    if run.init == "pretrained" and not model_run:
+    paths = [f"checkpoints/{parent.path}/architecture.json" for parent in grid.parents(run)]
+    if run.init == "pretrained" and not grid.architecture(run):
         paths.append(f"checkpoints/{grid.dense(run).path}/model.safetensors")
-    return [*paths, *([f"checkpoints/{model_run.path}/architecture.json"] if model_run else [])]
+    return paths
 
 
 def files_of_runs(grid: Grid) -> list[str]:

@@ -1,12 +1,9 @@
 """Tell all about one run: what it is made of, where its numbers come from, and how to make it again."""
 
-from pathlib import Path
-
 from psap.analysis.collect import read_run
 from psap.errors import PsapError
 from psap.nested import flat
-
-CHECKPOINTS, RESULTS = Path("checkpoints"), Path("results")
+from psap.suite import CHECKPOINTS, RESULTS
 
 
 def show(path: str) -> list[tuple[str, list[tuple[str, str]]]]:

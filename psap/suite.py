@@ -13,6 +13,8 @@ from psap.errors import PsapError
 from psap.files import sha256
 
 METHODS_FILE = "methods.yaml"
+# Where runs keep what they write, each in a folder of its path.
+CHECKPOINTS, RESULTS, STATE = Path("checkpoints"), Path("results"), Path("state")
 _RULES = ("all", "analyse", "data", "dense", "grid", "prune", "retrain")  # of the workflow
 
 
@@ -65,6 +67,11 @@ class Grid:
         if not isinstance(method, Retrain):
             return None
         return self.runs[replace(run, method=method.retrain, kind="prune").path]
+
+    def parents(self, run: Run) -> list[Run]:
+        """The runs whose networks `run` needs, in the order in which they can be trained."""
+        needed = (self.dense(run), self.architecture(run))
+        return [parent for parent in needed if parent and parent is not run]
 
     def _runs(self) -> Iterator[Run]:
         suite = self.suite

@@ -7,9 +7,9 @@ def analyse(folder: Path, published: Path | None) -> None:
     """Read the committed rows in `folder` (results/<suite>) and write everything that is derived from them beside them.
 
     Writes runs.csv, table.{csv,md,tex}, metrics.json, figures/*.{svg,png}, claims.json and report.html, each
-    atomically, and the same bytes for the same rows. A suite that
-    chooses settings gets settings.csv and effects.csv too. `published`: a table of published rows to set beside ours.
-    Raises PsapError where the suite has no rows yet, or a file is broken.
+    atomically, and the same bytes for the same rows. A suite that chooses settings gets settings.csv and effects.csv
+    too. `published`: a table of published rows to set beside ours. Raises PsapError where the suite has no rows yet, or
+    a file is broken.
     """
     # Imported here so that the command line can name this function without waiting for pandas and matplotlib.
     from psap.analysis import claims, collect, figures, report, settings, tables

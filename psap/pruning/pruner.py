@@ -170,22 +170,11 @@ class Pruner:
         target = self._targets[self._epoch]
         choice = self._chooser.choose(self._scores or self._chooser.scores(), target, self._pruned, protected)
         self.history.add_step(self._epoch, target, choice)
-        if self.method.holds:
-            self._reconstruction.release(self._pruned)
-        self._pruned = choice.masks
-        self._immune = [(immune - 1).clamp(min=0) for immune in self._immune]
-        self._phase, self._seen, self._signals, self._scores = _IDLE, 0, [], []
         freeze = self._epoch == max(self._targets)
-        if freeze or self.method.reconstruction == "hard":
-            self._reconstruction.fix(self._pruned)
-            self.frozen = freeze
-        elif self.method.protects_after:
-            self._reconstruction.supervise(self._pruned)
-            self._phase = _SUPERVISE
-        elif self.method.holds:
-            self._reconstruction.put_away(self._pruned)
-        else:
-            self._reconstruction.zero_weights(self._pruned)
+        self._phase = _SUPERVISE if self._reconstruction.prune(self._pruned, choice.masks, freeze) else _IDLE
+        self._pruned, self.frozen = choice.masks, freeze
+        self._immune = [(immune - 1).clamp(min=0) for immune in self._immune]
+        self._seen, self._signals, self._scores = 0, [], []
         self._pulse_due = freeze or not self.method.gated
 
     def _close_window(self) -> None:

@@ -48,6 +48,25 @@ class Reconstruction:
         self.hold = Hold()
         self._by_gate = method.gated
 
+    def prune(self, before: Sequence[Tensor], chosen: Sequence[Tensor], freeze: bool) -> bool:
+        """Do to the `chosen` channels what the method says, `before` being those pruned until now.
+
+        Returns whether a window has opened, in which pruned channels can prove important.
+        """
+        if self._method.holds:
+            self.release(before)
+        if freeze or self._method.reconstruction == "hard":
+            self.fix(chosen)
+        elif self._method.protects_after:
+            self.supervise(chosen)
+            return True
+        elif self._method.holds:
+            self._deposit(chosen)
+            self.fix(chosen)
+        else:
+            self.zero_weights(chosen)
+        return False
+
     def fix(self, pruned: Sequence[Tensor]) -> None:
         """Pruned channels go to zero with all that they own, and stay there."""
         for group, mask in zip(self._groups, pruned, strict=True):
@@ -62,11 +81,6 @@ class Reconstruction:
             zero(group.weights, mask)
             if self._method.momentum == "clear":
                 clear_momentum(self._optimizer, group, mask)
-
-    def put_away(self, pruned: Sequence[Tensor]) -> None:
-        """Bank pruned channels and hold them at zero until the next step."""
-        self._deposit(pruned)
-        self.fix(pruned)
 
     def supervise(self, pruned: Sequence[Tensor]) -> None:
         """Open the window in which pruned channels can prove important."""

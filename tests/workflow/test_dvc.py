@@ -1,5 +1,6 @@
 """A collaborator pulls and has everything; an edit retrains what depends on it, no more: git, DVC, Snakemake, real."""
 
+import copy
 import json
 import os
 import shutil
@@ -58,8 +59,8 @@ def saved(clone: Clone, message: str) -> None:
 
 def cloned(original: Clone, folder: Path) -> Clone:
     original.git("clone", "-q", str(original.folder), str(folder))
-    clone = object.__new__(Clone)
-    clone.folder, clone.environment = folder, original.environment
+    clone = copy.copy(original)
+    clone.folder = folder
     return clone
 
 
