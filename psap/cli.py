@@ -162,8 +162,11 @@ def leftovers(
 @app.command()
 def track(state: Annotated[Path, typer.Argument(help="Folder of the runs' state.")] = Path("state")) -> None:
     """Replay to MLflow what a store that was slow, locked or gone has missed, exactly once."""
-    from psap.tracking import replay
+    from psap.suite import RESULTS
+    from psap.tracking import journal_report, replay
 
+    for folder in sorted(RESULTS.glob("*")):
+        journal_report(folder, state)
     done = replay(state)
     typer.echo(f"brought up to date: {done.mirrored}; already there: {done.current}; still running: {done.live}")
     if done.failed:

@@ -15,13 +15,12 @@ from psap.files import sha256, write_csv, write_json
 from psap.models import architecture
 from psap.nested import flat
 from psap.provenance import provenance
-from psap.suite import Grid, Run, data_file
+from psap.suite import CHECKPOINTS, RESULTS, STATE, Grid, Run, data_file
 from psap.tracking import Row, Tracker
 from psap.training.checkpoint import Checkpoints, single_writer
 from psap.training.job import Job, Outcome
 from psap.training.loop import Progress
 
-CHECKPOINTS, RESULTS, STATE = Path("checkpoints"), Path("results"), Path("state")
 _EPOCH_COLUMNS = ("epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored", "final")
 
 
@@ -34,10 +33,9 @@ def execute(grid: Grid, run: Run, device: torch.device) -> str:
     source, path = grid.suite.data.source, grid.suite.data.path
     _require(file, f"psap data {source}" + (f" --path {path}" if path else ""))
     data = dataset.load(file)
+    for parent in grid.parents(run):
+        _require(CHECKPOINTS / parent.path / architecture.DESCRIPTION, f"psap train {parent.path}")
     model_run = grid.architecture(run)
-    for parent in [grid.dense(run), *([model_run] if model_run else [])]:
-        if parent is not run:
-            _require(CHECKPOINTS / parent.path / architecture.DESCRIPTION, f"psap train {parent.path}")
     dense = None if run.kind == "dense" else CHECKPOINTS / grid.dense(run).path
     start = CHECKPOINTS / model_run.path if model_run else dense if run.init == "pretrained" else None
     origin = sha256(start / architecture.DESCRIPTION) if start else ""
@@ -50,9 +48,7 @@ def execute(grid: Grid, run: Run, device: torch.device) -> str:
         job = Job(run.config, data, device, start, dense)
         job.resume(checkpoints)
         labels = {"code": code, "data": data.digest, **provenance(device)}
-        tracker = Tracker(
-            state / key, run=run.path, experiment=run.suite, tags=_tags(run, labels), params=flat(run.config)
-        )
+        tracker = Tracker(state / key, run=run.path, experiment=run.suite, tags=_tags(run, labels), params=_params(run))
         tracker.start([_tracked(job, epoch) for epoch in range(job.progress.epoch)])
         try:
             outcome = job.run(checkpoints, lambda progress: _report(run, job, progress, tracker))
@@ -60,7 +56,7 @@ def execute(grid: Grid, run: Run, device: torch.device) -> str:
         except BaseException as error:
             tracker.fail(str(error) or type(error).__name__)
             raise
-        tracker.finish({**outcome.result, **outcome.cost}, {}, files)
+        tracker.finish({**outcome.result, **outcome.cost}, files, architecture.files(CHECKPOINTS / run.path))
         checkpoints.clear()
     result = outcome.result
     return (
@@ -124,6 +120,12 @@ def _write(run: Run, job: Job, outcome: Outcome, labels: Mapping[str, Any]) -> l
     write_json(folder / "run.json", {"run": run.path, **row, **parts})
     names = ("run.json", "epochs.csv", "history.csv")
     return [folder / name for name in names if (folder / name).exists()]
+
+
+def _params(run: Run) -> dict[str, str]:
+    """What runs are told apart by, first of all by their place in the grid."""
+    place = {name: getattr(run, name) for name in ("model", "init", "method", "target", "seed")}
+    return flat(run.config) | {name: str(value) for name, value in place.items() if value is not None}
 
 
 def _tags(run: Run, labels: Mapping[str, Any]) -> dict[str, str]:

@@ -11,9 +11,9 @@ from filelock import FileLock, Timeout
 
 from psap.errors import PsapError
 from psap.plan import load_grids
-from psap.tracking import replay
+from psap.suite import RESULTS, STATE
+from psap.tracking import journal_report, replay
 
-STATE = Path("state")
 _PAUSE = 10.0  # seconds between two looks at what there is to mirror
 
 
@@ -38,7 +38,7 @@ def run_workflow(suites: Sequence[str], cores: str) -> int:
                 )
             if any(folder.glob("locks/*")):
                 subprocess.run([*snakemake, "--unlock"], check=True, capture_output=True)
-            code = _run_tracked([*snakemake, *suites, "--cores", cores])
+            code = _run_tracked([*snakemake, *suites, "--cores", cores], suites)
     except Timeout:
         raise PsapError("another `psap reproduce` is at work in this folder; wait for it, or stop it first") from None
     for suite in suites if code == 0 else ():
@@ -57,7 +57,7 @@ def _snakemakes() -> list[int]:
     return found
 
 
-def _run_tracked(command: list[str]) -> int:
+def _run_tracked(command: list[str], suites: Sequence[str]) -> int:
     """Run `command`; mirror its runs here, since an import of MLflow in each job would cost as much as a short run."""
     tracked = os.environ.get("PSAP_TRACKING") != "off"
     with subprocess.Popen(command, env=os.environ | {"PSAP_TRACKING": "off"}) as workflow:
@@ -67,6 +67,8 @@ def _run_tracked(command: list[str]) -> int:
             except subprocess.TimeoutExpired:
                 if tracked:
                     _mirror()
+    for suite in suites:
+        journal_report(RESULTS / suite, STATE)
     if tracked and (problem := _mirror()):
         print(f"tracking is behind, `psap track` replays it: {problem}", file=sys.stderr)
     return workflow.returncode

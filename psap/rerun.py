@@ -11,16 +11,16 @@ from typing import Any
 import torch
 
 from psap.errors import PsapError
-from psap.execute import CHECKPOINTS, RESULTS, STATE, execute
+from psap.execute import execute
 from psap.models import architecture
-from psap.suite import Grid, Run, load_run
+from psap.suite import CHECKPOINTS, RESULTS, Grid, Run, load_run
 
-HOME = STATE / "rerun"
+HOME = Path("rerun")
 _COMPARED = ("code", "data", "versions", "hardware", "device")
 
 
 def rerun(params: Path, path: str, device: torch.device) -> str:
-    """Train the run `path` again below state/rerun/, and what it starts from where its network is not at hand.
+    """Train the run `path` again below rerun/, and what it starts from where its network is not at hand.
 
     Interrupted, it goes on. Returns a line that says both accuracies are the same; raises PsapError when they are not,
     naming what differs between then and now, when there is no row, or when params/ has changed since.
@@ -38,17 +38,11 @@ def rerun(params: Path, path: str, device: torch.device) -> str:
     with contextlib.chdir(HOME):
         if not Path("data").exists():
             Path("data").symlink_to(root / "data")
-        for parent in _parents(grid, run):
+        for parent in grid.parents(run):
             _provide(grid, parent, root, device)
         print(execute(grid, run, device), file=sys.stderr, flush=True)
         again = json.loads(file.read_bytes())
     return _verdict(row, again)
-
-
-def _parents(grid: Grid, run: Run) -> list[Run]:
-    """The runs whose networks `run` needs, in the order in which they can be trained."""
-    needed = [grid.dense(run), grid.architecture(run)]
-    return [parent for parent in needed if parent and parent is not run]
 
 
 def _provide(grid: Grid, parent: Run, root: Path, device: torch.device) -> None:

@@ -59,6 +59,11 @@ def save(
     write_json(folder / DESCRIPTION, described.model_dump())
 
 
+def files(folder: Path) -> list[Path]:
+    """The files that `save` writes to `folder`."""
+    return [folder / WEIGHTS, folder / DESCRIPTION]
+
+
 def read(folder: Path) -> Architecture:
     """Read `folder`'s architecture.json. Raises PsapError when it is missing or not one."""
     file = folder / DESCRIPTION
@@ -72,12 +77,13 @@ def read(folder: Path) -> Architecture:
         raise PsapError(f"{file}: not a network's description ({where}: {first['msg']}); save it anew") from None
 
 
-def load(folder: Path, expect_name: str | None = None) -> nn.Module:
+def load(folder: Path | str, expect_name: str | None = None) -> nn.Module:
     """Rebuild the network saved in `folder`, on the CPU and in training mode.
 
     Raises PsapError, naming the file: a missing, damaged or foreign file, a pair that does not belong together, or
     a network of another name than `expect_name`. Nothing is ever unpickled.
     """
+    folder = Path(folder)
     described = read(folder)
     if expect_name not in (None, described.name):
         raise PsapError(f"{folder / DESCRIPTION}: a {described.name}, where a {expect_name} is expected")

@@ -3,14 +3,16 @@
     tracker = Tracker(state, run=..., experiment=..., tags=..., params=..., uri=None)
     tracker.start(rows of the resume checkpoint)
     for each epoch: write the checkpoint (with the row in it), then tracker.log(row)
-    tracker.finish(metrics, tags, artifacts)          # or tracker.fail(reason)
+    tracker.finish(metrics, artifacts, network)       # or tracker.fail(reason)
 
-`replay` brings every journal under a folder into the store; it is what `psap track` does. The training process never
+`replay` brings every journal under a folder into the store; it is what `psap track` does. `journal_report` gives a
+suite's report a journal too. The training process never
 imports MLflow: no import, lock or time-out of the store can cost it time, and no death of it can harm the store.
 """
 
 from psap.tracking.journal import Row
 from psap.tracking.mirror import Replay, replay
+from psap.tracking.report import journal_report
 from psap.tracking.tracker import Tracker
 
-__all__ = ["Replay", "Row", "Tracker", "replay"]
+__all__ = ["Replay", "Row", "Tracker", "journal_report", "replay"]

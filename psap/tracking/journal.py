@@ -7,6 +7,7 @@ Beside it, tracked.json acknowledges what the tracking store is known to hold of
 
 import getpass
 import json
+import posixpath
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -43,13 +44,18 @@ class Head:
 
 @dataclass(frozen=True)
 class End:
-    """How the run ended; `artifacts` holds the text of small files by name, so that a replay needs nothing else."""
+    """How the run ended, and what belongs to it.
+
+    `artifacts` holds the text of small files by name, so that a replay needs nothing else. `files` names large ones:
+    artifact name -> (path from the project's folder, SHA-256); one that is gone or another by then is left out.
+    """
 
     status: Status
     time: int
     metrics: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     artifacts: dict[str, str] = field(default_factory=dict)
+    files: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class Acknowledgement(TypedDict):
@@ -102,6 +108,11 @@ def normal(row: Row) -> Row:
     return {"step": int(row["step"]), "time": int(row["time"]), "metrics": metrics}
 
 
+def linked(folder: str, paths: Sequence[Path]) -> dict[str, tuple[str, str]]:
+    """`paths` as the `files` of an End, in the artifact folder `folder`."""
+    return {posixpath.join(folder, path.name): (path.as_posix(), files.sha256(path)) for path in paths}
+
+
 def read(path: Path) -> Journal | None:
     """The journal at `path` up to its first torn line; None if there is none, or not even a whole head."""
     records: list[dict[str, Any]] = []
@@ -115,7 +126,7 @@ def read(path: Path) -> Journal | None:
     if not records or "key" not in records[0]:
         return None
     first, *rest = records
-    ends = [End(**record) for record in rest if "status" in record]
+    ends = [_end(record) for record in rest if "status" in record]
     rows = [Row(**record) for record in rest if "step" in record]  # type: ignore[typeddict-item]
     return Journal(Head(**{**first, "replaces": tuple(first["replaces"])}), rows, ends[-1] if ends else None)
 
@@ -146,7 +157,12 @@ def _carry_on(old: Journal, new: Head, rows: list[Row], finished: bool) -> Head:
     same = (old.head.params, old.head.experiment, old.head.run) == (new.params, new.experiment, new.run)
     if prefix and same and not finished:
         return replace(new, key=old.head.key, start=old.head.start, replaces=old.head.replaces)
-    return replace(new, replaces=(*old.head.replaces, old.head.key))
+    return succeed(new, old.head)
+
+
+def succeed(new: Head, old: Head) -> Head:
+    """`new` as what replaces `old`, and all that `old` replaces."""
+    return replace(new, replaces=(*old.replaces, old.key))
 
 
 def acknowledge(path: Path, what: Acknowledgement) -> None:
@@ -161,6 +177,10 @@ def acknowledged(path: Path) -> Acknowledgement | None:
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     return known
+
+
+def _end(record: dict[str, Any]) -> End:
+    return End(**{**record, "files": {name: tuple(link) for name, link in record.get("files", {}).items()}})
 
 
 def _holds_all(known: Acknowledgement | None, journal: Journal) -> bool:

@@ -93,6 +93,10 @@ class Store:
         self._log(run_id, rows=[row], tags=end.tags)
         for name, text in end.artifacts.items():
             self._client.log_text(run_id, text, name)
+        for name, (path, digest) in end.files.items():
+            file = Path(path)
+            if file.is_file() and files.sha256(file) == digest:
+                self._client.log_artifact(run_id, path, posixpath.dirname(name))
         self._client.set_terminated(run_id, end.status, end.time)
 
     def _log(

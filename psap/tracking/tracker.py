@@ -55,9 +55,12 @@ class Tracker:
         """Append the metrics of one step, which the checkpoint holds already."""
         self._append(journal.line(journal.normal(row)))
 
-    def finish(self, metrics: Mapping[str, float], tags: Mapping[str, object], artifacts: Sequence[Path] = ()) -> None:
-        """Append the end: metrics of the whole run (under names that no row uses), tags, and small text files.
+    def finish(
+        self, metrics: Mapping[str, float], artifacts: Sequence[Path] = (), network: Sequence[Path] = ()
+    ) -> None:
+        """Append the end: metrics of the whole run (under names that no row uses), small text files, and its network.
 
+        The files of the `network` become the artifact folder network/, and are read where they lie.
         Waits up to `patience` seconds for the store to have it all; if it has not, one line on stderr says so.
         """
         self._end(
@@ -65,8 +68,8 @@ class Tracker:
                 "FINISHED",
                 journal.now(),
                 {name: float(value) for name, value in metrics.items()},
-                {name: str(value) for name, value in tags.items()},
-                {path.name: path.read_text(encoding="utf-8") for path in artifacts},
+                artifacts={path.name: path.read_text(encoding="utf-8") for path in artifacts},
+                files=journal.linked("network", network),
             )
         )
 

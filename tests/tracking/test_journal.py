@@ -26,7 +26,8 @@ def test_whatever_a_kill_leaves_is_read_as_far_as_it_is_whole(
     tmp_path_factory: pytest.TempPathFactory, cut: float, tail: bytes
 ) -> None:
     head = a_head()
-    lines = [line(record).encode() for record in [head, *ROWS, replace(FINISHED, artifacts={"a": "é\u2028\n"})]]
+    end = replace(FINISHED, artifacts={"a": "é\u2028\n"}, files={"network/w": ("checkpoints/w", "0" * 64)})
+    lines = [line(record).encode() for record in [head, *ROWS, end]]
     whole = b"".join(lines)
     size = round(cut * len(whole))
     path = tmp_path_factory.mktemp("cut") / "journal.jsonl"
@@ -42,7 +43,7 @@ def test_whatever_a_kill_leaves_is_read_as_far_as_it_is_whole(
     else:
         assert journal is not None and journal.head == head
         assert [line(row) for row in journal.rows] == [line(row) for row in ROWS[: count - 1]]
-        assert (journal.end is not None) == (count == 5)
+        assert journal.end == (end if count == 5 else None)
 
 
 def test_no_journal_is_none(tmp_path: Path) -> None:

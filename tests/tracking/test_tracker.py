@@ -111,7 +111,10 @@ def test_a_server(database: Path, tmp_path: Path) -> None:
         server.wait()
     (tracked,) = stored(database)
     assert_whole(tracked, root / "live")
-    assert len(list((tmp_path / "artifacts").rglob("run.json"))) == 1
+    for name in ("run.json", "checkpoint.json"):
+        (artifact,) = (tmp_path / "artifacts").rglob(name)
+        assert artifact.read_bytes() == (root / "live" / name).read_bytes()
+        assert artifact.parent.name == ("network" if name == "checkpoint.json" else "artifacts")
 
 
 def free_port() -> int:
@@ -132,7 +135,7 @@ def test_tracking_off_writes_the_journal_only(
     tracker = Tracker(tmp_path / "run", run="demo/r", experiment="demo", tags={}, params={})
     tracker.start([])
     tracker.log(a_row(0))
-    tracker.finish({"last": 1.0}, {}, [])
+    tracker.finish({"last": 1.0})
     assert capfd.readouterr() == ("", "")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["journal.jsonl"]
     assert replay(tmp_path / "run", f"sqlite:///{database}") == Replay(1, 0, 0, [])
@@ -167,6 +170,6 @@ def test_a_torn_last_line_is_left_out_and_mended_by_the_resume(
     tracker = Tracker(tmp_path, run="demo/r", experiment="demo", tags={}, params={})
     tracker.start([a_row(0), a_row(1)])
     tracker.log(a_row(2))
-    tracker.finish({}, {}, [])
+    tracker.finish({})
     replay(tmp_path, uri)
     assert [(run.status, run.steps("loss")) for run in stored(database)] == [("FINISHED", [0, 1, 2])]

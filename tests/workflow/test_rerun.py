@@ -25,7 +25,7 @@ def test_rows_are_reached_again_without_any_network(project: Project) -> None:
             f"{run}: top-1 of the last epoch {top1:.2f} % in its row, {top1:.2f} % again: the same\n"
         )
     assert project.files() == {name: data for name, data in before.items() if name.startswith("results/")}
-    again = project.folder / "state" / "rerun"
+    again = project.folder / "rerun"
     for name in (f"checkpoints/{run}/model.safetensors" for run in (*RUNS, *SCRATCH)):
         assert (again / name).read_bytes() == before[name]
 

@@ -1,0 +1,33 @@
+"""The report of a suite as an MLflow run of its own, beside the runs that it is about."""
+
+from pathlib import Path
+
+from filelock import FileLock
+
+from psap import files
+from psap.tracking import journal
+from psap.tracking.journal import End
+
+
+def journal_report(folder: Path, state: Path) -> None:
+    """Write the journal of the report in `folder` (results/<suite>), its figures and tables being the artifacts.
+
+    Nothing happens where there is no report, no run of the suite in `state`, or the journal is of these very files. A
+    report that has changed replaces the former one.
+    """
+    suite = folder.name
+    if not (folder / "report.html").is_file() or not (state / suite).is_dir():
+        return
+    found = [file for file in sorted(folder.glob("*")) if file.is_file() and not file.name.startswith(".")]
+    artifacts = journal.linked("", found) | journal.linked("figures", sorted(folder.glob("figures/*")))
+    path = state / suite / "report" / "journal.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    with FileLock(path.with_name("tracking.lock")):
+        old = journal.read(path)
+        if old and old.end and old.end.files == artifacts:
+            return
+        head = journal.new_head(f"{suite}/report", suite, {"psap.suite": suite, "psap.method": "report"}, {})
+        if old:
+            head = journal.succeed(head, old.head)
+        end = End("FINISHED", journal.now(), files=artifacts)
+        files.write_text(path, journal.line(head) + journal.line(end))
