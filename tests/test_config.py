@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from psap.errors import PsapError
+from psap.pruning.method import Method
 from psap.suite import Grid, load_grid
 
 METHODS = """
@@ -90,3 +93,30 @@ def test_a_wrong_variant_is_one_line_that_names_it(tmp_path: Path, old: str, new
 def test_a_scale_of_zero_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PsapError, match=r"methods.yaml: sfp: lr_scale: "):
         grid(tmp_path, methods=METHODS.replace("lr_scale: 0.5", "lr_scale: 0"))
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "criterion": st.sampled_from(["l2", "taylor"]),
+            "allocation": st.sampled_from(["uniform", "sparsity"]),
+            "reconstruction": st.sampled_from(["hard", "soft", "protective"]),
+            "schedule": st.fixed_dictionaries({"kind": st.sampled_from(["one_shot", "cubic"]), "start": st.just(0.1)}),
+            "sparsity": st.fixed_dictionaries({"scale": st.sampled_from(["model", "group"]), "alpha": st.just(0.3)}),
+            "protection": st.fixed_dictionaries(
+                {
+                    "when": st.sampled_from(["before", "after"]),
+                    "rest": st.sampled_from(["free", "hold"]),
+                    "immunity": st.integers(0, 3),
+                }
+            ),
+            "window": st.integers(1, 12),
+        }
+    )
+)
+def test_a_run_does_what_its_method_says_whatever_the_defaults_are(values: dict) -> None:
+    method = Method.model_validate(values)
+    run_with = Method.model_validate(method.effective())
+    effects = ("protects_before", "protects_after", "gated", "holds")
+    assert [getattr(run_with, name) for name in effects] == [getattr(method, name) for name in effects]
+    assert run_with.effective() == method.effective()

@@ -42,11 +42,11 @@ class Bounds(_Section):
 class Sparsity(_Section):
     """How the weight sparsity ratio is read and what it does; see docs/method.md, allocation."""
 
-    scale: Literal["model", "group"] = "model"
+    scale: Literal["model", "group"] = "group"
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
     multiple: Annotated[float, Field(gt=0)] = 0.5
     live_only: bool = True
-    alpha: Annotated[float, Field(ge=0)] = 0.5
+    alpha: Annotated[float, Field(ge=0)] = 1.0
 
 
 class Protection(_Section):
@@ -55,12 +55,12 @@ class Protection(_Section):
     See docs/method.md, protective reconstruction.
     """
 
-    when: Literal["before", "after"] = "after"
+    when: Literal["before", "after"] = "before"
     signal: Literal["weight_gradient", "gate_gradient"] = "weight_gradient"
     quantile: Share = 0.7
     share: Share = 0.3
-    immunity: Annotated[int, Field(ge=0)] = 1
-    rest: Literal["free", "hold"] = "free"
+    immunity: Annotated[int, Field(ge=0)] = 0
+    rest: Literal["free", "hold"] = "hold"
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -79,7 +79,7 @@ class Method(_Section):
     bounds: Bounds = Bounds()
     sparsity: Sparsity = Sparsity()
     protection: Protection = Protection()
-    window: Annotated[int, Field(ge=1)] = 1
+    window: Annotated[int, Field(ge=1)] = 10
     momentum: Literal["clear", "keep"] = "clear"
     bn_penalty: Annotated[float, Field(ge=0)] = 0.0
 
@@ -102,7 +102,10 @@ class Method(_Section):
         return self.reconstruction == "protective" and self.protection.rest == "hold"
 
     def effective(self) -> dict[str, Any]:
-        """The parameters that have an effect, as plain values: what a run's identity is made of."""
+        """The parameters that have an effect, as plain values: what a run is made with, and known by.
+
+        Left out is only what cannot have an effect, whatever its value: a default may change.
+        """
         values = self.model_dump()
         if self.allocation != "sparsity":
             del values["sparsity"]
@@ -110,8 +113,6 @@ class Method(_Section):
             del values["sparsity"]["multiple" if self.sparsity.scale == "model" else "quantile"]
         if self.reconstruction != "protective":
             del values["protection"]
-        elif not self.holds:
-            del values["protection"]["rest"]  # what older versions always did is no part of a run's identity
         if self.reconstruction != "protective" and self.criterion != "taylor":
             del values["window"]
         if self.schedule.kind == "one_shot":

@@ -9,6 +9,7 @@ from psap.pruning.pruner import Pruner
 
 X = torch.randn(16, 3, 12, 12, generator=torch.Generator().manual_seed(5))
 Y = torch.arange(16) % 5
+AFTER = {"when": "after", "quantile": 0.7, "share": 0.3, "immunity": 1, "rest": "free"}
 CONSTANT = {"kind": "constant", "start": 0.0, "freeze": 0.8, "interval": 1}
 
 
@@ -41,5 +42,7 @@ def start(
     model: nn.Module, epochs: int = 10, target: float = 0.5, **parameters
 ) -> tuple[Pruner, torch.optim.Optimizer]:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)
-    method = Method.model_validate({"schedule": CONSTANT, "allocation": "uniform", **parameters})
+    parameters = {"schedule": CONSTANT, "allocation": "uniform", "window": 1, **parameters}
+    parameters["protection"] = AFTER | parameters.get("protection", {})
+    method = Method.model_validate(parameters)
     return Pruner(model, X, target, epochs, optimizer, method), optimizer
