@@ -10,6 +10,10 @@ min_version("9.20")
 include: "workflow/rules/common.smk"
 
 
+onsuccess:
+    tidy(STATE)
+
+
 rule all:
     default_target: True
     input:

@@ -27,7 +27,7 @@ _EPOCH_COLUMNS = ("epoch", "lr", "train_loss", "loss", "top1", "reduction", "pru
 def execute(grid: Grid, run: Run, device: torch.device) -> str:
     """Train `run` in the working directory, going on where an earlier attempt stopped; returns a line that sums it up.
 
-    Reads data/ and checkpoints/; writes checkpoints/<run>/, results/<run>/ and, until it is complete, state/<run>/.
+    Reads data/ and checkpoints/; writes checkpoints/<run>/, results/<run>/ and, to go on from, state/<run>/.
     """
     file = data_file(grid.suite.data)
     source, path = grid.suite.data.source, grid.suite.data.path
@@ -57,7 +57,6 @@ def execute(grid: Grid, run: Run, device: torch.device) -> str:
             tracker.fail(str(error) or type(error).__name__)
             raise
         tracker.finish({**outcome.result, **outcome.cost}, files, architecture.files(CHECKPOINTS / run.path))
-        checkpoints.clear()
     result = outcome.result
     return (
         f"{run.path}: top-1 {result['top1_last']:.2f} % (dense {result['dense_top1']:.2f} %), "

@@ -10,20 +10,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from psap.errors import PsapError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says against writing `path` (a full disk, a folder of somebody else's) into a PsapError."""
+    try:
+        yield
+    except OSError as error:
+        raise PsapError(
+            f"{path}: cannot be written ({error.strerror or error}); mend that, and the same command goes on"
+        ) from error
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in `path`'s folder; on success it becomes `path`, on any error it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary path in `path`'s folder; on success it becomes `path`, on any error it is removed.
+
+    Raises PsapError where the system does not let it be written.
+    """
     # The process id keeps two writers apart; the suffix stays last because some writers read it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

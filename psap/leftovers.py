@@ -1,10 +1,28 @@
-"""Runs of an older grid: what lies below results/, checkpoints/ and state/ and belongs to no suite any more."""
+"""What is not needed any more: runs that no suite has, and what complete runs would have resumed from."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from psap.plan import load_grids
 from psap.suite import CHECKPOINTS, RESULTS, STATE
+from psap.tracking import journal
+
+
+def tidy(state: Path) -> None:
+    """Delete the checkpoints of complete runs below `state`; to be called when a workflow has ended well.
+
+    Not before: Snakemake deletes the files of a run whose end it did not live to note, and the job that is then started
+    again writes them anew from the last checkpoint.
+    """
+    for path in state.rglob("journal.jsonl"):
+        with suppress(Timeout), FileLock(path.with_name("lock"), timeout=0):
+            record = journal.read(path)
+            if record and record.end and record.end.status == "FINISHED":
+                for checkpoint in path.parent.glob("epoch-*.pt"):
+                    checkpoint.unlink()
 
 
 def leftovers(params: Path) -> list[Path]:

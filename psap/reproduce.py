@@ -1,9 +1,11 @@
 """Run the workflow, whatever an earlier one left behind, with one mirror into MLflow for all of its runs."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -15,6 +17,7 @@ from psap.suite import RESULTS, STATE
 from psap.tracking import journal_report, replay
 
 _PAUSE = 10.0  # seconds between two looks at what there is to mirror
+_PATIENCE = 20.0  # seconds that a workflow has to stop by itself
 
 
 def run_workflow(suites: Sequence[str], cores: str) -> int:
@@ -60,7 +63,9 @@ def _snakemakes() -> list[int]:
 def _run_tracked(command: list[str], suites: Sequence[str]) -> int:
     """Run `command`; mirror its runs here, since an import of MLflow in each job would cost as much as a short run."""
     tracked = os.environ.get("PSAP_TRACKING") != "off"
-    with subprocess.Popen(command, env=os.environ | {"PSAP_TRACKING": "off"}) as workflow:
+    environment = os.environ | {"PSAP_TRACKING": "off"}
+    # In a process group of its own: a second signal, ours after that to the group, can bring Snakemake to a standstill.
+    with subprocess.Popen(command, env=environment, process_group=0) as workflow, _stopping(workflow.pid):
         while workflow.poll() is None:
             try:
                 workflow.wait(_PAUSE)
@@ -72,6 +77,31 @@ def _run_tracked(command: list[str], suites: Sequence[str]) -> int:
     if tracked and (problem := _mirror()):
         print(f"tracking is behind, `psap track` replays it: {problem}", file=sys.stderr)
     return workflow.returncode
+
+
+@contextmanager
+def _stopping(workflow: int) -> Iterator[None]:
+    """Stop `workflow` and its jobs, which lose no more than their current epoch, when this process is told to stop.
+
+    Snakemake alone would wait for its jobs, and be in the way of whoever starts it again.
+    """
+
+    def stop(number: int, _: object) -> None:
+        print("stopping; the same command goes on", file=sys.stderr, flush=True)
+        processes = [psutil.Process(workflow), *psutil.Process(workflow).children(recursive=True)]
+        for signal_name in ("terminate", "kill"):
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    getattr(process, signal_name)()
+            _, processes = psutil.wait_procs(processes, timeout=_PATIENCE)
+        os._exit(128 + number)  # the locks of this process go with it
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _mirror() -> str:

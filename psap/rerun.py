@@ -13,7 +13,7 @@ import torch
 from psap.errors import PsapError
 from psap.execute import execute
 from psap.models import architecture
-from psap.suite import CHECKPOINTS, RESULTS, Grid, Run, load_run
+from psap.suite import CHECKPOINTS, RESULTS, STATE, Grid, Run, load_run
 
 HOME = Path("rerun")
 _COMPARED = ("code", "data", "versions", "hardware", "device")
@@ -42,6 +42,7 @@ def rerun(params: Path, path: str, device: torch.device) -> str:
             _provide(grid, parent, root, device)
         print(execute(grid, run, device), file=sys.stderr, flush=True)
         again = json.loads(file.read_bytes())
+        shutil.rmtree(STATE / path)  # or else the next time would go on from its end
     return _verdict(row, again)
 
 

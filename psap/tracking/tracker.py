@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TextIO
 
 import psap
+from psap import files
+from psap.errors import PsapError
 from psap.tracking import journal
 from psap.tracking.journal import End, Row, Scalar
 from psap.tracking.store import tracking_uri
@@ -46,7 +48,8 @@ class Tracker:
     def start(self, rows: Sequence[Row]) -> None:
         """Begin the journal with the `rows` restored from the checkpoint (none on a fresh start), and the mirror."""
         journal.begin(self._path, self._head, rows)
-        self._file = self._path.open("a", encoding="utf-8")
+        with files.writing(self._path):
+            self._file = self._path.open("a", encoding="utf-8")
         if os.environ.get("PSAP_TRACKING") != "off":
             with suppress(OSError):  # no process to be had: it stays behind
                 self._mirror = _follow(self._path, self._uri)
@@ -75,13 +78,14 @@ class Tracker:
 
     def fail(self, reason: str) -> None:
         """Mark the run as FAILED; a later `start` carries it on. Raises nothing, as an exception is under way."""
-        with suppress(OSError):
+        with suppress(PsapError):
             self._end(End("FAILED", journal.now(), tags={"psap.failure": reason}))
 
     def _append(self, line: str) -> None:
         assert self._file is not None, "start comes first"
-        self._file.write(line)
-        self._file.flush()
+        with files.writing(self._path):
+            self._file.write(line)
+            self._file.flush()
 
     def _end(self, end: End) -> None:
         self._append(journal.line(end))

@@ -57,10 +57,5 @@ class Checkpoints:
             file.unlink()
         return None
 
-    def clear(self) -> None:
-        """Remove all checkpoints: the run is complete."""
-        for file in self._files():
-            file.unlink()
-
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("epoch-*.pt"))

@@ -84,5 +84,5 @@ def content(file: Path) -> bytes:
     if file.name != "run.json":
         return file.read_bytes()
     row = json.loads(file.read_text())
-    del row["cost"], row["provenance"]["finished"]
+    del row["cost"], row["provenance"]["finished"], row["provenance"]["dirty"]
     return json.dumps(row).encode()

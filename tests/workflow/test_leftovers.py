@@ -1,11 +1,19 @@
 """Runs of an older grid are listed, and removed when asked: those, whole, and nothing else."""
 
+from pathlib import Path
+
+from filelock import FileLock
 from project import TINY, Project
+
+from psap.leftovers import tidy
+from psap.tracking.journal import End, line, new_head
 
 KEPT, GONE = (
     "tiny/resnet8/pretrained/psap/0.5/seed0",
     ("tiny/resnet8/pretrained/sfp/0.5/seed0", "old/resnet8/dense/seed1"),
 )
+
+FINISHED, FAILED = End("FINISHED", 1), End("FAILED", 1)
 
 
 def test_listed_and_removed(project: Project) -> None:
@@ -35,3 +43,16 @@ def test_a_wrong_suite_removes_nothing(project: Project) -> None:
     done = project.psap("leftovers", "--remove")
     assert done.returncode == 2 and "resnet9" in done.stderr
     assert (project.folder / "results" / GONE[0]).is_dir()
+
+
+def test_only_the_checkpoints_of_complete_runs_are_tidied_away(tmp_path: Path) -> None:
+    for name, records in {"complete": [FINISHED], "cut": [], "failed": [FAILED], "busy": [FINISHED]}.items():
+        folder = tmp_path / name / "0f"
+        folder.mkdir(parents=True)
+        (folder / "epoch-00001-0.pt").write_text("x")
+        head = new_head(name, "tiny", {}, {})
+        (folder / "journal.jsonl").write_text("".join(line(record) for record in [head, *records]))
+    with FileLock(tmp_path / "busy" / "0f" / "lock"):
+        tidy(tmp_path)
+    assert {file.parts[-3] for file in tmp_path.rglob("*.pt")} == {"cut", "failed", "busy"}
+    assert (tmp_path / "complete" / "0f" / "journal.jsonl").exists(), "MLflow can be filled again"

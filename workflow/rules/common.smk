@@ -3,6 +3,8 @@ from pathlib import Path
 
 from psap import plan
 from psap.digest import code_digest
+from psap.leftovers import tidy
+from psap.suite import STATE
 
 GRIDS = plan.or_exit(plan.load_grids, Path("params"))
 RUNS = {path: run for grid in GRIDS.values() for path, run in grid.runs.items()}
