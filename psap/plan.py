@@ -100,7 +100,9 @@ def fingerprint(grid: Grid) -> str:
     try:
         if not gone:
             sources.check_source(data.source, data.path)
-        return sources.fingerprint(data.source, data.path, file)
+        mark = sources.fingerprint(data.source, data.path, file)
+        sources.check_changed(data.source, data.path, file, mark)
+        return mark
     except PsapError as error:
         raise PsapError(f"params/{grid.name}.yaml: data: {error}") from None
 

@@ -12,7 +12,7 @@ from psap.data.images import read_folder, scan
 from psap.errors import PsapError
 from psap.files import sha256
 
-__all__ = ["check_source", "find_cifar10", "fingerprint", "prepare"]
+__all__ = ["check_changed", "check_source", "find_cifar10", "fingerprint", "prepare"]
 
 SOURCES = ("digits", "cifar10", "folder")
 
@@ -61,6 +61,17 @@ def fingerprint(source: str, path: str | None, out: Path) -> str:
     files = [file for part in scan(root) for images in part.values() for file in images]
     lines = [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
     return sha256("\n".join(lines).encode())
+
+
+def check_changed(source: str, path: str | None, out: Path, mark: str) -> None:
+    """Read every image of a folder whose fingerprint `mark` is another than when `out` was prepared from it.
+
+    A job that fails takes its old files with it, and whatever was trained on them is trained again: so images that went
+    bad must not come so far. Raises PsapError as `prepare` does.
+    """
+    described = out.with_suffix(".json")
+    if described.exists() and mark != json.loads(described.read_text())["fingerprint"]:
+        _read(source, path, out.parent / "raw")
 
 
 def _read(source: str, path: str | None, raw: Path) -> prepared.Raw:

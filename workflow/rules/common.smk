@@ -12,6 +12,8 @@ PRUNING, RETRAINING = plan.method_patterns(RUNS.values())
 ENVIRONMENT = "../../environment.yml"
 plan.put_this_python_first()
 GPU = min(1, plan.gpus())
+# What a job says goes to its log; the last line of one that fails also to whoever watches.
+LOGGED = "2> {log:q} || {{ code=$?; tail -n 1 {log:q} >&2; exit $code; }}"
 
 
 wildcard_constraints:
