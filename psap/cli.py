@@ -137,6 +137,14 @@ def bench_prune_command(
     typer.echo(bench_prune(repetitions, _device()))
 
 
+@bench.command("track")
+def bench_track_command() -> None:
+    """What the tracking into MLflow costs a run."""
+    from psap.bench.track import bench_track
+
+    typer.echo(bench_track())
+
+
 def _device() -> "torch.device":
     import torch
 

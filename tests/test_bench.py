@@ -4,6 +4,7 @@ import torch
 
 from psap.bench.measure import Timing, interleaved, ratios
 from psap.bench.prune import NETWORKS, bench_prune
+from psap.bench.track import bench_track
 from psap.bench.train import bench_train
 
 CPU = torch.device("cpu")
@@ -34,6 +35,13 @@ def test_pruning_table(monkeypatch) -> None:
     assert (
         min(training, discovery, step) > 0 and abs(in_steps * training - step) < 6e-4 * (1 + in_steps) + 6e-3 * training
     )
+
+
+def test_tracking_table() -> None:
+    header, _, *rows = cells(bench_track())
+    processes = [row[0] for row in rows]
+    assert header == ["process", "what", "time"] and processes == 3 * ["training process"] + 3 * ["mirror"]
+    assert all(float(row[2].split()[0]) > 0 for row in rows)
 
 
 def test_actions_are_measured_in_turns_after_a_warm_up() -> None:

@@ -48,22 +48,18 @@ def _row(name: str, size: int, repetitions: int, device: torch.device) -> list[s
         optimizer.step()
         optimizer.zero_grad()
 
-    def supervised() -> None:
-        """The same iteration in the window after a step, with what it adds."""
-        F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
-        pruner.after_backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        pruner.after_step()
+    def prune() -> None:
+        """All that a pruning step adds to a training: the choice, and the window of supervised gradients."""
+        pruner.step(next(epochs))
+        for _ in range(pruner.method.window):
+            pruner.after_backward()
+            pruner.after_step()
 
     training = _median(train, repetitions, device)
-    steps = []
-    for _ in range(repetitions + 1):
-        choosing = _once(lambda: pruner.step(next(epochs)), device)
-        steps.append(choosing + max(0.0, _once(supervised, device) - training))
-    step = statistics.median(steps[1:])
+    F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+    step = _median(prune, repetitions, device)
     discovery = _median(lambda: find_groups(model, x[:1]), repetitions, device)
-    pruner.step(next(epochs))
+    prune()
     compaction = _median(pruner.compact, repetitions, device)
     seconds = [f"{value:.3f}" for value in (training, discovery, step)]
     return [name, f"{size} x {size}", *seconds, f"{step / training:.2f}", f"{compaction:.3f}"]

@@ -24,13 +24,13 @@ def test_the_training_process_does_not_import_mlflow() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(TRAINER.parents[2])})
 
 
-def test_eight_runs_at_once_on_a_store_that_is_not_there_yet(tmp_path: Path) -> None:
+def test_sixteen_runs_at_once_on_a_store_that_is_not_there_yet(tmp_path: Path) -> None:
     database = tmp_path / "new" / "mlflow.db"
-    states = [tmp_path / "state" / f"r{i}" for i in range(8)]
+    states = [tmp_path / "state" / f"r{i:02}" for i in range(16)]
     runs = [trainer(state, f"sqlite:///{database}", patience=300) for state in states]
-    assert [(run.communicate(), run.returncode) for run in runs] == [(("", ""), 0)] * 8
+    assert [(run.communicate(), run.returncode) for run in runs] == [(("", ""), 0)] * 16
     tracked = sorted(stored(database), key=lambda run: run.name)
-    assert len(tracked) == 8
+    assert len(tracked) == 16
     for run, state in zip(tracked, states, strict=True):
         assert_whole(run, state)
         assert (state / "tracking.log").read_text() == ""

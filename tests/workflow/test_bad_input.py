@@ -93,6 +93,11 @@ def test_a_truncated_image_is_named_by_the_data_job(project: Project) -> None:
     assert done.stderr.strip().splitlines()[-1].startswith("psap: ") and "train/dog/1.png" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((project.folder / "data").glob("*.safetensors"))
+    project.suite("tiny", TINY | {"data": {"source": "folder", "path": "photos"}})
+    done = project.snakemake("tiny", "--cores", "1")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    (said,) = (line for line in done.stderr.splitlines() if line.startswith("psap: "))
+    assert "train/dog/1.png" in said, "who watches the workflow is told too"
 
 
 class Payload:
