@@ -9,15 +9,17 @@ from typing import Any
 import psutil
 import torch
 
+# Of the checkout; results are not among them, since every run changes some.
+_MAKERS = (":/psap", ":/params", ":/workflow", ":/profiles", ":/Snakefile")
 _PACKAGES = ("torch", "torchvision", "timm", "torch-pruning", "numpy", "safetensors")
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """Versions, git commit and whether the checkout differs from it, hardware and device."""
+    """Versions, git commit and whether what makes a result differs from it, hardware and device."""
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "dirty": bool(_git("status", "--porcelain", "--", *_MAKERS)),
         "hardware": hardware(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }

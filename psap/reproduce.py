@@ -17,6 +17,7 @@ from psap.suite import RESULTS, STATE
 from psap.tracking import journal_report, replay
 
 _PAUSE = 10.0  # seconds between two looks at what there is to mirror
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PATIENCE = 20.0  # seconds that a workflow has to stop by itself
 
 
@@ -88,7 +89,10 @@ def _stopping(workflow: int) -> Iterator[None]:
 
     def stop(number: int, _: object) -> None:
         print("stopping; the same command goes on", file=sys.stderr, flush=True)
-        processes = [psutil.Process(workflow), *psutil.Process(workflow).children(recursive=True)]
+        processes: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):  # it has just come to its end
+            top = psutil.Process(workflow)
+            processes = [top, *top.children(recursive=True)]
         for signal_name in ("terminate", "kill"):
             for process in processes:
                 with suppress(psutil.NoSuchProcess):
@@ -96,7 +100,8 @@ def _stopping(workflow: int) -> Iterator[None]:
             _, processes = psutil.wait_procs(processes, timeout=_PATIENCE)
         os._exit(128 + number)  # the locks of this process go with it
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    heeded = [number for number in _STOPS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores one
+    before = {number: signal.signal(number, stop) for number in heeded}
     try:
         yield
     finally:

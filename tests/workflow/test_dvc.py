@@ -103,3 +103,10 @@ def test_snakemake_then_commit_is_repro(original: Clone) -> None:
     original.dvc("commit", "-f", "-q")
     assert "didn't change, skipping" in original.dvc("repro")
     assert "up to date" in original.dvc("status")
+    saved(original, "results")
+    before = original.files()
+    original.dvc("exp", "run", "-q", "--temp", "-S", "params/methods.yaml:l1.criterion=l2")
+    assert original.files() == before and not original.git("status", "--porcelain"), "tried apart from the working tree"
+    (tried,) = original.dvc("exp", "list", "--name-only").split()
+    [line] = [line for line in original.dvc("exp", "diff", "HEAD", tried).splitlines() if "l1.criterion" in line]
+    assert line.split()[-3:] == ["l1.criterion", "l1", "l2"]

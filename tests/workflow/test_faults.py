@@ -20,10 +20,15 @@ EPOCHS = {
 
 @pytest.fixture(scope="module")
 def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose suite ran to its end, undisturbed."""
+    """A project whose suite ran to its end; its tracking server was not there, so its runs were replayed."""
     project = longer(Project(root, tmp_path_factory.mktemp("whole"), tracking=True))
+    project.environment["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"  # nobody listens at the discard port
     done = project.psap("reproduce", "tiny", "--cores", "2")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "tracking is behind, `psap track` replays it: tracking store http://127.0.0.1:9" in done.stderr
+    del project.environment["MLFLOW_TRACKING_URI"]
+    replayed = project.psap("track")
+    assert replayed.stdout == "brought up to date: 6; already there: 0; still running: 0\n", replayed.stderr
     assert wrong_in_mlflow(project.folder, "tiny") == []
     assert not list(project.folder.glob("state/**/*.pt")), "nothing is left to resume from"
     return project
