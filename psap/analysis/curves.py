@@ -83,8 +83,9 @@ def dynamics(results: Results) -> Figure:
         axes.set_title(f"{suite.models[0]}, {style.init_label(init)}, target {100 * goal:g} %")
     for axes, label in zip(grid[:, 0], LEVELS.values(), strict=True):
         axes.set_ylabel(label)
-    grid[list(LEVELS).index("pulse"), 0].set_yscale("log")
-    grid[list(LEVELS).index("pulse"), 0].yaxis.set_major_formatter(LogFormatter())
+    if (history["pulse"] > 0).any():  # channels that are held have none
+        grid[list(LEVELS).index("pulse"), 0].set_yscale("log")
+        grid[list(LEVELS).index("pulse"), 0].yaxis.set_major_formatter(LogFormatter())
     figure.supxlabel("pruning step")
     figure.align_ylabels()
     style.legend(figure, {method: looks[method] for method in methods})

@@ -202,3 +202,12 @@ def test_a_broken_run_stops_the_analysis_before_it_writes(bare: Path, tmp_path: 
     with pytest.raises(PsapError, match=r"resnet8/dense/seed0/run\.json: "):
         analyse(root, None)
     assert written(root) == {}
+
+
+def test_where_no_channel_has_a_pulse_the_dynamics_are_drawn_all_the_same(bare: Path, tmp_path: Path) -> None:
+    root = tmp_path / "toy"
+    shutil.copytree(bare, root)
+    for file in root.rglob("history.csv"):
+        pd.read_csv(file).assign(pulse=0.0).to_csv(file, index=False)
+    analyse(root, None)
+    assert (root / "figures" / "dynamics.svg").stat().st_size > 0
