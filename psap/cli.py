@@ -92,8 +92,8 @@ def grid(suite: str, params: Params = Path("params")) -> None:
     from psap.suite import data_file, load_grid
 
     chosen = load_grid(params, suite)
-    label = prepared.read(data_file(chosen.suite.data))[1].label
-    write_json(Path("results") / suite / "suite.json", chosen.describe(label))
+    manifest = prepared.read(data_file(chosen.suite.data))[1].model_dump()
+    write_json(Path("results") / suite / "suite.json", chosen.describe(manifest))
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from psap.files import sha256
 METHODS_FILE = "methods.yaml"
 # Where runs keep what they write, each in a folder of its path.
 CHECKPOINTS, RESULTS, STATE = Path("checkpoints"), Path("results"), Path("state")
+_OF_THE_DATA = ("label", "origin", "licence", "digest")
 _RULES = ("all", "analyse", "data", "dense", "grid", "prune", "retrain")  # of the workflow
 
 
@@ -55,7 +56,7 @@ class Grid:
     @property
     def digest(self) -> str:
         """SHA-256 of the suite's description."""
-        return sha256(json.dumps(self.describe("")).encode())
+        return sha256(json.dumps(self.describe({})).encode())
 
     def dense(self, run: Run) -> Run:
         """The dense run of the same model and seed: baseline of every other run, start of the pretrained ones."""
@@ -116,10 +117,10 @@ class Grid:
             "training": training | {"recipe": recipe.model_dump(mode="json")},
         }
 
-    def describe(self, label: str) -> dict[str, Any]:
-        """The suite as the analysis reads it (results/<suite>/suite.json); `label` says in words what the data are."""
+    def describe(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """The suite as the analysis reads it (results/<suite>/suite.json), with what its data's `manifest` tells."""
         described = self.suite.model_dump(mode="json", exclude={"data": {"path"}})
-        described["data"]["label"] = label
+        described["data"] |= {name: manifest.get(name, "") for name in _OF_THE_DATA}
         return {"suite": self.name, **described, "inits": list(self.suite.methods), "runs": list(self.runs)}
 
 

@@ -15,7 +15,7 @@ from psap.analysis.figures import plots
 from psap.analysis.style import init_label
 from psap.analysis.tables import best, number, spread
 
-NAMES = ("source", "label")
+NAMES = ("source", "label", "origin", "licence", "digest")
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 CHART = 100.0  # half the width of an interval's drawing, in pixels
 
@@ -72,6 +72,7 @@ def facts(results: Results) -> dict[str, str]:
     epochs = {"dense": "dense", "pretrained": "pretrained", "scratch": "from scratch"}
     return {
         "Data": "; ".join([label, *data]),
+        "Source of the data": "; ".join(f"{name} {suite.data[name]}" for name in NAMES[2:] if suite.data.get(name)),
         "Models": ", ".join(suite.models),
         "Methods": ", ".join(suite.all_methods),
         "Targets": f"{', '.join(f'{100 * t:g} %' for t in suite.targets)} of {_measure(results)} removed",
