@@ -15,7 +15,7 @@ rule grid:
         suite=suite_digest,
         code=code_digest("run"),
     shell:
-        "python -m psap grid {wildcards.suite:q} " + LOGGED
+        "logged {log:q} python -m psap grid {wildcards.suite:q}"
 
 
 rule analyse:
@@ -41,7 +41,7 @@ rule analyse:
     params:
         code=code_digest("analyse"),
     shell:
-        "python -m psap analyse results/{wildcards.suite} " + LOGGED
+        "logged {log:q} python -m psap analyse results/{wildcards.suite}"
 
 
 for name in GRIDS:

@@ -13,7 +13,10 @@ ENVIRONMENT = "../../environment.yml"
 plan.put_this_python_first()
 GPU = min(1, plan.gpus())
 # What a job says goes to its log; the last line of one that fails also to whoever watches.
-LOGGED = "2> {log:q} || {{ code=$?; tail -n 1 {log:q} >&2; exit $code; }}"
+shell.prefix(
+    "set -euo pipefail; "
+    'logged() {{ log="$1"; shift; "$@" 2> "$log" || {{ code=$?; tail -n 1 "$log" >&2; exit $code; }}; }}; '
+)
 
 
 wildcard_constraints:

@@ -16,4 +16,4 @@ rule data:
         fingerprint=fingerprint_of_data,
         code=code_digest("data"),
     shell:
-        "python -m psap data {params.source:q} --path={params.path:q} " + LOGGED
+        "logged {log:q} python -m psap data {params.source:q} --path={params.path:q}"

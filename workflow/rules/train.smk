@@ -28,7 +28,7 @@ rule dense:
         config=run_hash,
         code=code_digest("train"),
     shell:
-        "python -m psap train {params.run:q} --threads {threads} " + LOGGED
+        "logged {log:q} python -m psap train {params.run:q} --threads {threads}"
 
 
 use rule dense as prune with:
