@@ -32,8 +32,8 @@ def data(
     path: Annotated[str, typer.Option(help="Folder of images, train/<class>/* and test/<class>/*.")] = "",
 ) -> None:
     """Prepare a data set: read and check every image, write it to data/."""
-    from psap.config import Data
     from psap.data import sources
+    from psap.schema import Data
     from psap.suite import data_file
 
     file = data_file(Data(source=source, path=path or None))

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from psap.errors import PsapError
 from psap.models.names import check_name
 from psap.pruning.method import Method
 from psap.reading import near, read_mapping, validated
+from psap.schema import Data, Section, Training
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Init = Literal["pretrained", "scratch"]
@@ -18,70 +19,7 @@ Seed = Annotated[int, Field(ge=0)]
 LrScale = Annotated[float, Field(gt=0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Data(_Section):
-    """The data set, its splits, and how training images are augmented.
-
-    `path`: a folder `train/<class>/*`, `test/<class>/*` where the source takes one. `train_images`: a balanced subset
-    of that many, by a fixed seed. `validation`: the share of the training images set aside by seed, never trained on;
-    `evaluate: validation` scores a run on it and leaves the test images alone: that is how choices are made.
-    """
-
-    source: str
-    path: str | None = None
-    train_images: Annotated[int, Field(gt=0)] | None = None
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    evaluate: Literal["test", "validation"] = "test"
-    pad: Annotated[int, Field(ge=0)] = 0
-    flip: bool = False
-
-    @model_validator(mode="after")
-    def _has_validation(self) -> Self:
-        if self.evaluate == "validation" and self.validation == 0:
-            raise ValueError("evaluate: validation needs a validation share above 0")
-        return self
-
-
-class Recipe(_Section):
-    """Epochs and learning rate. `milestones` are shares of the epochs, for `schedule: step` only."""
-
-    epochs: Annotated[int, Field(gt=0)]
-    lr: Annotated[float, Field(gt=0)]
-    schedule: Literal["step", "cosine", "one_cycle"] = "cosine"
-    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
-
-    @model_validator(mode="after")
-    def _effective(self) -> Self:
-        if (self.schedule == "step") != bool(self.milestones):
-            raise ValueError("schedule: step and milestones go together")
-        return self
-
-
-class Training(_Section):
-    """SGD with Nesterov momentum; a recipe for the dense networks and one for each init of the pruned ones.
-
-    `precision: bfloat16` computes under autocast, for devices with arithmetic for it; `compile` uses torch.compile
-    (needs a C++ compiler; `psap bench train` shows whether it pays back). The held-out images are scored after every
-    `score_every` epochs, for the learning curve, and after the last one.
-    """
-
-    batch_size: Annotated[int, Field(gt=0)] = 128
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    precision: Literal["float32", "bfloat16"] = "float32"
-    compile: bool = False
-    score_every: Annotated[int, Field(ge=1)] = 1
-    dense: Recipe
-    pretrained: Recipe
-    scratch: Recipe
-
-
-class Claims(_Section):
+class Claims(Section):
     """Which methods of the suite play which part in the claims; all others are baselines."""
 
     method: Name = "psap"
@@ -90,9 +28,10 @@ class Claims(_Section):
     plain: Name = "psap_plain"
 
 
-class Suite(_Section):
+class Suite(Section):
     """A grid of runs: models x inits x methods x targets x seeds, and the dense networks that they start from.
 
+    A file with `base: <suite>` is that suite, but for what it says otherwise, section by section.
     `variants`: methods of this suite only, described as in methods.yaml; `base` names a method to differ from.
     """
 
@@ -101,7 +40,7 @@ class Suite(_Section):
     hardware: Literal["cpu", "gpu"] = "cpu"
     data: Data
     models: tuple[str, ...] = Field(min_length=1)
-    variants: dict[Name, dict[str, Any]] = {}
+    variants: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     methods: dict[Init, tuple[Name, ...]] = Field(min_length=1)
     targets: tuple[Target, ...] = Field(min_length=1)
     measure: Literal["macs", "params"] = "macs"
@@ -117,7 +56,7 @@ class Suite(_Section):
         return values
 
 
-class Retrain(_Section):
+class Retrain(Section):
     """Not a pruning method: the compacted architecture of another method's run, trained from new weights."""
 
     retrain: Name
@@ -179,7 +118,7 @@ def _method(values: Any, where: str) -> Preset | Retrain:
 
 def load_suite(path: Path, methods_file: Path) -> tuple[Suite, Methods]:
     """Read a suite and the methods that it may name, checked; PsapError with one line on the first mistake."""
-    suite = validated(Suite, read_mapping(path), str(path))
+    suite = validated(Suite, _with_base(path), str(path))
     methods = load_methods(methods_file, suite.variants, str(path))
     for init, names in suite.methods.items():
         for name in names:
@@ -188,12 +127,31 @@ def load_suite(path: Path, methods_file: Path) -> tuple[Suite, Methods]:
             method = methods[name]
             if isinstance(method, Retrain) and method.retrain not in names:
                 raise PsapError(f"{path}: methods.{init}: {name} retrains {method.retrain}, which is not in the list")
+            if isinstance(method, Retrain) and init == "pretrained" and not suite.training.dense:
+                raise PsapError(
+                    f"{path}: methods.pretrained: {name} trains as long as the dense network and the pruning together, "
+                    "and how long published weights were trained is not known; list it under scratch only"
+                )
     for model in suite.models:
         try:
             check_name(model)
         except PsapError as error:
             raise PsapError(f"{path}: models: {error}") from None
     return suite, methods
+
+
+def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The suite in `path`; one with `base: <suite>` is that suite, but for what it says otherwise."""
+    values = read_mapping(path)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    file = path.with_name(f"{base}.yaml")
+    if file in (path, *above):
+        raise PsapError(f"{path}: base: {base} has this suite as its own base; one of them must stand alone")
+    if not file.exists():
+        raise PsapError(f"{path}: base: there is no suite {base!r} beside it ({file})")
+    return _merged(_with_base(file, (path, *above)), values)
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ _ORDERING = (
     "reading.py",
     "reproduce.py",
     "rerun.py",
+    "schema.py",
     "show.py",
     "suite.py",
 )

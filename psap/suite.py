@@ -8,13 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from psap.config import Data, Methods, Recipe, Retrain, Suite, load_suite
+from psap.config import Methods, Retrain, Suite, load_suite
 from psap.errors import PsapError
 from psap.files import sha256
+from psap.schema import Data
 
 METHODS_FILE = "methods.yaml"
 # Where runs keep what they write, each in a folder of its path.
 CHECKPOINTS, RESULTS, STATE = Path("checkpoints"), Path("results"), Path("state")
+# The recipe of a dense network that is not trained but taken with its published weights.
+PUBLISHED = {"weights": "published", "epochs": 0, "lr": 0.0}
 _OF_THE_DATA = ("label", "origin", "licence", "digest")
 _RULES = ("all", "analyse", "data", "dense", "grid", "prune", "retrain")  # of the workflow
 
@@ -78,7 +81,9 @@ class Grid:
         suite = self.suite
         for model in suite.models:
             for seed in suite.seeds:
-                yield Run(self.name, model, seed, self._config(model, seed, suite.training.dense))
+                recipe = suite.training.dense
+                described = recipe.model_dump(mode="json") if recipe else PUBLISHED
+                yield Run(self.name, model, seed, self._config(model, seed, described))
                 for init, names in suite.methods.items():
                     for name in names:
                         for target in suite.targets:
@@ -91,15 +96,15 @@ class Grid:
         kind = "prune"
         if isinstance(method, Retrain):
             # As many epochs as its model run had in all, on the recipe that trains from new weights.
-            together = recipe.epochs + (training.dense.epochs if init == "pretrained" else 0)
-            base = training.scratch if init == "scratch" else training.dense
-            recipe, kind = base.model_copy(update={"epochs": together}), "retrain"
+            before = training.dense if init == "pretrained" else None
+            together = recipe.epochs + (before.epochs if before else 0)
+            recipe, kind = (before or training.scratch).model_copy(update={"epochs": together}), "retrain"
             chosen = method.model_dump()
         else:
             chosen = (method.scratch if init == "scratch" else method.pretrained).effective()
         # The learning rate that results is part of the recipe; the factor itself decides nothing more.
         recipe = recipe.model_copy(update={"lr": recipe.lr * chosen.pop("lr_scale")})
-        config = self._config(model, seed, recipe) | {
+        config = self._config(model, seed, recipe.model_dump(mode="json")) | {
             "init": init,
             "target": target,
             "measure": self.suite.measure,
@@ -107,14 +112,14 @@ class Grid:
         }
         return Run(self.name, model, seed, config, kind, init, name, target)
 
-    def _config(self, model: str, seed: int, recipe: Recipe) -> dict[str, Any]:
+    def _config(self, model: str, seed: int, recipe: Mapping[str, Any]) -> dict[str, Any]:
         """What decides a run's result. Where the data lie is left out: their digest stands for them."""
         training = self.suite.training.model_dump(exclude={"dense", "pretrained", "scratch"})
         return {
             "model": model,
             "seed": seed,
             "data": self.suite.data.model_dump(exclude={"path"}),
-            "training": training | {"recipe": recipe.model_dump(mode="json")},
+            "training": training | {"recipe": recipe},
         }
 
     def describe(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
