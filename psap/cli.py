@@ -1,5 +1,6 @@
 """The `psap` command: thin, one function for each verb."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,16 +29,17 @@ def reproduce(
 
 @app.command()
 def data(
-    source: Annotated[str, typer.Argument(help="digits, cifar10 or folder.")],
+    source: Annotated[str, typer.Argument(help="digits, cifar10, imagenet or folder.")],
     path: Annotated[str, typer.Option(help="Folder of images, train/<class>/* and test/<class>/*.")] = "",
+    photos: Annotated[bool, typer.Option("--photos", help="Leave the images where they are, to be decoded.")] = False,
 ) -> None:
     """Prepare a data set: read and check every image, write it to data/."""
     from psap.data import sources
-    from psap.schema import Data
+    from psap.schema import Data, Photos
     from psap.suite import data_file
 
-    file = data_file(Data(source=source, path=path or None))
-    manifest = sources.prepare(source, path or None, file)
+    file = data_file(Data(source=source, path=path or None, photos=Photos() if photos else None))
+    manifest = sources.prepare(source, path or None, file, as_photos=photos)
     typer.echo(f"{file}: {manifest['label']}")
 
 
@@ -45,18 +47,29 @@ def data(
 def train(
     run: Annotated[str, typer.Argument(help="Path of the run: <suite>/<model>/<init>/<method>/<target>/seed<k>.")],
     params: Params = Path("params"),
-    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads; on a GPU, processes that decode.")] = 1,
+    processes: Annotated[int, typer.Option(min=0, help="That train it together, each on a GPU of its own.")] = 1,
 ) -> None:
     """Train one run of a suite (go on, if it was interrupted) and write its files."""
+    from psap import devices, launch
     from psap.suite import load_run
 
     grid, chosen = load_run(params, run)
+    if processes > 1 and not _is_rank():
+        devices.claim(processes)
+        launch.launch(processes, "train", run, f"--params={params}", f"--threads={threads}")
+        return
+    device = _device()
     import torch
 
+    from psap import ranks
     from psap.execute import execute
 
     torch.set_num_threads(threads)
-    typer.echo(execute(grid, chosen, _device()))
+    with ranks.joined(device):
+        summary = execute(grid, chosen, device, threads if device.type == "cuda" else 0)
+    if summary:
+        typer.echo(summary)
 
 
 @app.command()
@@ -65,12 +78,13 @@ def rerun(
     params: Params = Path("params"),
 ) -> None:
     """Train one run again, apart from the results, and compare its accuracy with that of its row."""
+    device = _device()
     import torch
 
     from psap.rerun import rerun as run_again
 
     torch.set_num_threads(1)  # as in the workflow: the number of threads decides in which order sums are taken
-    typer.echo(run_again(params, run, _device()))
+    typer.echo(run_again(params, run, device))
 
 
 @app.command()
@@ -145,10 +159,25 @@ def bench_track_command() -> None:
     typer.echo(bench_track())
 
 
+def _is_rank() -> bool:
+    """Whether this is one of the processes that torchrun, or `psap train --processes`, has started."""
+    return "LOCAL_RANK" in os.environ
+
+
 def _device() -> "torch.device":
+    """The device to compute on: a GPU that no other job has, where there is one."""
+    from psap import devices
+
+    if not _is_rank():
+        devices.claim(1)
     import torch
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if rank >= torch.cuda.device_count():
+        raise PsapError(f"rank {rank} has no GPU of its own: {torch.cuda.device_count()} are to be seen here")
+    return torch.device("cuda", rank)
 
 
 @app.command()

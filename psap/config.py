@@ -127,7 +127,7 @@ def load_suite(path: Path, methods_file: Path) -> tuple[Suite, Methods]:
             method = methods[name]
             if isinstance(method, Retrain) and method.retrain not in names:
                 raise PsapError(f"{path}: methods.{init}: {name} retrains {method.retrain}, which is not in the list")
-            if isinstance(method, Retrain) and init == "pretrained" and not suite.training.dense:
+            if isinstance(method, Retrain) and init == "pretrained" and not suite.training.trains_from_new_weights:
                 raise PsapError(
                     f"{path}: methods.pretrained: {name} trains as long as the dense network and the pruning together, "
                     "and how long published weights were trained is not known; list it under scratch only"
@@ -155,9 +155,11 @@ def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`values` with `changes`, section by section."""
-    merged = dict(values)
+    """`values` with `changes`, section by section; what is changed to nothing (null) is left out."""
+    merged = {name: value for name, value in values.items() if changes.get(name, value) is not None}
     for name, change in changes.items():
+        if change is None:
+            continue
         both = isinstance(change, dict) and isinstance(merged.get(name), dict)
         merged[name] = _merged(merged[name], change) if both else change
     return merged

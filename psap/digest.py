@@ -9,11 +9,22 @@ from psap.files import sha256
 _PACKAGE = Path(__file__).parent
 
 # What a training reads of a prepared data set; how one is prepared reaches it as the data's digest.
-_READING = ("data/__init__.py", "data/batches.py", "data/dataset.py", "data/prepared.py", "data/seeds.py")
+_READING = (
+    "data/__init__.py",
+    "data/batches.py",
+    "data/dataset.py",
+    "data/photo_batches.py",
+    "data/photos.py",
+    "data/prepared.py",
+    "data/seeds.py",
+    "data/shares.py",
+)
 _ORDERING = (
     "cli.py",
     "config.py",
+    "devices.py",
     "digest.py",
+    "launch.py",
     "leftovers.py",
     "plan.py",
     "provenance.py",
@@ -39,6 +50,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "training",
         "evaluate.py",
         "execute.py",
+        "ranks.py",
     ),
     "analyse": ("files.py", "errors.py", "nested.py", "analysis"),
     "run": ("__init__.py", "__main__.py", *_ORDERING, "tracking", "bench"),

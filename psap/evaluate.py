@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from psap import ranks
+
 LATENCY_BATCH = 32
 
 
@@ -25,21 +27,22 @@ class Score:
 
 @torch.no_grad()
 def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Score:
-    """Score `model` in eval mode over `batches` of (images (B, C, H, W), labels (B,)); its mode is kept."""
+    """Score `model` in eval mode over `batches` of (images (B, C, H, W), labels (B,)); its mode is kept.
+
+    Where several ranks score, each its share, all get the score of the whole.
+    """
     training = model.training
     model.eval()
-    totals: Tensor | None = None
-    count = 0
+    totals = torch.zeros(4, dtype=torch.float64, device=next(model.parameters()).device)
     for images, labels in batches:
         logits = model(images).float()
         ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
         loss = F.cross_entropy(logits, labels, reduction="sum")
-        row = torch.stack([loss.double(), ranked[:, 0].sum().double(), ranked.sum().double()])
-        totals = row if totals is None else totals + row
-        count += len(labels)
+        right = torch.stack([ranked[:, 0].sum(), ranked.sum(), torch.full_like(labels[0], len(labels))])
+        totals += torch.cat([loss.double()[None], right.double()])
     model.train(training)
-    assert totals is not None, "nothing to evaluate"
-    loss_sum, first, five = totals.tolist()
+    loss_sum, first, five, count = ranks.total(totals).tolist()
+    assert count, "nothing to evaluate"
     return Score(loss_sum / count, 100 * first / count, 100 * five / count)
 
 

@@ -8,13 +8,16 @@ from typing import Any
 
 import torch
 
+from psap import ranks
 from psap.data import dataset
+from psap.data.sources import find_folder
 from psap.digest import code_digest
 from psap.errors import PsapError
 from psap.files import sha256, write_csv, write_json
 from psap.models import architecture
 from psap.nested import flat
 from psap.provenance import provenance
+from psap.schema import Data
 from psap.suite import CHECKPOINTS, RESULTS, STATE, Grid, Run, data_file
 from psap.tracking import Row, Tracker
 from psap.training.checkpoint import Checkpoints, single_writer
@@ -24,15 +27,13 @@ from psap.training.loop import Progress
 _EPOCH_COLUMNS = ("epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored", "final")
 
 
-def execute(grid: Grid, run: Run, device: torch.device) -> str:
+def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0) -> str:
     """Train `run` in the working directory, going on where an earlier attempt stopped; returns a line that sums it up.
 
-    Reads data/ and checkpoints/; writes checkpoints/<run>/, results/<run>/ and, to go on from, state/<run>/.
+    Reads data/ and checkpoints/; writes checkpoints/<run>/, results/<run>/ and, to go on from, state/<run>/. `workers`:
+    processes that decode photographs. Where several ranks train, all call it, and rank 0 does all that is written.
     """
-    file = data_file(grid.suite.data)
-    source, path = grid.suite.data.source, grid.suite.data.path
-    _require(file, f"psap data {source}" + (f" --path {path}" if path else ""))
-    data = dataset.load(file)
+    data = _data(grid.suite.data)
     for parent in grid.parents(run):
         _require(CHECKPOINTS / parent.path / architecture.DESCRIPTION, f"psap train {parent.path}")
     model_run = grid.architecture(run)
@@ -43,9 +44,14 @@ def execute(grid: Grid, run: Run, device: torch.device) -> str:
     # Whatever decides the outcome is in the key, so that state of another configuration is never gone on with.
     key = sha256(f"{run.hash} {origin} {code} {data.digest} {device.type}".encode())[:16]
     state = STATE / run.path
+    if ranks.rank() > 0:
+        job = Job(run.config, data, device, start, dense, workers)
+        job.resume(Checkpoints(state / key))
+        job.run(Checkpoints(state / key), lambda progress: None)
+        return ""
     with single_writer(state), single_writer(state / key):
         checkpoints = Checkpoints(state / key)
-        job = Job(run.config, data, device, start, dense)
+        job = Job(run.config, data, device, start, dense, workers)
         job.resume(checkpoints)
         labels = {"code": code, "data": data.digest, **provenance(device)}
         tracker = Tracker(state / key, run=run.path, experiment=run.suite, tags=_tags(run, labels), params=_params(run))
@@ -57,11 +63,24 @@ def execute(grid: Grid, run: Run, device: torch.device) -> str:
             tracker.fail(str(error) or type(error).__name__)
             raise
         tracker.finish({**outcome.result, **outcome.cost}, files, architecture.files(CHECKPOINTS / run.path))
-    result = outcome.result
+    result, trained = (
+        outcome.result,
+        f"{outcome.cost['seconds']:.0f} s, {outcome.cost['images_per_second']:.0f} images/s",
+    )
     return (
         f"{run.path}: top-1 {result['top1_last']:.2f} % (dense {result['dense_top1']:.2f} %), "
-        f"multiply-adds -{100 * result['macs_reduction']:.1f} %, {outcome.cost['seconds']:.0f} s"
+        f"multiply-adds -{100 * result['macs_reduction']:.1f} %, {trained}"
     )
+
+
+def _data(data: Data) -> dataset.DataSet:
+    file = data_file(data)
+    options = (f" --path {data.path}" if data.path else "") + (" --photos" if data.photos else "")
+    _require(file, f"psap data {data.source}{options}")
+    root = find_folder(data.source, data.path) if data.photos else None
+    if data.photos and not (root and root.is_dir()):
+        raise PsapError(f"{data.path or data.source}: the folder of its images is gone, and they are read from there")
+    return dataset.load(file, root)
 
 
 def _require(file: Path, command: str) -> None:
@@ -77,6 +96,7 @@ def _report(run: Run, job: Job, progress: Progress, tracker: Tracker) -> None:
     print(
         f"{run.path}  epoch {row['epoch']}/{total}  lr {row['lr']:.4f}  loss {row['train_loss']:.3f}  "
         f"{scored}multiply-adds -{100 * row['reduction']:.1f} %  restored {row['restored']}  "
+        f"{progress.epoch * job.images_per_epoch / progress.seconds:.0f} images/s  "
         f"{time.strftime('%H:%M:%S', time.gmtime(left))} left",
         file=sys.stderr,
         flush=True,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from psap import devices
 from psap.errors import PsapError
 from psap.suite import METHODS_FILE, Grid, Run, data_file, load_grid, suite_files
 
@@ -96,23 +97,16 @@ def fingerprint(grid: Grid) -> str:
     from psap.data import sources
 
     data, file = grid.suite.data, data_file(grid.suite.data)
-    gone = file.exists() and data.path is not None and not Path(data.path).exists()
     try:
+        folder = sources.find_folder(data.source, data.path)
+        gone = file.exists() and folder is not None and not folder.exists()
         if not gone:
-            sources.check_source(data.source, data.path)
+            sources.check_source(data.source, data.path, data.classes)
         mark = sources.fingerprint(data.source, data.path, file)
-        sources.check_changed(data.source, data.path, file, mark)
+        sources.check_changed(data.source, data.path, file, mark, bool(data.photos))
         return mark
     except PsapError as error:
         raise PsapError(f"params/{grid.name}.yaml: data: {error}") from None
-
-
-def gpus() -> int:
-    """GPUs that this process may use, without importing torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([device for device in visible.split(",") if device.strip() not in {"", "-1"}])
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def announce(grids: Mapping[str, Grid]) -> list[str]:
@@ -134,7 +128,7 @@ def announce(grids: Mapping[str, Grid]) -> list[str]:
 
 
 def _obstacle(grid: Grid, hours: float) -> str:
-    if grid.suite.hardware == "gpu" and not gpus():
+    if grid.suite.hardware == "gpu" and not devices.visible():
         return "meant for a GPU, and there is none here"
     if not data_file(grid.suite.data).exists() and not _data_found(grid):
         return "its data are not here yet"
@@ -142,14 +136,14 @@ def _obstacle(grid: Grid, hours: float) -> str:
 
 
 def _data_found(grid: Grid) -> bool:
-    from psap.data.sources import check_source, find_cifar10
+    from psap.data.sources import check_source, find_folder
 
     data = grid.suite.data
     try:
-        check_source(data.source, data.path)
+        check_source(data.source, data.path, data.classes)
     except PsapError:
         return False
-    return data.source != "cifar10" or find_cifar10(data.path) is not None
+    return data.source != "cifar10" or find_folder(data.source, data.path) is not None
 
 
 def _duration(hours: float) -> str:

@@ -82,14 +82,23 @@ class Data(_Growing):
             raise ValueError("pad is for small images; photos are cut by photos.min_area")
         return self
 
+    @property
+    def classes(self) -> int | None:
+        """How many of ImageNet's classes are expected; None for other sources."""
+        return self.photos.classes if self.photos and self.source == "imagenet" else None
+
     @classmethod
     def later(cls) -> tuple[str, ...]:
         return ("photos",)
 
 
-class Recipe(Section):
-    """Epochs and learning rate. `milestones` are shares of the epochs, for `schedule: step` only."""
+class Recipe(_Growing):
+    """Epochs and learning rate. `milestones` are shares of the epochs, for `schedule: step` only.
 
+    `weights: published`, for dense networks only, starts from the weights that timm or torchvision publish.
+    """
+
+    weights: Literal["published"] | None = None
     epochs: Positive
     lr: Annotated[float, Field(gt=0)]
     schedule: Literal["step", "cosine", "one_cycle"] = "cosine"
@@ -102,6 +111,10 @@ class Recipe(Section):
             raise ValueError("schedule: step and milestones go together")
         return self
 
+    @classmethod
+    def later(cls) -> tuple[str, ...]:
+        return ("weights",)
+
 
 class Training(_Growing):
     """SGD with Nesterov momentum; a recipe for the dense networks and one for each init of the pruned ones.
@@ -111,7 +124,7 @@ class Training(_Growing):
     `precision: bfloat16` and `float16` (with loss scaling) compute under autocast, for devices with arithmetic for it;
     `compile` uses torch.compile (needs a C++ compiler; `psap bench train` shows whether it pays back). The held-out
     images are scored after every `score_every` epochs, for the learning curve, and after the last one.
-    `dense: published` (None) trains no dense network, but takes the weights that timm or torchvision publish.
+    `dense: published` (None) takes the dense networks with their published weights, and trains them no further.
     """
 
     batch_size: Positive = 128
@@ -133,10 +146,19 @@ class Training(_Growing):
         return None if value == "published" else value
 
     @model_validator(mode="after")
-    def _divisible(self) -> Self:
+    def _possible(self) -> Self:
         if self.micro_batch and self.batch_size % self.micro_batch:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
+        if self.pretrained.weights or self.scratch.weights:
+            raise ValueError(
+                "weights: published belongs to the recipe `dense`; pruned networks start from the dense ones"
+            )
         return self
+
+    @property
+    def trains_from_new_weights(self) -> bool:
+        """Whether the dense networks' whole training is known: it is here that they are trained."""
+        return self.dense is not None and not self.dense.weights
 
     @classmethod
     def later(cls) -> tuple[str, ...]:

@@ -160,4 +160,5 @@ def load_run(params: Path, path: str) -> tuple[Grid, Run]:
 def data_file(data: Data) -> Path:
     """Where the prepared data set lies; a folder that the user names gets a file of its own."""
     key = data.source if data.path is None else f"{data.source}-{sha256(data.path.encode())[:8]}"
-    return Path("data") / f"{key}.safetensors"
+    photos = "-photos" if data.photos else ""
+    return Path("data") / f"{key}{photos}.safetensors"

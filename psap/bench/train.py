@@ -93,7 +93,7 @@ def _bare(name: str, iterations: int, device: torch.device) -> Callable[[], None
 
 
 def _ours(
-    name: str, split: Split, device: torch.device, training: dict[str, Any], prune: bool = False
+    name: str, split: Split[Tensor], device: torch.device, training: dict[str, Any], prune: bool = False
 ) -> Callable[[], None]:
     """Our loop; with `prune`, a pruning step before every epoch that is timed, and never the freeze."""
     batches = Batches(split, _BATCH, _MEAN, _STD, train=True, pad=4, flip=True, device=device)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from psap.data.dataset import Split
 from psap.data.seeds import generator
+from psap.data.shares import Share
 
 
 class Batches:
@@ -17,12 +18,12 @@ class Batches:
     original size) and `flip` (mirrored with probability 1/2). Order and augmentation are functions of (`seed`,
     epoch) alone. Evaluation: in order, everything once, no augmentation.
 
-    `mean` and `std` are by channel, of pixels in 0..1.
+    `mean` and `std` are by channel, of pixels in 0..1. `share`: what this process takes of it, where there are several.
     """
 
     def __init__(
         self,
-        split: Split,
+        split: Split[Tensor],
         batch_size: int,
         mean: Sequence[float],
         std: Sequence[float],
@@ -33,8 +34,12 @@ class Batches:
         flip: bool = False,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        share: Share | None = None,
     ) -> None:
-        self.batch_size, self.seed, self.train, self.flip, self.dtype = batch_size, seed, train, flip, dtype
+        self.seed, self.train, self.flip, self.dtype = seed, train, flip, dtype
+        share = share or Share()
+        self._slices = (share.training if train else share.evaluation)(len(split), batch_size)
+        self.accumulated = share.accumulated(batch_size) if train else 1
         self.count, self.height, self.width, self.channels = split.images.shape
         self.pad = pad if train else 0
         self.labels = split.labels.to(device)
@@ -58,17 +63,14 @@ class Batches:
         return images.as_strided((starts, self.width * self.channels), (self.channels, 1))
 
     def __len__(self) -> int:
-        """Batches an epoch."""
-        if self.train:
-            return max(1, self.count // self.batch_size)
-        return -(-self.count // self.batch_size)
+        """Micro-batches an epoch."""
+        return len(self._slices)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of epoch `epoch` (any number, in any order of calls)."""
         index, corner = (draw.to(self.labels.device) for draw in self._draws(epoch))
         down = torch.arange(self.height, device=corner.device) * (self.width + 2 * self.pad)
-        for i in range(len(self)):
-            part = slice(i * self.batch_size, (i + 1) * self.batch_size)
+        for part in self._slices:
             crops = self.rows.index_select(0, (corner[part, None] + down).flatten())
             yield self._normalise(crops), self.labels[index[part]]
 

@@ -1,6 +1,5 @@
 """CIFAR-10, from a folder of images or from the official archive through torchvision."""
 
-import os
 from http.client import HTTPException
 from pathlib import Path
 
@@ -14,14 +13,6 @@ CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 SPLIT_SIZES = (50_000, 10_000)
 PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 LICENCE = f"none stated; cite A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009 ({PAGE})"
-
-
-def find_cifar10(path: str | None) -> Path | None:
-    """The folder of images to read: `path`, else `$PSAP_DATA/cifar10` if it exists, else None (download)."""
-    if path is not None:
-        return Path(path)
-    base = os.environ.get("PSAP_DATA")
-    return Path(base, "cifar10") if base and Path(base, "cifar10").is_dir() else None
 
 
 def check_folder(root: Path) -> None:

@@ -31,14 +31,15 @@ def scan(root: Path) -> tuple[Classes, Classes]:
     """
     if not root.is_dir():
         raise PsapError(f"{root}: no such folder; give one with train/<class>/* and test/<class>/*")
-    train, test = (_classes(root / split) for split in ("train", "test"))
+    train, test = (classes_in(root / split) for split in ("train", "test"))
     if differing := sorted(train.keys() ^ test.keys()):
         where = ", ".join(f"{name} only in {'train' if name in train else 'test'}/" for name in differing)
         raise PsapError(f"{root}: train/ and test/ must have the same classes ({where})")
     return train, test
 
 
-def _classes(folder: Path) -> Classes:
+def classes_in(folder: Path) -> Classes:
+    """The image files of `folder`/<class>/*, by class."""
     if not folder.is_dir():
         raise PsapError(f"{folder}: no such folder; images belong in train/<class>/* and test/<class>/*")
     subfolders = sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
@@ -81,13 +82,13 @@ def _decode(files: list[Path], what: str) -> tuple[NDArray[np.uint8], set[str]]:
             pixels[i] = image
             encodings.add(kind)
 
-    _in_threads(decode_chunk, range(0, len(files), CHUNK), what)
+    in_threads(decode_chunk, range(0, len(files), CHUNK), what, THREADS)
     return pixels, encodings
 
 
-def _in_threads(work: Callable[[int], None], tasks: range, what: str) -> None:
+def in_threads(work: Callable[[int], None], tasks: range, what: str, threads: int) -> None:
     """Run all tasks; the first error, in their order, cancels those that have not begun."""
-    pool, console = ThreadPoolExecutor(THREADS), Console(stderr=True)
+    pool, console = ThreadPoolExecutor(threads), Console(stderr=True)
     try:
         for _ in track(pool.map(work, tasks), what, len(tasks), console=console, disable=len(tasks) < 10):
             pass
@@ -102,10 +103,15 @@ def _read(file: Path) -> tuple[NDArray[np.uint8], str]:
             mode, kind = image.mode, encoding(image)
             pixels = np.asarray(image.convert("RGB"))
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, zlib.error, ...
-        raise PsapError(f"{file}: damaged, truncated or not an image ({error}); replace or remove it") from None
+        raise damaged(file, error) from None
     if mode not in EIGHT_BIT_MODES:
         raise PsapError(f"{file}: more than 8 bits a channel (mode {mode}); convert it to 8-bit RGB")
     return pixels, kind
+
+
+def damaged(file: Path, error: Exception) -> PsapError:
+    """What to say of an image that cannot be decoded."""
+    return PsapError(f"{file}: damaged, truncated or not an image ({error}); replace or remove it")
 
 
 def _size(pixels: NDArray[np.uint8]) -> str:

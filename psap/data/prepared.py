@@ -27,10 +27,23 @@ class Arrays(NamedTuple):
     test_labels: NDArray[np.int64]
 
 
+class Index(NamedTuple):
+    """Photographs, which stay in their files: names below the data set's folder (text, a line each, as uint8), the
+    SHA-256 of each file (N, 32) in uint8, labels (N,) in int64."""
+
+    train_names: NDArray[np.uint8]
+    train_digests: NDArray[np.uint8]
+    train_labels: NDArray[np.int64]
+    test_names: NDArray[np.uint8]
+    test_digests: NDArray[np.uint8]
+    test_labels: NDArray[np.int64]
+
+
 class Manifest(BaseModel):
     """What `<key>.json` tells: counts by split and class, mean and std by channel (of the training pixels, in 0..1).
 
-    `digest` is that of the pixels and labels, `fingerprint` that of the folder they were read from (names and sizes).
+    `digest` is that of the images and labels, `fingerprint` that of the folder they were read from. Photographs have no
+    common `image_shape`, and no mean and std that depend on them.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -51,7 +64,7 @@ class Manifest(BaseModel):
 class Raw(NamedTuple):
     """A data set as its source gives it, with what a reader of results must know about it."""
 
-    arrays: Arrays
+    arrays: Arrays | Index
     classes: list[str]
     label: str
     origin: str
@@ -61,8 +74,9 @@ class Raw(NamedTuple):
 def write(raw: Raw, source: str, file: Path, fingerprint: str = "") -> Manifest:
     """Write the pair of `file` (`<key>.safetensors`), each atomically, the manifest last."""
     # safetensors writes the memory as it lies, and torchvision's CIFAR-10 is a transposed view.
-    arrays = Arrays(*map(np.ascontiguousarray, raw.arrays))
-    mean, std = _statistics(arrays.train_images)
+    arrays = type(raw.arrays)(*map(np.ascontiguousarray, raw.arrays))
+    shape = list(arrays.train_images.shape[1:]) if isinstance(arrays, Arrays) else []
+    mean, std = _statistics(arrays.train_images) if isinstance(arrays, Arrays) else ([], [])
     if 0.0 in std:
         raise PsapError(f"{raw.label}: channel {std.index(0.0)} of the training images is constant")
     manifest = Manifest(
@@ -71,7 +85,7 @@ def write(raw: Raw, source: str, file: Path, fingerprint: str = "") -> Manifest:
         origin=raw.origin,
         licence=raw.licence,
         classes=raw.classes,
-        image_shape=list(arrays.train_images.shape[1:]),
+        image_shape=shape,
         counts={
             split: dict(zip(raw.classes, np.bincount(labels, minlength=len(raw.classes)).tolist(), strict=True))
             for split, labels in (("train", arrays.train_labels), ("test", arrays.test_labels))
@@ -87,13 +101,14 @@ def write(raw: Raw, source: str, file: Path, fingerprint: str = "") -> Manifest:
     return manifest
 
 
-def read(file: Path) -> tuple[Arrays, Manifest]:
+def read(file: Path) -> tuple[Arrays | Index, Manifest]:
     """Read the pair of `file` (`<key>.safetensors`) and verify its digest. Raises PsapError naming the file."""
     described = file.with_suffix(".json")
     again = "prepare the data set anew"
     try:
         manifest = Manifest.model_validate_json(described.read_bytes())
-        arrays = Arrays(**safetensors.numpy.load_file(file))
+        tensors = safetensors.numpy.load_file(file)
+        arrays = Arrays(**tensors) if manifest.image_shape else Index(**tensors)
     except FileNotFoundError as error:
         raise PsapError(f"{error.filename or file}: missing; {again}") from None
     except (ValidationError, TypeError, SafetensorError) as error:
@@ -104,8 +119,8 @@ def read(file: Path) -> tuple[Arrays, Manifest]:
     return arrays, manifest
 
 
-def _digest(arrays: Arrays, classes: list[str]) -> str:
-    """SHA-256 over the four arrays (name, type, shape, bytes) and the class names."""
+def _digest(arrays: Arrays | Index, classes: list[str]) -> str:
+    """SHA-256 over the arrays (name, type, shape, bytes) and the class names."""
     total = hashlib.sha256(json.dumps(classes).encode())
     for name, array in arrays._asdict().items():
         total.update(f"{name} {array.dtype} {array.shape}".encode())

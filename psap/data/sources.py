@@ -1,27 +1,44 @@
-"""Where data come from: `digits`, `cifar10`, or a `folder` of images; checked at once, prepared once."""
+"""Where data come from: `digits`, `cifar10`, `imagenet`, or a `folder` of images; checked at once, prepared once."""
 
 import json
+import os
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from psap.data import cifar10, prepared
-from psap.data.cifar10 import find_cifar10
+from psap.data import cifar10, imagenet, photos, prepared
 from psap.data.digits import digits
 from psap.data.images import read_folder, scan
 from psap.errors import PsapError
 from psap.files import sha256
 
-__all__ = ["check_changed", "check_source", "find_cifar10", "fingerprint", "prepare"]
+__all__ = ["check_changed", "check_source", "find_folder", "fingerprint", "prepare"]
 
-SOURCES = ("digits", "cifar10", "folder")
+SOURCES = ("digits", "cifar10", "imagenet", "folder")
 
 
-def check_source(source: str, path: str | None) -> None:
+def find_folder(source: str, path: str | None) -> Path | None:
+    """The folder of images to read: `path` with environment variables put in, else that of $PSAP_DATA; None if there is
+    none, as where the data are embedded or downloaded.
+
+    Raises PsapError for a variable that is not set.
+    """
+    if path:
+        expanded = os.path.expandvars(path)
+        if "$" in expanded:
+            raise PsapError(f"path {path}: the environment variable in it is not set")
+        return Path(expanded).expanduser()
+    base = os.environ.get("PSAP_DATA")
+    usual = Path(base, source) if base else None
+    return usual if source in ("cifar10", "imagenet") and usual and usual.is_dir() else None
+
+
+def check_source(source: str, path: str | None, classes: int | None = None) -> None:
     """Raise PsapError where `prepare` could not begin; opens no image and needs no network.
 
     An unknown source; a path missing, or given to `digits`; a folder without train/ or test/, with classes that
-    differ between the two, or with a class without images; for `cifar10` a folder with other classes than its ten.
+    differ between the two, or with a class without images; for `cifar10` a folder with other classes than its ten; for
+    `imagenet` one with strangers among its classes, or not `classes` of them (if given).
     """
     if source not in SOURCES:
         close = get_close_matches(source, SOURCES, n=1)
@@ -29,41 +46,53 @@ def check_source(source: str, path: str | None) -> None:
         raise PsapError(f"unknown data source {source!r}; {hint}")
     if source == "digits" and path is not None:
         raise PsapError("data source digits comes with scikit-learn and takes no path")
+    folder = find_folder(source, path)
     if source == "folder":
-        if path is None:
+        if folder is None:
             raise PsapError("data source folder needs the path of a folder with train/<class>/* and test/<class>/*")
-        scan(Path(path))
-    if source == "cifar10" and (folder := find_cifar10(path)):
+        scan(folder)
+    if source == "cifar10" and folder:
         cifar10.check_folder(folder)
+    if source == "imagenet":
+        if folder is None:
+            raise PsapError("data source imagenet needs a path, or $PSAP_DATA/imagenet, with train/ and val/")
+        imagenet.check_folder(folder, classes)
 
 
-def prepare(source: str, path: str | None, out: Path, raw: Path = Path("data/raw")) -> dict[str, Any]:
+def prepare(
+    source: str, path: str | None, out: Path, raw: Path = Path("data/raw"), as_photos: bool = False
+) -> dict[str, Any]:
     """Decode and verify a data set, write it to `out` (`<key>.safetensors` and its .json), return the manifest.
 
-    A download goes to `raw`. Raises PsapError as `check_source` does, and for what only reading shows: an image that
-    is damaged or truncated, images of different sizes, a failed download.
+    A download goes to `raw`. `as_photos`: the images of a folder stay where they are (those of imagenet always do).
+    Raises PsapError as `check_source` does, and for what only reading shows: an image that is damaged or truncated,
+    images of different sizes, a failed download.
     """
     check_source(source, path)
     mark = fingerprint(source, path, out)
-    return prepared.write(_read(source, path, raw), source, out, mark).model_dump()
+    return prepared.write(_read(source, path, raw, as_photos), source, out, mark).model_dump()
 
 
 def fingerprint(source: str, path: str | None, out: Path) -> str:
     """Digest of the names and sizes of a folder's images, to tell whether `out`, prepared from it, is up to date.
 
-    Where there is no folder to look at (an embedded set, a download, a folder that is gone since) it is the one that
-    `out` was prepared with: what is prepared stays good.
+    Of imagenet's, names only: to ask a server for the sizes of a million files takes minutes. Where there is no folder
+    to look at (an embedded set, a download, a folder that is gone since) it is the one that `out` was prepared with:
+    what is prepared stays good.
     """
-    root = find_cifar10(path) if source == "cifar10" else Path(path) if path else None
+    root = find_folder(source, path)
     if root is None or not root.exists():
         described = out.with_suffix(".json")
         return json.loads(described.read_text()).get("fingerprint", "") if described.exists() else ""
-    files = [file for part in scan(root) for images in part.values() for file in images]
-    lines = [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
+    if source == "imagenet":
+        lines = [file.relative_to(root).as_posix() for part in imagenet.listings(root) for file in part.files]
+    else:
+        files = [file for part in scan(root) for images in part.values() for file in images]
+        lines = [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
     return sha256("\n".join(lines).encode())
 
 
-def check_changed(source: str, path: str | None, out: Path, mark: str) -> None:
+def check_changed(source: str, path: str | None, out: Path, mark: str, as_photos: bool = False) -> None:
     """Read every image of a folder whose fingerprint `mark` is another than when `out` was prepared from it.
 
     A job that fails takes its old files with it, and whatever was trained on them is trained again: so images that went
@@ -71,18 +100,31 @@ def check_changed(source: str, path: str | None, out: Path, mark: str) -> None:
     """
     described = out.with_suffix(".json")
     if described.exists() and mark != json.loads(described.read_text())["fingerprint"]:
-        _read(source, path, out.parent / "raw")
+        _read(source, path, out.parent / "raw", as_photos)
 
 
-def _read(source: str, path: str | None, raw: Path) -> prepared.Raw:
+def _read(source: str, path: str | None, raw: Path, as_photos: bool) -> prepared.Raw:
+    root = find_folder(source, path)
     if source == "digits":
         return digits()
     if source == "cifar10":
-        folder = find_cifar10(path)
-        return cifar10.from_folder(folder) if folder else cifar10.download(raw)
-    root = Path(str(path))
-    arrays, classes, _ = read_folder(root)
-    images = len(arrays.train_images) + len(arrays.test_images)
+        return cifar10.from_folder(root) if root else cifar10.download(raw)
+    assert root, "check_source lets no other source pass without a folder"
+    if source == "imagenet":
+        return imagenet.from_folder(root)
+    return _from_folder(root, as_photos)
+
+
+def _from_folder(root: Path, as_photos: bool) -> prepared.Raw:
+    arrays: prepared.Arrays | prepared.Index
+    if as_photos:
+        parts = scan(root)
+        classes = list(parts[0])
+        label = {name: i for i, name in enumerate(classes)}
+        arrays = photos.index(root, *(photos.labelled(part, label) for part in parts))
+    else:
+        arrays, classes, _ = read_folder(root)
+    images = len(arrays.train_labels) + len(arrays.test_labels)
     return prepared.Raw(
         arrays,
         classes,

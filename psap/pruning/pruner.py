@@ -31,6 +31,7 @@ from psap.pruning.method import Method
 from psap.pruning.reconstruction import Reconstruction, protect
 from psap.pruning.schedule import steps
 from psap.pruning.signals import weight_gradient
+from psap.ranks import agreed
 
 _IDLE, _COLLECT, _SUPERVISE = "idle", "collect", "supervise"
 _STATE = ["_pruned", "_immune", "_phase", "_seen", "_epoch", "_pulse_due", "_signals", "_scores"]
@@ -168,7 +169,8 @@ class Pruner:
             for g, signal in enumerate(self._signals):
                 protected[g] |= protect(signal.cpu(), ~self._pruned[g], settings.quantile, settings.share)
         target = self._targets[self._epoch]
-        choice = self._chooser.choose(self._scores or self._chooser.scores(), target, self._pruned, protected)
+        scores = self._scores or self._chooser.scores()
+        choice = agreed(lambda: self._chooser.choose(scores, target, self._pruned, protected))
         self.history.add_step(self._epoch, target, choice)
         freeze = self._epoch == max(self._targets)
         self._phase = _SUPERVISE if self._reconstruction.prune(self._pruned, choice.masks, freeze) else _IDLE

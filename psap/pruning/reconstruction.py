@@ -1,6 +1,7 @@
 """What happens to pruned channels: order of choice, protection by supervised gradients, restoration."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from psap.pruning.channels import Bank, Hold, clear_momentum, zero
 from psap.pruning.groups import Group
 from psap.pruning.method import Method
 from psap.pruning.signals import Gates, weight_gradient
+from psap.ranks import agreed
 
 
 def order(scores: Tensor, first: Tensor, last: Tensor) -> Tensor:
@@ -108,7 +110,7 @@ class Reconstruction:
         self._gates.remove()
         restored = [torch.zeros_like(mask) for mask in pruned]
         for g, (group, signal) in enumerate(zip(self._groups, signals, strict=bool(signals))):
-            restored[g] = protect(signal.cpu(), pruned[g], settings.quantile, settings.share)
+            restored[g] = agreed(partial(protect, signal.cpu(), pruned[g], settings.quantile, settings.share))
             self._bank.withdraw(group, restored[g])
             if self._method.momentum == "clear":
                 clear_momentum(self._optimizer, group, restored[g])

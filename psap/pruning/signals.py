@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from psap.pruning.groups import Group, Member
+from psap.ranks import average
 
 
 def weight_gradient(group: Group) -> Tensor:
@@ -37,6 +38,7 @@ class Gates:
 
     def read(self) -> list[Tensor]:
         """|d loss / d gate| of each group, shape (C,) each, of the last backward pass; resets them."""
+        average(gate.grad for gate in self._gates if gate.grad is not None)  # nobody's parameters: not averaged yet
         signals = [torch.zeros_like(g) if g.grad is None else g.grad.abs() for g in self._gates]
         for gate in self._gates:
             gate.grad = None

@@ -9,16 +9,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from psap import ranks
 from psap.data.batches import Batches
-from psap.data.dataset import DataSet, Split, cut_validation, subset
+from psap.data.dataset import DataSet, cut_validation, subset
+from psap.data.photo_batches import PhotoBatches
+from psap.data.shares import Share
 from psap.evaluate import LATENCY_BATCH, Score, accuracy, latencies, peak_memory_mb
-from psap.models import architecture, build
+from psap.models import architecture, build, published
 from psap.pruning.cost import count_macs, count_params
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 from psap.training.checkpoint import Checkpoints
 from psap.training.learner import Learner
-from psap.training.loop import Progress, train
+from psap.training.loop import Batched, Progress, train
 
 # The subset of the training images and the validation split are the same for every run of a suite.
 _SPLIT_SEED = 0
@@ -37,16 +40,24 @@ class Job:
     """The training of one run, given its resolved configuration (psap.suite.Run.config).
 
     `start`: folder of the dense network to start from, or of the architecture to train anew; `dense`: folder of the
-    dense network of the same seed, the baseline (None for a dense run itself).
+    dense network of the same seed, the baseline (None for a dense run itself). `workers`: processes that decode
+    photographs (0: none but this one).
     """
 
     def __init__(
-        self, config: Mapping[str, Any], data: DataSet, device: torch.device, start: Path | None, dense: Path | None
+        self,
+        config: Mapping[str, Any],
+        data: DataSet,
+        device: torch.device,
+        start: Path | None,
+        dense: Path | None,
+        workers: int = 0,
     ) -> None:
         self.config, self._data, self._device, self._dense = config, data, device, dense
+        self._workers = workers
         torch.use_deterministic_algorithms(device.type == "cpu")
         torch.manual_seed(config["seed"])
-        self.classes, self.in_channels = len(data.classes), data.train.images.shape[3]
+        self.classes, self.in_channels = len(data.classes), data.channels
         self._train, self._score = self._batches()
         self.learner = Learner(self._network(start).to(device), config["training"], self._pruning())
         self.progress = Progress()
@@ -55,8 +66,9 @@ class Job:
         """Train to the end from the newest checkpoint (`resume` first), then compact and evaluate."""
 
         def done(progress: Progress) -> None:
-            checkpoints.save(progress.epoch, {"learner": self.learner.state_dict(), "progress": vars(progress)})
-            after_epoch(progress)
+            if ranks.rank() == 0:
+                checkpoints.save(progress.epoch, {"learner": self.learner.state_dict(), "progress": vars(progress)})
+                after_epoch(progress)
 
         train(
             self.learner,
@@ -71,8 +83,8 @@ class Job:
         return self._outcome()
 
     def resume(self, checkpoints: Checkpoints) -> None:
-        """Go on from the newest whole checkpoint, if there is one."""
-        state = checkpoints.load()
+        """Go on from the newest whole checkpoint, if there is one, whatever the number of ranks that wrote it."""
+        state = ranks.agreed(checkpoints.load)
         if state is not None:
             self.learner.load_state_dict(state["learner"])
             self.progress = Progress(**state["progress"])
@@ -81,27 +93,40 @@ class Job:
     def pruner(self) -> Pruner | None:
         return self.learner.pruner
 
+    @property
+    def images_per_epoch(self) -> int:
+        """Images that all ranks together train on in an epoch."""
+        return len(self._train) // self._train.accumulated * int(self.config["training"]["batch_size"])
+
     def _network(self, start: Path | None) -> nn.Module:
         name = self.config["model"]
+        if start is None and "weights" in self.config["training"]["recipe"]:
+            return published.load(name, self.classes, self.config["data"].get("photos"))
         if start is None:
             return build(name, self.classes, self.in_channels)
         if "retrain" in self.config.get("method", {}):
             return architecture.build_like(start)
         return architecture.load(start, expect_name=name)
 
-    def _batches(self) -> tuple[Batches, Batches]:
+    def _batches(self) -> tuple[Batches | PhotoBatches, Batches | PhotoBatches]:
         settings, data = self.config["data"], self._data
-        train: Split = data.train
-        held_out: Split = data.test
+        train, held_out = data.train, data.test
         if settings["validation"]:
             train, validation = cut_validation(train, settings["validation"], _SPLIT_SEED)
             held_out = validation if settings["evaluate"] == "validation" else held_out
         if settings["train_images"]:
             train = subset(train, settings["train_images"], _SPLIT_SEED)
-        size, seed = self.config["training"]["batch_size"], self.config["seed"]
-        make = partial(Batches, mean=data.mean, std=data.std, device=self._device)
-        augmented = make(train, size, seed=seed, train=True, pad=settings["pad"], flip=settings["flip"])
-        return augmented, make(held_out, max(size, 500), train=False)
+        training, seed = self.config["training"], self.config["seed"]
+        size, micro = training["batch_size"], training.get("micro_batch")
+        common: dict[str, Any] = {"device": self._device, "share": Share(ranks.rank(), ranks.count(), micro)}
+        augmented: dict[str, Any] = {"seed": seed, "train": True, "flip": settings["flip"]}
+        if photos := settings.get("photos"):
+            common |= {"photos": photos, "workers": self._workers}
+            scored = PhotoBatches(held_out, micro or size, train=False, **common)
+            return PhotoBatches(train, size, **common, **augmented), scored
+        common |= {"mean": data.mean, "std": data.std}
+        scored_at_once = Batches(held_out, max(size, 500), train=False, **common)
+        return Batches(train, size, pad=settings["pad"], **common, **augmented), scored_at_once
 
     def _pruning(self) -> dict[str, Any] | None:
         """The arguments of the pruner; None where nothing is pruned."""
@@ -115,8 +140,11 @@ class Job:
         } | {name: self.config[name] for name in ("target", "measure", "seed")}
 
     def _example(self, count: int) -> torch.Tensor:
-        images, _ = next(self._score.epoch(0))
-        return images[:count]
+        """Random numbers in the shape of `count` images: enough to trace, count and time a network."""
+        photos = self.config["data"].get("photos")
+        size = [photos["size"]] * 2 if photos else self._data.train.images.shape[1:3]
+        numbers = torch.Generator().manual_seed(self.config["seed"])
+        return torch.randn(count, self.in_channels, *size, generator=numbers).to(self._device)
 
     def _macs(self, network: nn.Module) -> int:
         return count_macs(network, self._example(1))
@@ -133,13 +161,15 @@ class Job:
         params, params_dense = count_params(network), count_params(reference)
         rows, seconds = self.progress.rows, self.progress.seconds
         dense_top1 = architecture.read(self._dense).extra["top1_last"] if self._dense else score.top1
-        images = len(self._train) * self.config["training"]["batch_size"] * len(rows)
+        images = len(rows) * self.images_per_epoch
         for compared in (network, reference):  # compaction leaves the other layout
             compared.to(memory_format=torch.channels_last)
         speed, speed_dense = latencies([network, reference], self._example(LATENCY_BATCH))
         result = {
             "top1_last": score.top1,
-            "top1_best": max([row["top1"] for row in rows if row["final"] and row["top1"] is not None]),
+            "top1_best": max(
+                [row["top1"] for row in rows if row["final"] and row["top1"] is not None], default=score.top1
+            ),
             "top5_last": score.top5,
             "loss_last": score.loss,
             "dense_top1": dense_top1,
@@ -156,7 +186,7 @@ class Job:
         }
         cost = {
             "seconds": seconds,
-            "images_per_second": images / seconds,
+            "images_per_second": images / seconds if seconds else 0.0,
             "peak_memory_mb": peak_memory_mb(self._device),
             "latency_ms": speed,
             "latency_dense_ms": speed_dense,
@@ -164,6 +194,6 @@ class Job:
         return Outcome(result, cost, network)
 
 
-def accuracy_of(model: nn.Module, batches: Batches) -> Score:
+def accuracy_of(model: nn.Module, batches: Batched) -> Score:
     """Score a network on the held-out images."""
     return accuracy(model, batches.epoch(0))

@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import nn
 
+from psap import ranks
 from psap.pruning.pruner import Pruner
 from psap.training.optim import sgd
 
@@ -17,12 +19,15 @@ class Learner:
     From the epoch after the freeze on, what trains is the compacted network: the masked one and it are the same
     function with the same gradients, and the small one is faster. The momentum of what remains goes with it.
 
-    `model` is the network that trains now, `forward` the same, compiled if the training asks for it.
+    `model` is the network that trains now; `forward` calls it, compiled if the training asks for it, and averages its
+    gradients where several ranks train it. `scaler` keeps float16 gradients in range; else it does nothing.
     """
 
     def __init__(self, model: nn.Module, training: Mapping[str, Any], pruning: Mapping[str, Any] | None = None) -> None:
         self._training = training
         self._adopt(model)
+        device = next(model.parameters()).device.type
+        self.scaler = torch.amp.GradScaler(device, enabled=training["precision"] == "float16")
         self.pruner = Pruner(self.model, optimizer=self.optimizer, **pruning) if pruning else None
         self.compacted = False
 
@@ -42,6 +47,21 @@ class Learner:
         """The network that the training leads to: the compacted one if there is a pruner."""
         return self.pruner.compact() if self.pruner and not self.compacted else self.model
 
+    def unshared(self) -> AbstractContextManager[None]:
+        """While this lasts, gradients stay with their rank."""
+        return ranks.unshared(self._replica)
+
+    def set_learning_rate(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def gradients_are_finite(self) -> bool:
+        """Whether the step to come will be taken; float16 alone has to ask, and to wait for the answer."""
+        if not self.scaler.is_enabled():
+            return True
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        return bool(torch.nn.utils.get_total_norm(gradients).isfinite())
+
     def _compact(self) -> None:
         assert self.pruner
         momentum = copy.deepcopy(self.model)
@@ -58,7 +78,8 @@ class Learner:
 
     def _adopt(self, model: nn.Module) -> None:
         self.model = model.to(memory_format=torch.channels_last)
-        self.forward = torch.compile(self.model) if self._training["compile"] else self.model
+        self._replica = ranks.replica(self.model)
+        self.forward = torch.compile(self._replica) if self._training["compile"] else self._replica
         self.optimizer = sgd(self.model, self._training)
 
     def state_dict(self) -> dict[str, Any]:
@@ -67,6 +88,7 @@ class Learner:
             "compacted": self.compacted,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "pruner": self.pruner.state_dict() if self.pruner else None,
         }
 
@@ -80,3 +102,4 @@ class Learner:
             self.compacted = True
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])

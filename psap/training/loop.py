@@ -2,21 +2,33 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psap.data.batches import Batches
+from psap import ranks
 from psap.errors import PsapError
 from psap.evaluate import Score
 from psap.training.learner import Learner
 from psap.training.optim import learning_rate
 
 Row = dict[str, Any]
+_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Batched(Protocol):
+    """What there is to train on: `epoch(n)` yields `len(...)` micro-batches, `accumulated` to each step."""
+
+    accumulated: int
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]: ...
 
 
 @dataclass
@@ -30,7 +42,7 @@ class Progress:
 
 def train(
     learner: Learner,
-    batches: Batches,
+    batches: Batched,
     training: Mapping[str, Any],
     seed: int,
     score: Callable[[nn.Module], Score],
@@ -48,13 +60,15 @@ def train(
     recipe, pruner = training["recipe"], learner.pruner
     for epoch in range(progress.epoch, recipe["epochs"]):
         start = time.perf_counter()
-        torch.manual_seed((seed << 20) + epoch)  # for layers that draw numbers, such as dropout
+        # For layers that draw numbers, such as dropout.
+        torch.manual_seed((seed << 20) + epoch + (ranks.rank() << 50))
         learner.begin(epoch)
         loss, lr = run_epoch(learner, batches, training, epoch)
         if not math.isfinite(loss):
             raise PsapError(
                 f"the loss is {loss} in epoch {epoch + 1}; a lower training lr than {recipe['lr']} may help"
             )
+        ranks.average(buffer for buffer in learner.model.buffers() if buffer.is_floating_point())
         due = (epoch + 1) % training["score_every"] == 0 or epoch + 1 == recipe["epochs"]
         result = score(learner.model) if due else None
         progress.rows.append(
@@ -76,25 +90,48 @@ def train(
         after_epoch(progress)
 
 
-def run_epoch(learner: Learner, batches: Batches, training: Mapping[str, Any], epoch: int) -> tuple[float, float]:
-    """One epoch; returns the mean training loss and the last learning rate. Nothing in it waits for the device."""
+def run_epoch(learner: Learner, batches: Batched, training: Mapping[str, Any], epoch: int) -> tuple[float, float]:
+    """One epoch; returns the mean training loss and the last learning rate. Nothing in it waits for the device, but for
+    float16, where a step whose gradients overflow is left out.
+    """
     learner.model.train()
-    optimizer, pruner = learner.optimizer, learner.active_pruner()
-    recipe, smoothing = training["recipe"], training["label_smoothing"]
-    half = training["precision"] == "bfloat16"
     total: Tensor | None = None
     for i, (images, labels) in enumerate(batches.epoch(epoch)):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, (epoch + i / len(batches)) / recipe["epochs"])
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
-            loss = F.cross_entropy(learner.forward(images), labels, label_smoothing=smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if pruner:
-            pruner.after_backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if pruner:
-            pruner.after_step()
-        total = loss.detach() if total is None else total + loss.detach()
+        if i % batches.accumulated == 0:
+            lr = learning_rate(training["recipe"], (epoch + i / len(batches)) / training["recipe"]["epochs"])
+            learner.set_learning_rate(lr)
+        complete = (i + 1) % batches.accumulated == 0
+        loss = _backward(learner, images, labels, training, 1 / batches.accumulated, complete)
+        if complete:
+            _step(learner, training)
+        total = loss if total is None else total + loss
     assert total is not None, "an epoch without a batch"
-    return float(total) / len(batches), float(optimizer.param_groups[0]["lr"])
+    ranks.average([total])
+    return float(total) / len(batches), lr
+
+
+def _backward(
+    learner: Learner, images: Tensor, labels: Tensor, training: Mapping[str, Any], weight: float, complete: bool
+) -> Tensor:
+    """Add `weight` times the gradient of a micro-batch; once the batch is `complete`, it is the mean over the ranks."""
+    dtype = _AUTOCAST.get(training["precision"])
+    with nullcontext() if complete else learner.unshared():
+        with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
+            loss = F.cross_entropy(learner.forward(images), labels, label_smoothing=training["label_smoothing"])
+        learner.scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
+def _step(learner: Learner, training: Mapping[str, Any]) -> None:
+    """An optimiser's step, with what pruning does before and after it."""
+    pruner, scaler, clip = learner.active_pruner(), learner.scaler, training.get("clip_norm")
+    scaler.unscale_(learner.optimizer)
+    if pruner and learner.gradients_are_finite():
+        pruner.after_backward()
+    if clip:
+        torch.nn.utils.clip_grad_norm_(learner.model.parameters(), clip)
+    scaler.step(learner.optimizer)
+    scaler.update()
+    learner.optimizer.zero_grad()
+    if pruner:
+        pruner.after_step()

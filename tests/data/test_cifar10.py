@@ -13,7 +13,7 @@ from torchvision.datasets import CIFAR10
 
 from psap.data.cifar10 import CLASSES
 from psap.data.dataset import load
-from psap.data.sources import check_source, find_cifar10, prepare
+from psap.data.sources import check_source, find_folder, prepare
 from psap.errors import PsapError
 
 REAL = Path(os.environ.get("PSAP_DATA", "/nonexistent"))
@@ -52,12 +52,12 @@ def test_a_cifar_folder_must_have_its_classes_and_size(tmp_path: Path) -> None:
 
 
 def test_where_cifar_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert find_cifar10(None) is None
+    assert find_folder("cifar10", None) is None
     monkeypatch.setenv("PSAP_DATA", str(tmp_path))
-    assert find_cifar10(None) is None
+    assert find_folder("cifar10", None) is None
     (tmp_path / "cifar10").mkdir()
-    assert find_cifar10(None) == tmp_path / "cifar10"
-    assert find_cifar10("elsewhere") == Path("elsewhere")
+    assert find_folder("cifar10", None) == tmp_path / "cifar10"
+    assert find_folder("cifar10", "elsewhere") == Path("elsewhere")
 
 
 def test_a_failed_download_says_what_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def test_an_archive_of_another_checksum_is_never_unpickled(tmp_path: Path, monke
 @pytest.mark.skipif(not (REAL / "cifar10").is_dir(), reason="PSAP_DATA names no folder with cifar10/")
 def test_a_cut_of_the_real_folder_is_prepared_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PSAP_DATA", str(REAL))
-    root = find_cifar10(None)
+    root = find_folder("cifar10", None)
     assert root is not None
     check_source("cifar10", None)
     cut = tmp_path / "cifar10"

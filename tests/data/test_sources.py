@@ -133,7 +133,7 @@ def test_what_a_folder_lacks_is_found_before_any_work(tmp_path: Path, folder: Pa
     ("source", "path", "says"),
     [
         ("cifar-10", None, "unknown data source 'cifar-10'; did you mean cifar10"),
-        ("mnist", None, "known are digits, cifar10, folder"),
+        ("mnist", None, "known are digits, cifar10, imagenet, folder"),
         ("folder", None, "needs the path"),
         ("digits", "/x", "takes no path"),
         ("cifar10", "/nowhere/cifar", "/nowhere/cifar: no such folder"),

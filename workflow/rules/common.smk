@@ -1,7 +1,7 @@
 # The suites of params/, checked before anything is planned, and what the rules look up in them.
 from pathlib import Path
 
-from psap import plan
+from psap import devices, plan
 from psap.digest import code_digest
 from psap.leftovers import tidy
 from psap.suite import STATE
@@ -11,7 +11,7 @@ RUNS = {path: run for grid in GRIDS.values() for path, run in grid.runs.items()}
 PRUNING, RETRAINING = plan.method_patterns(RUNS.values())
 ENVIRONMENT = "../../environment.yml"
 plan.put_this_python_first()
-GPU = min(1, plan.gpus())
+GPU = min(1, devices.slots())
 # What a job says goes to its log; the last line of one that fails also to whoever watches.
 shell.prefix(
     "set -euo pipefail; "
@@ -59,6 +59,11 @@ def source_of_data(wildcards):
 
 def path_of_data(wildcards):
     return plan.suite_with_data(GRIDS, wildcards.dataset).suite.data.path or ""
+
+
+def photos_of_data(wildcards):
+    photos = plan.suite_with_data(GRIDS, wildcards.dataset).suite.data.photos
+    return "--photos" if photos else ""
 
 
 def fingerprint_of_data(wildcards):

@@ -13,7 +13,8 @@ rule data:
     params:
         source=source_of_data,
         path=path_of_data,
+        photos=photos_of_data,
         fingerprint=fingerprint_of_data,
         code=code_digest("data"),
     shell:
-        "logged {log:q} python -m psap data {params.source:q} --path={params.path:q}"
+        "logged {log:q} python -m psap data {params.source:q} --path={params.path:q} {params.photos}"

@@ -28,7 +28,7 @@ rule dense:
         config=run_hash,
         code=code_digest("train"),
     shell:
-        "logged {log:q} python -m psap train {params.run:q} --threads {threads}"
+        "logged {log:q} python -m psap train {params.run:q} --threads {threads} --processes {resources.gpu}"
 
 
 use rule dense as prune with:

@@ -1,0 +1,100 @@
+"""ImageNet (ILSVRC2012), or some of its classes, as it is unpacked: train/<synset>/* and val/, sorted or flat."""
+
+from pathlib import Path
+
+from psap.data.images import SUFFIXES, classes_in
+from psap.data.photos import Listing, index, labelled
+from psap.data.prepared import Raw
+from psap.errors import PsapError
+
+DEVKIT = Path("ILSVRC2012_devkit_t12", "data")
+LICENCE = "ImageNet's terms of access: non-commercial research and education (https://www.image-net.org/download)"
+
+
+def synsets() -> list[str]:
+    """The 1,000 classes by WordNet id, in the order in which published weights know them (timm's list)."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    return [str(name) for name in ImageNetInfo("imagenet-1k").label_names()]  # type: ignore[no-untyped-call]
+
+
+def check_folder(root: Path, classes: int | None) -> None:
+    """Raise PsapError unless `root` has train/ and val/ with the same classes of the 1,000, `classes` of them if given.
+
+    Opens no image.
+    """
+    train = _synset_folders(root, "train")
+    if classes and len(train) != classes:
+        raise PsapError(
+            f"{root / 'train'}: {len(train)} classes, not {classes:,}; complete the folder, or say photos: "
+            f"{{classes: {len(train)}}}"
+        )
+    if (sorted_val := _synset_folders(root, "val")) and sorted_val != train:
+        differing = sorted(train ^ sorted_val)
+        where = "train" if differing[0] in train else "val"
+        raise PsapError(f"{root}: train/ and val/ must have the same classes ({differing[0]} is only in {where}/)")
+    if not sorted_val:
+        _ground_truth(root)
+
+
+def listings(root: Path) -> tuple[Listing, Listing]:
+    """Training and validation files, sorted, with their labels among the 1,000 classes."""
+    label = {name: i for i, name in enumerate(synsets())}
+    train = labelled(classes_in(root / "train"), label)
+    if _synset_folders(root, "val"):
+        return train, labelled(classes_in(root / "val"), label)
+    return train, _flat(root, label)
+
+
+def from_folder(root: Path) -> Raw:
+    """List and verify all images. Labels are places among the 1,000 classes, whichever of them are there, so that a
+    network with published weights can be scored on a few."""
+    train, test = listings(root)
+    there, images = len(set(train.labels)), len(train.files) + len(test.files)
+    few = "" if there == len(synsets()) else f", {there} classes"
+    return Raw(
+        index(root, train, test),
+        synsets(),
+        label=f"ImageNet (ILSVRC2012{few}, {images:,} images)",
+        origin="ILSVRC2012 as it is unpacked, train/ and val/",
+        licence=LICENCE,
+    )
+
+
+def _synset_folders(root: Path, split: str) -> set[str]:
+    folder = root / split
+    if not folder.is_dir():
+        raise PsapError(f"{folder}: no such folder; ImageNet is expected as train/<synset>/* and val/")
+    found = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+    if strange := sorted(found - set(synsets())):
+        raise PsapError(
+            f"{folder / strange[0]}: not one of ImageNet's 1,000 classes (WordNet ids such as n01440764); for classes "
+            "of your own use the source `folder`"
+        )
+    return found
+
+
+def _flat(root: Path, label: dict[str, int]) -> Listing:
+    """val/ as it is unpacked: all files in one folder, their classes in the devkit, in the order of their names."""
+    files = sorted(file for file in (root / "val").iterdir() if file.name.lower().endswith(SUFFIXES))
+    truth = _ground_truth(root)
+    if len(files) != len(truth):
+        raise PsapError(f"{root / 'val'}: {len(files)} images, but the devkit has labels for {len(truth)}")
+    return Listing(files, [label[name] for name in truth])
+
+
+def _ground_truth(root: Path) -> list[str]:
+    """The synset of every validation image, from the devkit: numbers of its own, and a table of what they mean."""
+    from scipy.io import loadmat
+
+    numbers, table = root / DEVKIT / "ILSVRC2012_validation_ground_truth.txt", root / DEVKIT / "meta.mat"
+    try:
+        synset_of = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in loadmat(table, squeeze_me=True)["synsets"]}
+        return [synset_of[int(line)] for line in numbers.read_text().split()]
+    except FileNotFoundError as error:
+        raise PsapError(
+            f"{root / 'val'}: not sorted into classes, and {error.filename} is missing; unpack the devkit "
+            f"(ILSVRC2012_devkit_t12.tar.gz) into {root}, or sort the images"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise PsapError(f"{root / DEVKIT}: not the devkit of ILSVRC2012 ({error}); unpack it anew") from None

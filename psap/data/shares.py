@@ -1,0 +1,51 @@
+"""Which images of an epoch a process takes, and how many at a time."""
+
+from dataclasses import dataclass
+
+from psap.errors import PsapError
+
+
+@dataclass(frozen=True)
+class Share:
+    """The share of process `rank` among `ranks` that train one network, `micro_batch` images at a time (None: all).
+
+    A batch is cut into micro-batches, which the ranks take in turns; so what each optimiser step sees, and what
+    batch-norm does, is the same for any number of ranks.
+    """
+
+    rank: int = 0
+    ranks: int = 1
+    micro_batch: int | None = None
+
+    def accumulated(self, batch_size: int) -> int:
+        """Micro-batches that this rank contributes to a batch. Raises PsapError when a batch cannot be shared so."""
+        taken = (self.micro_batch or batch_size // self.ranks) * self.ranks
+        if not taken or batch_size % taken:
+            micro = f" that take {self.micro_batch} images at a time" if self.micro_batch else ""
+            raise PsapError(f"a batch of {batch_size} images cannot be shared by {self.ranks} processes{micro}")
+        return batch_size // taken
+
+    def training(self, count: int, batch_size: int) -> list[slice]:
+        """The slices of an epoch's `count` images, in the order in which this rank trains on them.
+
+        An incomplete last batch is left out, unless it is the only one and there is one process to take it.
+        """
+        accumulated = self.accumulated(batch_size)
+        if count < batch_size:
+            if self.ranks * accumulated > 1:
+                raise PsapError(
+                    f"{count} training images do not fill a batch of {batch_size}, so that a process or a micro-batch "
+                    "would have none; lower batch_size or take fewer processes"
+                )
+            return [slice(0, count)]
+        size = batch_size // (self.ranks * accumulated)
+        return [
+            slice(start + micro * size, start + (micro + 1) * size)
+            for start in range(0, count - batch_size + 1, batch_size)
+            for micro in range(self.rank, batch_size // size, self.ranks)
+        ]
+
+    def evaluation(self, count: int, batch_size: int) -> list[slice]:
+        """The slices of `count` images that this rank scores; all ranks together score every image once."""
+        starts = range(self.rank * batch_size, count, self.ranks * batch_size)
+        return [slice(start, min(start + batch_size, count)) for start in starts]

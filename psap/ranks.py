@@ -1,0 +1,88 @@
+"""The processes (ranks) that train one network together, as torchrun starts them. Alone, every call changes nothing."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from psap.errors import PsapError
+
+_T = TypeVar("_T")
+_LOST = ("Connection closed", "Connection reset", "Broken pipe", "gloo", "NCCL", "Timed out")
+
+
+def rank() -> int:
+    return dist.get_rank() if _several() else 0
+
+
+def count() -> int:
+    return dist.get_world_size() if _several() else 1
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+@torch.no_grad()
+def average(tensors: Iterable[Tensor]) -> None:
+    """Replace every tensor, in place, by its mean over the ranks."""
+    for tensor in tensors if count() > 1 else ():
+        dist.all_reduce(tensor)
+        tensor /= count()
+
+
+def total(tensor: Tensor) -> Tensor:
+    """The sum over the ranks (in place)."""
+    if count() > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def agreed(decide: Callable[[], _T]) -> _T:
+    """What rank 0 decides, on every rank: a decision is taken once."""
+    if count() == 1:
+        return decide()
+    decision = [decide() if rank() == 0 else None]
+    dist.broadcast_object_list(decision)
+    return decision[0]  # type: ignore[return-value]
+
+
+def replica(model: nn.Module) -> nn.Module:
+    """`model` as it is to be called in training, so that its gradients are averaged over the ranks as they come.
+
+    Batch-norm normalises by what its own rank sees, as in the recipes that are compared with; running statistics are
+    not exchanged on the way (see `average`).
+    """
+    return DistributedDataParallel(model, forward_sync_buffers=False) if count() > 1 else model
+
+
+def unshared(replica: nn.Module) -> AbstractContextManager[None]:
+    """While this lasts, the gradients of a replica stay with their rank."""
+    return replica.no_sync() if isinstance(replica, DistributedDataParallel) else nullcontext()
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """Be one of the ranks that torchrun has started, if it has. When one is lost, the others end with a PsapError."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+        dist.barrier()
+    except RuntimeError as error:
+        if not any(word in str(error) for word in _LOST):
+            raise
+        raise PsapError(
+            f"rank {rank()}: another process of this run is gone; the same command goes on after the last whole epoch"
+        ) from None
+    finally:
+        dist.destroy_process_group()
