@@ -2,7 +2,7 @@
 
 import base64
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from psap.analysis.claims import RULES, VERDICTS
-from psap.analysis.collect import Results, Run
+from psap.analysis.collect import Results, Run, Suite
 from psap.analysis.figures import plots
 from psap.analysis.style import init_label
 from psap.analysis.tables import best, number, spread
+from psap.nested import flat
 
 NAMES = ("source", "label", "origin", "licence", "digest")
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -66,10 +67,10 @@ def render(
 def facts(results: Results) -> dict[str, str]:
     """What was run on what."""
     suite, runs = results.suite, results.runs
-    data = [f"{key.replace('_', ' ')} {value}" for key, value in suite.data.items() if value and key not in NAMES]
+    said = flat({key: value for key, value in suite.data.items() if value and key not in NAMES})
+    data = [f"{key.replace('_', ' ').replace('.', ' ')} {value}" for key, value in said.items()]
     label = str(suite.data.get("label") or suite.data["source"])
     versions = {package: _distinct(run.provenance.versions.get(package) for run in runs) for package in _packages(runs)}
-    epochs = {"dense": "dense", "pretrained": "pretrained", "scratch": "from scratch"}
     return {
         "Data": "; ".join([label, *data]),
         "Source of the data": "; ".join(f"{name} {suite.data[name]}" for name in NAMES[2:] if suite.data.get(name)),
@@ -77,15 +78,23 @@ def facts(results: Results) -> dict[str, str]:
         "Methods": ", ".join(suite.all_methods),
         "Targets": f"{', '.join(f'{100 * t:g} %' for t in suite.targets)} of {_measure(results)} removed",
         "Seeds": f"{len(suite.seeds)} ({', '.join(map(str, suite.seeds))})",
-        "Epochs": ", ".join(
-            f"{word} {suite.training[key]['epochs']}" for key, word in epochs.items() if key in suite.training
-        ),
+        "Epochs": ", ".join(_epochs(suite)),
         "Runs": f"{len(runs)} of {len(suite.runs)}",
         "Hardware": _distinct(f"{run.provenance.hardware} ({run.provenance.device})" for run in runs),
         "Time of all runs": _duration(results.rows["seconds"].sum()),
         "Versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
         "Commit": _distinct(_commit(run) for run in runs),
     }
+
+
+def _epochs(suite: Suite) -> Iterator[str]:
+    """How long each kind of network was trained."""
+    names = {"dense": "dense", "pretrained": "pretrained", "scratch": "from scratch"}
+    for key, word in names.items():
+        if key == "dense" or key in suite.inits:
+            recipe = suite.training.get(key)
+            from_weights = " from published weights" if recipe and recipe.get("weights") else ""
+            yield f"{word} {recipe['epochs']}{from_weights}" if recipe else f"{word}: published weights as they are"
 
 
 def _measure(results: Results) -> str:
