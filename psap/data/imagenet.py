@@ -34,7 +34,7 @@ def check_folder(root: Path, classes: int | None) -> None:
         where = "train" if differing[0] in train else "val"
         raise PsapError(f"{root}: train/ and val/ must have the same classes ({differing[0]} is only in {where}/)")
     if not sorted_val:
-        _ground_truth(root)
+        _flat(root)
 
 
 def listings(root: Path) -> tuple[Listing, Listing]:
@@ -43,7 +43,8 @@ def listings(root: Path) -> tuple[Listing, Listing]:
     train = labelled(classes_in(root / "train"), label)
     if _synset_folders(root, "val"):
         return train, labelled(classes_in(root / "val"), label)
-    return train, _flat(root, label)
+    files, truth = _flat(root)
+    return train, Listing(files, [label[name] for name in truth])
 
 
 def from_folder(root: Path) -> Raw:
@@ -74,13 +75,13 @@ def _synset_folders(root: Path, split: str) -> set[str]:
     return found
 
 
-def _flat(root: Path, label: dict[str, int]) -> Listing:
-    """val/ as it is unpacked: all files in one folder, their classes in the devkit, in the order of their names."""
+def _flat(root: Path) -> tuple[list[Path], list[str]]:
+    """val/ as it is unpacked: all files in one folder, their synsets in the devkit, in the order of their names."""
     files = sorted(file for file in (root / "val").iterdir() if file.name.lower().endswith(SUFFIXES))
     truth = _ground_truth(root)
     if len(files) != len(truth):
         raise PsapError(f"{root / 'val'}: {len(files)} images, but the devkit has labels for {len(truth)}")
-    return Listing(files, [label[name] for name in truth])
+    return files, truth
 
 
 def _ground_truth(root: Path) -> list[str]:
@@ -89,7 +90,9 @@ def _ground_truth(root: Path) -> list[str]:
 
     numbers, table = root / DEVKIT / "ILSVRC2012_validation_ground_truth.txt", root / DEVKIT / "meta.mat"
     try:
-        synset_of = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in loadmat(table, squeeze_me=True)["synsets"]}
+        with table.open("rb") as file:
+            rows = loadmat(file, squeeze_me=True)["synsets"]
+        synset_of = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in rows}
         return [synset_of[int(line)] for line in numbers.read_text().split()]
     except FileNotFoundError as error:
         raise PsapError(

@@ -1,0 +1,50 @@
+"""Several processes that train one network do what a single one does which takes their images in turns."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).with_name("together.py")
+METHODS = {
+    "before": {"schedule": {"freeze": 0.5}, "window": 2},
+    "gates": {
+        "schedule": {"freeze": 0.5},
+        "window": 2,
+        "protection": {"when": "after", "signal": "gate_gradient", "rest": "free"},
+    },
+    "taylor": {"criterion": "taylor", "allocation": "global", "reconstruction": "hard", "schedule": {"freeze": 0.5}},
+    "random": {"criterion": "random", "allocation": "global", "reconstruction": "hard", "schedule": {"freeze": 0.5}},
+}
+
+
+def train(method: dict, folder: Path, processes: int) -> dict[str, dict]:
+    """What every rank has written, by its name."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    command = [sys.executable, *torchrun, str(SCRIPT), json.dumps(method), str(folder)]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return {file.stem: torch.load(file, weights_only=True) for file in sorted(folder.glob("*.pt"))}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_two_ranks_are_one_that_accumulates(name: str, tmp_path: Path) -> None:
+    train(METHODS[name], tmp_path, 1)
+    found = train(METHODS[name], tmp_path, 2)
+    alone, first, second = found["0-of-1"], found["0-of-2"], found["1-of-2"]
+    steps = len(alone["masks"])
+    assert steps >= 15
+    pruned = [int(sum(mask.sum() for mask in masks)) for masks in alone["masks"]]
+    assert pruned[-1] > 0 and (len(set(pruned)) > 2 or name in {"taylor", "random"})
+    for other in (first, second):
+        assert len(other["masks"]) == steps
+        for ours, theirs in zip(alone["masks"], other["masks"], strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        assert alone["parameters"].keys() == other["parameters"].keys()
+        for parameter, value in alone["parameters"].items():
+            torch.testing.assert_close(other["parameters"][parameter], value, rtol=0, atol=1e-8)
+        assert other["losses"] == pytest.approx(alone["losses"], abs=1e-10)
+    assert all(torch.equal(first["parameters"][p], second["parameters"][p]) for p in first["parameters"])

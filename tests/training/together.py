@@ -1,0 +1,82 @@
+"""One rank of a training in float64: `python -m torch.distributed.run ... together.py <method> <folder>`, or alone.
+
+Writes <folder>/<rank>-of-<ranks>.pt: the parameters after 30 steps, and the masks after each of them.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from psap import ranks
+from psap.data.batches import Batches
+from psap.data.dataset import Split
+from psap.data.shares import Share
+from psap.models import build
+from psap.pruning.method import Method
+from psap.training.learner import Learner
+from psap.training.loop import run_epoch
+
+EPOCHS, STEPS = 6, 5
+TRAINING = {
+    "momentum": 0.9,
+    "weight_decay": 1e-3,
+    "label_smoothing": 0.1,
+    "precision": "float32",
+    "compile": False,
+    "clip_norm": 1.0,
+    "recipe": {"epochs": EPOCHS, "lr": 0.05, "schedule": "cosine"},
+}
+
+
+def data(share: Share) -> Batches:
+    numbers = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (128 * STEPS, 8, 8, 3), generator=numbers, dtype=torch.uint8)
+    split = Split(images, torch.randint(0, 10, (len(images),), generator=numbers))
+    options = {"train": True, "flip": True, "pad": 1, "dtype": torch.float64, "share": share}
+    return Batches(split, 128, (0.5,) * 3, (0.25,) * 3, **options)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    model = build("resnet8", 10).double()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.3)
+    return model
+
+
+class Watching:
+    """What a learner's pruner does: its masks after every step."""
+
+    def __init__(self, learner: Learner) -> None:
+        self.seen: list[list[torch.Tensor]] = []
+        after_step = learner.pruner.after_step
+
+        def watched() -> None:
+            after_step()
+            self.seen.append(learner.pruner.pruned)
+
+        learner.pruner.after_step = watched
+
+
+def main(method: str, folder: Path) -> None:
+    with ranks.joined(torch.device("cpu")):
+        torch.set_num_threads(1)
+        pruning = {"example_inputs": torch.zeros(1, 3, 8, 8, dtype=torch.float64), "target": 0.5, "epochs": EPOCHS}
+        learner = Learner(network(), TRAINING, pruning | {"method": Method.model_validate(json.loads(method))})
+        watching = Watching(learner)
+        batches = data(Share(ranks.rank(), ranks.count(), 64))
+        losses = []
+        for epoch in range(EPOCHS):
+            learner.begin(epoch)
+            losses.append(run_epoch(learner, batches, TRAINING, epoch)[0])
+        found = {"parameters": dict(learner.model.named_parameters()), "masks": watching.seen, "losses": losses}
+        torch.save(found, folder / f"{ranks.rank()}-of-{ranks.count()}.pt")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
