@@ -120,3 +120,79 @@ def test_a_run_does_what_its_method_says_whatever_the_defaults_are(values: dict)
     effects = ("protects_before", "protects_after", "gated", "holds")
     assert [getattr(run_with, name) for name in effects] == [getattr(method, name) for name in effects]
     assert run_with.effective() == method.effective()
+
+
+def of(folder: Path, **suites: str) -> Grid:
+    (folder / "methods.yaml").write_text(METHODS)
+    for name, text in suites.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return load_grid(folder, next(iter(suites)))
+
+
+def test_a_suite_that_differs_from_another_in_what_it_says(tmp_path: Path) -> None:
+    differing = """
+    base: s
+    title: shorter
+    methods: {scratch: null}
+    training: {batch_size: 7, dense: {epochs: 9}}
+    """
+    found = of(tmp_path, short=differing, s=SUITE)
+    base = load_grid(tmp_path, "s")
+    assert found.suite.title == "shorter" and list(found.suite.methods) == ["pretrained"]
+    assert found.suite.training.dense == base.suite.training.dense.model_copy(update={"epochs": 9})
+    assert found.suite.training.pretrained == base.suite.training.pretrained
+    same = next(run for run in base.runs.values() if run.method == "sfp" and run.init == "pretrained")
+    config = found.runs[same.path.replace("s/", "short/", 1)].config
+    assert config["training"] == same.config["training"] | {"batch_size": 7}
+
+
+@pytest.mark.parametrize(
+    ("suites", "says"),
+    [
+        ({"a": "base: b"}, "a.yaml: base: there is no suite 'b' beside it"),
+        ({"a": "base: b", "b": "base: a"}, "b.yaml: base: a has this suite as its own base"),
+        ({"a": "base: a"}, "a.yaml: base: a has this suite as its own base"),
+    ],
+)
+def test_bases_that_cannot_be(suites: dict[str, str], says: str, tmp_path: Path) -> None:
+    with pytest.raises(PsapError, match=says):
+        of(tmp_path, **suites)
+
+
+def test_published_networks_are_not_trained(tmp_path: Path) -> None:
+    text = SUITE.replace("dense: {epochs: 4, lr: 0.1}", "dense: published").replace(", psap, small]", ", psap]")
+    found = grid(tmp_path, text)
+    assert configs(found)[None, "dense"]["training"]["recipe"] == {"weights": "published", "epochs": 0, "lr": 0.0}
+    with pytest.raises(PsapError, match="small trains as long as the dense network and the pruning together"):
+        grid(tmp_path, text.replace(", psap]", ", psap, small]"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("{source: digits}", "{source: digits, photos: {size: 64}}", "photos are for the sources imagenet and folder"),
+        ("{source: digits}", "{source: imagenet}", "source imagenet needs the section photos"),
+        ("{source: digits}", "{source: folder, path: x, pad: 4, photos: {}}", "pad is for small images"),
+        ("{source: digits}", "{source: folder, path: x, photos: {size: 8}}", "data.photos.size: .* 32, not 8"),
+        (
+            "training:",
+            "training:\n  batch_size: 100\n  micro_batch: 30",
+            "batch_size 100 is not a multiple of micro_batch",
+        ),
+        ("pretrained: {epochs", "pretrained: {weights: published, epochs", "belongs to the recipe `dense`"),
+        ("dense: {epochs: 4", "dense: {epochs: 0", "training.dense.epochs: .*, not 0"),
+    ],
+)
+def test_what_cannot_be_trained_on(old: str, new: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(PsapError, match=says):
+        grid(tmp_path, SUITE.replace(old, new))
+
+
+def test_what_came_later_leaves_identities_as_they_were(tmp_path: Path) -> None:
+    """Unless it is set: then it is part of them."""
+    before = grid(tmp_path).runs
+    for config in (run.config for run in before.values()):
+        assert "photos" not in config["data"] and not {"micro_batch", "clip_norm"} & set(config["training"])
+        assert "weights" not in config["training"]["recipe"]
+    after = grid(tmp_path, SUITE.replace("training:", "training:\n  clip_norm: 1")).runs
+    assert all(before[path].hash != after[path].hash for path in before)

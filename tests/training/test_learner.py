@@ -8,6 +8,7 @@ from torch import nn
 
 from psap.data.batches import Batches
 from psap.data.dataset import Split
+from psap.data.shares import Share
 from psap.models import build
 from psap.pruning.method import Method
 from psap.training.learner import Learner
@@ -100,3 +101,65 @@ def test_a_compiled_network_takes_the_same_path() -> None:
         losses.append(trained(subject, data))
         assert subject.compacted and (subject.forward is subject.model) is not compiled
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def plain(training: dict) -> Learner:
+    """A network without batch-norm, whose batches can be taken in parts."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 10)]
+    return Learner(nn.Sequential(*layers).double(), TRAINING | training)
+
+
+def in_parts(micro_batch: int | None) -> Batches:
+    numbers = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (96, 8, 8, 3), generator=numbers, dtype=torch.uint8)
+    split = Split(images, torch.randint(0, 10, (96,), generator=numbers))
+    share = Share(micro_batch=micro_batch)
+    return Batches(split, 48, (0.5,) * 3, (0.25,) * 3, train=True, flip=True, pad=1, dtype=torch.float64, share=share)
+
+
+def test_a_batch_taken_in_parts_is_the_same_batch() -> None:
+    whole, parts = plain({}), plain({})
+    losses = trained(whole, in_parts(None)), trained(parts, in_parts(12))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_the_norm_of_a_gradient_is_bounded() -> None:
+    still = {
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "recipe": RECIPE | {"lr": 1.0, "schedule": "step", "milestones": [], "gamma": 1.0},
+    }
+    for clip, moved in ((None, pytest.approx(0.5, abs=0.4)), (1e-3, pytest.approx(1e-3, rel=1e-5))):
+        training = TRAINING | still | {"clip_norm": clip}
+        subject, data = plain(still), in_parts(None)
+        before = [p.detach().clone() for p in subject.model.parameters()]
+        data._slices = data._slices[:1]  # a single step
+        run_epoch(subject, data, training, 0)
+        changes = [a - b.detach() for a, b in zip(before, subject.model.parameters(), strict=True)]
+        assert float(torch.stack([change.norm() for change in changes]).norm()) == moved
+
+
+def test_float16_leaves_out_steps_that_overflow_and_signals_with_them() -> None:
+    data = batches()
+    exact, half = learner(), learner(precision="float16")
+    training = TRAINING | {"precision": "float16"}
+    half.scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
+    half.scaler._scale.fill_(2.0**127)
+    before = [p.detach().clone() for p in half.model.parameters()]
+    half.begin(0)
+    run_epoch(half, data, training, 0)
+    assert all(torch.equal(a, b) for a, b in zip(before, half.model.parameters(), strict=True))
+    assert half.scaler.get_scale() == 2.0**124
+    half.scaler._scale.fill_(2.0**10)
+    losses = trained(exact, data)
+    assert trained(half, data, training) == pytest.approx(losses, rel=0.2)
+    assert all(bool(p.isfinite().all()) for p in half.model.parameters())
+    rows = half.pruner.history.rows
+    assert rows and half.compacted
+
+    again = learner(precision="float16")
+    again.load_state_dict(half.state_dict())
+    assert again.scaler.get_scale() == half.scaler.get_scale()
