@@ -1,0 +1,41 @@
+"""The examples do what they say."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from psap.data import dataset
+from psap.data.photo_batches import PhotoBatches
+from psap.data.sources import prepare
+from psap.evaluate import accuracy
+from psap.models import published
+
+
+PHOTOGRAPHS = Path(os.environ.get("PSAP_DATA", "/nonexistent"), "imagenette")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    script = pytestconfig.rootpath / "examples" / "lite0_weights.py"
+    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(folder / "timm.tf_efficientnet_lite0.safetensors")
+    return folder
+
+
+@pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="PSAP_DATA names no folder with imagenette/")
+def test_lite0_has_the_accuracy_that_its_weights_have(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Top-1 over 1,000 classes on the 500 validation images of ten: a name mapped wrongly would leave chance."""
+    monkeypatch.setenv("PSAP_WEIGHTS", str(weights))
+    photos = {"size": 224, "min_area": 1.0, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    prepare("imagenet", str(PHOTOGRAPHS), tmp_path / "data.safetensors")
+    data = dataset.load(tmp_path / "data.safetensors", PHOTOGRAPHS)
+    network = published.load("timm:tf_efficientnet_lite0", len(data.classes), photos)
+    score = accuracy(network, PhotoBatches(data.test, 50, photos, train=False).epoch(0))
+    assert len(data.test) == 500
+    assert score.top1 == pytest.approx(69.2, abs=0.5) and score.top5 == pytest.approx(91.4, abs=0.5)
