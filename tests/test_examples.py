@@ -13,7 +13,6 @@ from psap.data.sources import prepare
 from psap.evaluate import accuracy
 from psap.models import published
 
-
 PHOTOGRAPHS = Path(os.environ.get("PSAP_DATA", "/nonexistent"), "imagenette")
 
 
