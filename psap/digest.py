@@ -13,8 +13,12 @@ _READING = ("data/__init__.py", "data/batches.py", "data/dataset.py", "data/prep
 _ORDERING = (
     "cli.py",
     "config.py",
+    "costs.py",
+    "counting.py",
     "digest.py",
+    "estimate.py",
     "leftovers.py",
+    "markdown.py",
     "plan.py",
     "provenance.py",
     "reading.py",
