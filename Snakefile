@@ -2,6 +2,7 @@
 #
 #   snakemake demo --cores all    one suite (params/demo.yaml), to results/demo/report.html
 #   snakemake --cores all         every suite that fits this machine
+#   snakemake full -n             every suite, whatever fits: what all of them cost
 from snakemake.utils import min_version
 
 min_version("9.20")
@@ -18,6 +19,11 @@ rule all:
     default_target: True
     input:
         suites_that_fit,
+
+
+rule full:
+    input:
+        every_suite,
 
 
 include: "workflow/rules/data.smk"

@@ -111,6 +111,21 @@ def grid(suite: str, params: Params = Path("params")) -> None:
 
 
 @app.command()
+def plan(
+    suites: Annotated[list[str] | None, typer.Argument(help="Names of files in params/; all without one.")] = None,
+    params: Params = Path("params"),
+) -> None:
+    """Tell what suites cost before they run: runs, GPU-hours by type of GPU, disk."""
+    from psap.costs import costs
+    from psap.estimate import GPUS
+    from psap.plan import load_grids
+    from psap.suite import load_grid
+
+    grids = {name: load_grid(params, name) for name in suites} if suites else load_grids(params)
+    typer.echo(costs(grids, list(GPUS)))
+
+
+@app.command()
 def analyse(
     folder: Annotated[Path, typer.Argument(help="results/<suite>")],
     published: Annotated[Path, typer.Option(help="Published rows to show beside ours.")] = Path("params/published.csv"),
@@ -157,6 +172,16 @@ def bench_track_command() -> None:
     from psap.bench.track import bench_track
 
     typer.echo(bench_track())
+
+
+@bench.command("plan")
+def bench_plan_command(
+    runs: Annotated[int, typer.Option(min=1, help="Runs of the larger of two grids.")] = 10_000,
+) -> None:
+    """How long Snakemake plans a grid of many runs."""
+    from psap.bench.plan import bench_plan
+
+    typer.echo(bench_plan(runs))
 
 
 def _is_rank() -> bool:

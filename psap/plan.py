@@ -1,20 +1,16 @@
-"""What the workflow looks up: the suites, what each run reads and writes, and which suites fit this machine."""
+"""What the workflow looks up: the suites, what each run reads and writes."""
 
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from psap import devices
 from psap.errors import PsapError
 from psap.suite import METHODS_FILE, Grid, Run, data_file, load_grid, suite_files
 
 _T = TypeVar("_T")
-_LONGEST = 24.0  # hours: a suite that takes days on this machine runs only when asked for by name
-_START_UP = 6.0  # seconds that a run needs beside its training: imports, evaluation, writing
 
 
 def or_exit(action: Callable[..., _T], *arguments: Any) -> _T:
@@ -47,9 +43,9 @@ def path_of(wildcards: Any) -> str:
     return "/".join([*(str(part) for part in parts), f"seed{wildcards.seed}"])
 
 
-def parents(grid: Grid, run: Run) -> list[str]:
-    """The networks that `run` reads: the dense one (baseline, start) and the one whose architecture it trains anew."""
-    paths = [f"checkpoints/{parent.path}/architecture.json" for parent in grid.parents(run)]
+def inputs(grid: Grid, run: Run) -> list[str]:
+    """What `run` reads: its data, the dense network (baseline, start), the one whose architecture it trains anew."""
+    paths = [prepared_data(grid), *(f"checkpoints/{parent.path}/architecture.json" for parent in grid.parents(run))]
     if run.init == "pretrained" and not grid.architecture(run):
         paths.append(f"checkpoints/{grid.dense(run).path}/model.safetensors")
     return paths
@@ -92,8 +88,12 @@ def suite_with_data(grids: Mapping[str, Grid], dataset: str) -> Grid:
     return next(grid for grid in grids.values() if data_file(grid.suite.data).stem == dataset)
 
 
-def fingerprint(grid: Grid) -> str:
-    """The fingerprint of the suite's data, checked before any work unless their folder is gone since preparation."""
+def fingerprint(grid: Grid, planning: bool = False) -> str:
+    """The fingerprint of the suite's data, checked before any work unless their folder is gone since preparation.
+
+    While `planning` only, data that could not be prepared are told on stderr: what would be done with them can be
+    planned on a machine that does not have them.
+    """
     from psap.data import sources
 
     data, file = grid.suite.data, data_file(grid.suite.data)
@@ -106,88 +106,8 @@ def fingerprint(grid: Grid) -> str:
         sources.check_changed(data.source, data.path, file, mark, bool(data.photos))
         return mark
     except PsapError as error:
-        raise PsapError(f"params/{grid.name}.yaml: data: {error}") from None
-
-
-def announce(grids: Mapping[str, Grid]) -> list[str]:
-    """Say on stderr which suites fit this machine, how many runs and about how long, and what is left out and why."""
-    fitting = []
-    for name, grid in grids.items():
-        hours = _hours(grid)
-        about = f"{len(grid.runs)} runs, about {_duration(hours)} here"
-        if reason := _obstacle(grid, hours):
-            print(
-                f"left out  {name}: {reason} ({about}); run it all the same: snakemake {name} --cores all",
-                file=sys.stderr,
-            )
-        else:
-            print(f"runs      {name}: {about}", file=sys.stderr)
-            fitting.append(name)
-    sys.stderr.flush()
-    return fitting
-
-
-def _obstacle(grid: Grid, hours: float) -> str:
-    if grid.suite.hardware == "gpu" and not devices.visible():
-        return "meant for a GPU, and there is none here"
-    if not data_file(grid.suite.data).exists() and not _data_found(grid):
-        return "its data are not here yet"
-    return f"more than {_LONGEST:.0f} hours" if hours > _LONGEST else ""
-
-
-def _data_found(grid: Grid) -> bool:
-    from psap.data.sources import check_source, find_folder
-
-    data = grid.suite.data
-    try:
-        check_source(data.source, data.path, data.classes)
-    except PsapError:
-        return False
-    return data.source != "cifar10" or find_folder(data.source, data.path) is not None
-
-
-def _duration(hours: float) -> str:
-    if hours < 1:
-        return f"{max(1, round(60 * hours))} minutes"
-    return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
-
-
-# Shape and number of the training images, as far as they are known before the data are prepared.
-_KNOWN = {"digits": ((1, 8, 8), 1347), "cifar10": ((3, 32, 32), 50_000)}
-
-
-def _hours(grid: Grid) -> float:
-    """Estimate of a suite's time on this machine: multiply-adds to do over the measured speed of a training step."""
-    import torch
-
-    from psap.models import build
-    from psap.pruning.cost import count_macs
-
-    shape, images = _KNOWN.get(grid.suite.data.source, ((3, 32, 32), 50_000))
-    images = grid.suite.data.train_images or images
-    example = torch.zeros(1, *shape)
-    macs = {name: count_macs(build(name, 10, shape[0]), example) for name in grid.suite.models}
-    work = sum(macs[run.model] * run.config["training"]["recipe"]["epochs"] * images for run in grid.runs.values())
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    side_by_side = 1 if device == "cuda" else os.cpu_count() or 1
-    speed = _macs_per_second(build(grid.suite.models[0], 10, shape[0]).to(device), example.to(device), macs)
-    seconds: float = work / speed + _START_UP * len(grid.runs)
-    return seconds / side_by_side / 3600
-
-
-def _macs_per_second(model: Any, example: Any, macs: Mapping[str, int]) -> float:
-    """Multiply-adds of the forward pass that training steps get through in a second, on one thread."""
-    import torch
-
-    threads, batch = torch.get_num_threads(), example.expand(32, *example.shape[1:])
-    torch.set_num_threads(1)
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        model(batch).square().mean().backward()
-        if example.is_cuda:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    torch.set_num_threads(threads)
-    speed: float = next(iter(macs.values())) * len(batch) / min(times)
-    return speed
+        problem = f"params/{grid.name}.yaml: data: {error}"
+        if not planning:
+            raise PsapError(problem) from None
+        print(f"psap: {problem} (this dry run goes on; a real run would not start)", file=sys.stderr, flush=True)
+        return ""

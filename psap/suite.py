@@ -19,7 +19,7 @@ CHECKPOINTS, RESULTS, STATE = Path("checkpoints"), Path("results"), Path("state"
 # The recipe of a dense network that is not trained but taken with its published weights.
 PUBLISHED = {"weights": "published", "epochs": 0, "lr": 0.0}
 _OF_THE_DATA = ("label", "origin", "licence", "digest")
-_RULES = ("all", "analyse", "data", "dense", "grid", "prune", "retrain")  # of the workflow
+_RULES = ("all", "analyse", "data", "dense", "full", "grid", "prune", "retrain")  # of the workflow
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Interleaved timing of alternatives, peak memory, and the table that comes of it."""
+"""Interleaved timing of alternatives, and peak memory."""
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,12 +44,6 @@ def ratios(timing: Timing, reference: Timing) -> tuple[float, float, float]:
     """Speed of `timing` over that of `reference`, repetition by repetition: median, smallest, largest."""
     each = [r / t for t, r in zip(timing.seconds, reference.seconds, strict=True)]
     return statistics.median(each), min(each), max(each)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _reset_peak(device: torch.device) -> None:

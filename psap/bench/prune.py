@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from psap.bench.measure import table
+from psap.markdown import table
 from psap.models import build
 from psap.pruning.discover import find_groups
 from psap.pruning.method import Method, Schedule

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from psap.bench.measure import table
+from psap.markdown import table
 from psap.tracking import Row, Tracker, journal
 
 _EPOCHS = 200

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psap.bench.measure import Timing, interleaved, ratios, table
+from psap.bench.measure import Timing, interleaved, ratios
 from psap.data.batches import Batches
 from psap.data.dataset import Split
+from psap.markdown import table
 from psap.models import build
 from psap.training.learner import Learner
 from psap.training.loop import run_epoch

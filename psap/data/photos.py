@@ -5,16 +5,18 @@ import os
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from psap.data.images import CHUNK, damaged, in_threads
 from psap.data.prepared import Index
 from psap.errors import PsapError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Listing(NamedTuple):
@@ -38,10 +40,10 @@ class Files(Sequence[Path]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int | Tensor) -> "Path | Files":  # type: ignore[override]
-        if isinstance(index, Tensor):
-            return Files(self._root, self._names[index.numpy()])
-        return self._root / os.fsdecode(bytes(self._names[index]))
+    def __getitem__(self, index: "int | Tensor") -> "Path | Files":  # type: ignore[override]
+        if isinstance(index, int):
+            return self._root / os.fsdecode(bytes(self._names[index]))
+        return Files(self._root, self._names[index.numpy()])
 
 
 def index(root: Path, train: Listing, test: Listing) -> Index:

@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 from project import TINY, Project
 
-from psap import plan, reproduce
+from psap import costs, devices, plan, reproduce
 
 
 def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypatch, capsys) -> None:
@@ -22,7 +22,7 @@ def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypat
     monkeypatch.chdir(project.folder)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     grids = plan.load_grids(Path("params"))
-    assert plan.announce(grids) == ["tiny"]
+    assert costs.announce_fitting(grids) == ["tiny"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
     by_suite = {name: next(line for line in lines if f" {name}:" in line) for name in ("tiny", "big", "far", "slow")}
@@ -37,7 +37,7 @@ def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypat
 def test_gpus_follow_what_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
     for visible, count in (("", 0), ("-1", 0), ("0", 1), ("0,3", 2)):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        assert plan.gpus() == count
+        assert len(devices.visible()) == count
 
 
 def test_a_folder_named_after_snakemake_is_no_snakemake(root: Path, tmp_path: Path, monkeypatch) -> None:

@@ -1,12 +1,19 @@
 # The suites of params/, checked before anything is planned, and what the rules look up in them.
+import gc
 from pathlib import Path
 
-from psap import devices, plan
+from psap import costs, devices, plan
 from psap.digest import code_digest
+from psap.estimate import Estimate
 from psap.leftovers import tidy
 from psap.suite import STATE
 
+# A plan makes millions of objects, nearly all to stay: to look for garbage among them as often as Python does by itself
+# takes a sixth of the time.
+gc.set_threshold(1_000_000)
+
 GRIDS = plan.or_exit(plan.load_grids, Path("params"))
+ESTIMATES = {name: Estimate(grid) for name, grid in GRIDS.items()}
 RUNS = {path: run for grid in GRIDS.values() for path, run in grid.runs.items()}
 PRUNING, RETRAINING = plan.method_patterns(RUNS.values())
 ENVIRONMENT = "../../environment.yml"
@@ -29,16 +36,22 @@ wildcard_constraints:
 
 
 def suites_that_fit(wildcards):
-    suites = plan.or_exit(plan.announce, GRIDS)
+    suites = plan.or_exit(costs.announce_fitting, GRIDS)
     return [target for suite in suites for target in plan.targets(GRIDS[suite])]
+
+
+def every_suite(wildcards):
+    plan.or_exit(costs.announce_all, GRIDS)
+    return [target for grid in GRIDS.values() for target in plan.targets(grid)]
 
 
 def run_hash(wildcards):
     return RUNS[plan.path_of(wildcards)].hash
 
 
-def network_of_parent(wildcards):
-    return plan.parents(GRIDS[wildcards.suite], RUNS[plan.path_of(wildcards)])
+# One function for all that a run reads: with thousands of runs, every call that Snakemake makes for each of them counts.
+def inputs_of_run(wildcards):
+    return plan.inputs(GRIDS[wildcards.suite], RUNS[plan.path_of(wildcards)])
 
 
 def prepared_data(wildcards):
@@ -67,6 +80,36 @@ def photos_of_data(wildcards):
 
 
 def fingerprint_of_data(wildcards):
-    return plan.or_exit(
-        plan.fingerprint, plan.suite_with_data(GRIDS, wildcards.dataset)
-    )
+    grid = plan.suite_with_data(GRIDS, wildcards.dataset)
+    return plan.or_exit(plan.fingerprint, grid, workflow.dryrun)
+
+
+def request(wildcards):
+    run = RUNS[plan.path_of(wildcards)]
+    return plan.or_exit(ESTIMATES[run.suite].request, run, GPU > 0)
+
+
+def threads_of_run(wildcards):
+    return request(wildcards).threads
+
+
+# A run that was killed for want of memory or time goes on with more of both.
+def memory_of_run(wildcards, attempt):
+    return attempt * request(wildcards).mem_mb
+
+
+def minutes_of_run(wildcards, attempt):
+    return attempt * request(wildcards).minutes
+
+
+def request_of_data(wildcards):
+    grid = plan.suite_with_data(GRIDS, wildcards.dataset)
+    return plan.or_exit(ESTIMATES[grid.name].request_of_data)
+
+
+def memory_of_data(wildcards):
+    return request_of_data(wildcards).mem_mb
+
+
+def minutes_of_data(wildcards):
+    return request_of_data(wildcards).minutes

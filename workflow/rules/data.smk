@@ -8,8 +8,8 @@ rule data:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory_of_data,
+        runtime=minutes_of_data,
     params:
         source=source_of_data,
         path=path_of_data,

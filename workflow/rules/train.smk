@@ -5,7 +5,7 @@
 rule dense:
     """Train a dense network: the baseline, and the start of the pretrained runs."""
     input:
-        prepared_data,
+        inputs_of_run,
     output:
         row="results/{suite}/{model}/dense/seed{seed}/run.json",
         epochs="results/{suite}/{model}/dense/seed{seed}/epochs.csv",
@@ -18,11 +18,11 @@ rule dense:
     retries: 1
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: threads_of_run
     resources:
         gpu=GPU,
-        mem_mb=4000,
-        runtime=1440,
+        mem_mb=memory_of_run,
+        runtime=minutes_of_run,
     params:
         run=plan.path_of,
         config=run_hash,
@@ -32,9 +32,6 @@ rule dense:
 
 
 use rule dense as prune with:
-    input:
-        prepared_data,
-        network_of_parent,
     output:
         row="results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/run.json",
         epochs="results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/epochs.csv",

@@ -1,0 +1,107 @@
+"""What suites cost, told before they run: as a table, and which of them fit this machine."""
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from psap import devices
+from psap.errors import PsapError
+from psap.estimate import GPUS, REFERENCE, UTILISATION, Estimate
+from psap.markdown import table
+from psap.suite import Grid, data_file
+
+_LONGEST = 24.0  # hours: a suite that takes days on this machine runs only when asked for by name
+_ASSUMED = (
+    "GPU-hours: counted multiply-adds of the dense networks, three forward passes a training step, at "
+    f"{UTILISATION['single']:.0%} (float32, as TF32) or {UTILISATION['half']:.0%} (half precision) of the GPU's peak, "
+    "which is what ResNet-50 reaches on an A100. Small networks on small images reach less: take theirs as the least."
+)
+_DISK = (
+    "Disk: prepared data, each network twice (checkpoints/ and MLflow); while they run, also two checkpoints a run. "
+    "An upper bound, as if no channel were removed."
+)
+
+
+def announce_fitting(grids: Mapping[str, Grid]) -> list[str]:
+    """Say on stderr which suites fit this machine, how many runs and about how long, and what is left out and why."""
+    fitting = []
+    for name, grid in grids.items():
+        hours = Estimate(grid).hours_here()
+        about = f"{len(grid.runs)} runs, about {_duration(hours)} here"
+        if reason := _obstacle(grid, hours):
+            print(
+                f"left out  {name}: {reason} ({about}); run it all the same: snakemake {name} --cores all",
+                file=sys.stderr,
+            )
+        else:
+            print(f"runs      {name}: {about}", file=sys.stderr)
+            fitting.append(name)
+    sys.stderr.flush()
+    return fitting
+
+
+def announce_all(grids: Mapping[str, Grid]) -> None:
+    """Say on stderr what all `grids` cost, and of which of them the data are not here yet."""
+    print(costs(grids, [REFERENCE]), file=sys.stderr)
+    for name, grid in grids.items():
+        if not _data_here(grid):
+            print(f"{name}: its data are not here yet", file=sys.stderr)
+    sys.stderr.flush()
+
+
+def costs(grids: Mapping[str, Grid], types: Sequence[str]) -> str:
+    """A Markdown table: runs, hours of a GPU of each of `types` and disk, by suite and in all; then what is assumed.
+
+    Raises PsapError where a suite's network does not take its images.
+    """
+    estimates = {name: Estimate(grid) for name, grid in grids.items()}
+    # Suites that share a data set share its file.
+    shared = {data_file(grid.suite.data): estimates[name].data_bytes() for name, grid in grids.items()}
+    rows = [_row(name, types, [estimate], estimate.data_bytes()) for name, estimate in estimates.items()]
+    rows.append(_row("in all", types, list(estimates.values()), sum(shared.values())))
+    header = ["suite", "runs", *(f"{name}-hours" for name in types), "disk", "while they run"]
+    peaks = [f"{name}: {GPUS[name].single:g} and {GPUS[name].half:g} Tflop/s ({GPUS[name].source})." for name in types]
+    return "\n".join([table(header, rows), "", _ASSUMED, *peaks, _DISK])
+
+
+def _row(name: str, types: Sequence[str], estimates: Sequence[Estimate], data: int) -> list[str]:
+    runs = sum(estimate.runs for estimate in estimates)
+    hours = [_hours(sum(estimate.gpu_hours(GPUS[name]) for estimate in estimates)) for name in types]
+    kept = data + sum(estimate.network_bytes() for estimate in estimates)
+    state = sum(estimate.state_bytes() for estimate in estimates)
+    return [name, f"{runs:,}", *hours, _size(kept), _size(kept + state)]
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2f}"
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _obstacle(grid: Grid, hours: float) -> str:
+    if grid.suite.hardware == "gpu" and not devices.visible():
+        return "meant for a GPU, and there is none here"
+    if not _data_here(grid):
+        return "its data are not here yet"
+    return f"more than {_LONGEST:.0f} hours" if hours > _LONGEST else ""
+
+
+def _data_here(grid: Grid) -> bool:
+    """Whether they are prepared, or can be without a download."""
+    from psap.data.sources import check_source, find_folder
+
+    data = grid.suite.data
+    if data_file(data).exists():
+        return True
+    try:
+        check_source(data.source, data.path, data.classes)
+    except PsapError:
+        return False
+    return data.source != "cifar10" or find_folder(data.source, data.path) is not None
+
+
+def _duration(hours: float) -> str:
+    if hours < 1:
+        return f"{max(1, round(60 * hours))} minutes"
+    return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
