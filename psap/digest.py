@@ -12,6 +12,7 @@ _PACKAGE = Path(__file__).parent
 _READING = ("data/__init__.py", "data/batches.py", "data/dataset.py", "data/prepared.py", "data/seeds.py")
 _ORDERING = (
     "cli.py",
+    "cluster.py",
     "config.py",
     "digest.py",
     "leftovers.py",

@@ -15,7 +15,7 @@ rule dense:
         "logs/{suite}/{model}/dense/seed{seed}.log",
     benchmark:
         "logs/{suite}/{model}/dense/seed{seed}.tsv"
-    retries: 1
+    retries: RETRIES
     conda:
         ENVIRONMENT
     threads: 1
