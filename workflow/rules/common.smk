@@ -1,5 +1,4 @@
 # The suites of params/, checked before anything is planned, and what the rules look up in them.
-import os
 from pathlib import Path
 
 from psap import plan
@@ -12,16 +11,15 @@ RUNS = {path: run for grid in GRIDS.values() for path, run in grid.runs.items()}
 PRUNING, RETRAINING = plan.method_patterns(RUNS.values())
 ENVIRONMENT = "../../environment.yml"
 plan.put_this_python_first()
-# On a cluster's node runs only keep their journals, which are mirrored where the workflow runs.
-if workflow.remote_exec:
-    os.environ["PSAP_TRACKING"] = "off"
 GPU = min(1, plan.gpus())
 # Tries would multiply if the Snakemake inside of a job on a node started it again, too.
 RETRIES = 3 if workflow.is_main_process else 0
 # What a job says goes to its log; the last line of one that fails also to whoever watches.
+# On a cluster's node runs only keep their journals, which are mirrored where the workflow runs.
 shell.prefix(
     "set -euo pipefail; "
-    'logged() {{ log="$1"; shift; "$@" 2> "$log" || {{ code=$?; tail -n 1 "$log" >&2; exit $code; }}; }}; '
+    + ("export PSAP_TRACKING=off; " if workflow.remote_exec else "")
+    + 'logged() {{ log="$1"; shift; "$@" 2> "$log" || {{ code=$?; tail -n 1 "$log" >&2; exit $code; }}; }}; '
 )
 
 
