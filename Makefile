@@ -2,6 +2,7 @@
 # make test        set up, then run the tests          make lint     static checks
 # make ui          MLflow's pages on this machine      make lock     renew requirements.lock from pyproject.toml
 # make leftovers   runs that are in no suite any more  make clean-leftovers   remove them
+# make slurm-test  the tests of profiles/slurm, on a SLURM of their own on this machine (as root)
 # make audit       known vulnerabilities of the locked packages (asks a database on the network)
 
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
@@ -14,13 +15,17 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: setup reproduce test lint format ui lock audit leftovers clean-leftovers
+.PHONY: setup reproduce test slurm-test lint format ui lock audit leftovers clean-leftovers
 
 reproduce: $(READY)
 	@$(BIN)/psap reproduce $(SUITE)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
+
+slurm-test: $(READY)
+	@tests/slurm/cluster.sh install
+	@PSAP_SLURM=/tmp/psap-slurm $(BIN)/python -m pytest tests/slurm $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -58,4 +63,4 @@ audit: $(READY)
 	@$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 lock:
-	uv pip compile --universal --python-version 3.11 --extra dev --no-header --no-annotate pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --extra dev --extra slurm --no-header --no-annotate pyproject.toml -o requirements.lock

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,15 +17,22 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 Params = Annotated[Path, typer.Option(help="Folder of the suites and methods.")]
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})
 def reproduce(
-    suites: Annotated[list[str], typer.Argument(help="Names of files in params/.")],
-    cores: Annotated[str, typer.Option(help="Jobs at once: a number, or all.")] = "all",
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SUITES... [SNAKEMAKE OPTIONS]",
+            help="Names of files in params/, then any options of Snakemake's, as in: demo --profile profiles/slurm",
+        ),
+    ],
+    cores: Annotated[str, typer.Option(help="Jobs at once: a number; all, unless a profile says otherwise.")] = "",
 ) -> None:
     """Run suites to their reports with Snakemake; after any interruption, run it again to go on."""
     from psap.reproduce import run_workflow
 
-    sys.exit(run_workflow(suites, cores))
+    suites = list(takewhile(lambda word: not word.startswith("-"), words))
+    sys.exit(run_workflow(suites, cores, words[len(suites) :]))
 
 
 @app.command()

@@ -21,6 +21,7 @@ _READING = (
 )
 _ORDERING = (
     "cli.py",
+    "cluster.py",
     "config.py",
     "costs.py",
     "counting.py",

@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from psap import devices
+from psap.cluster import cancel_left_jobs
 from psap.errors import PsapError
 from psap.plan import load_grids
 from psap.suite import RESULTS, STATE
@@ -21,12 +23,16 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PATIENCE = 20.0  # seconds that a workflow has to stop by itself
 
 
-def run_workflow(suites: Sequence[str], cores: str) -> int:
-    """Run `snakemake <suites>` in the working directory; returns its exit code.
+def run_workflow(suites: Sequence[str], cores: str, options: Sequence[str]) -> int:
+    """Run `snakemake <suites> <options>` in the working directory; returns its exit code.
+
+    `cores`: jobs at once; "" for what a profile among the options says, or else all that this machine has.
 
     Snakemake leaves its own lock behind when it is killed, and cannot tell that from a workflow at work; here it is
     lifted where no Snakemake is left in this folder. Raises PsapError when one is.
     """
+    if not suites:
+        raise PsapError("which suite? psap reproduce SUITES... [SNAKEMAKE OPTIONS]")
     grids = load_grids(Path("params"))
     for suite in suites:
         if suite not in grids:
@@ -41,13 +47,26 @@ def run_workflow(suites: Sequence[str], cores: str) -> int:
                     f"Snakemake is at work in this folder (process {alive[0]}); wait for it, or stop it first"
                 )
             if any(folder.glob("locks/*")):
+                cancel_left_jobs()
                 subprocess.run([*snakemake, "--unlock"], check=True, capture_output=True)
-            code = _run_tracked([*snakemake, *suites, "--cores", cores], suites)
+            code = _run_tracked([*snakemake, *suites, *options, *_cores(cores, options)], suites)
     except Timeout:
         raise PsapError("another `psap reproduce` is at work in this folder; wait for it, or stop it first") from None
-    for suite in suites if code == 0 else ():
-        print(f"report: {Path('results') / suite / 'report.html'}")
+    for report in (RESULTS / suite / "report.html" for suite in suites):
+        if code == 0 and report.exists():  # not after a dry run
+            print(f"report: {report}")
     return code
+
+
+def _cores(cores: str, options: Sequence[str]) -> list[str]:
+    """What to tell Snakemake of `cores`, and of the GPUs here.
+
+    A profile comes first: on a cluster, this machine's cores are no limit.
+    """
+    if not cores and ("SNAKEMAKE_PROFILE" in os.environ or any(option.startswith("--profile") for option in options)):
+        return []
+    chosen = "--resources" in options or not devices.slots()
+    return ["--cores", cores or "all", *([] if chosen else ["--resources", f"gpu={devices.slots()}"])]
 
 
 def _snakemakes() -> list[int]:
@@ -55,8 +74,10 @@ def _snakemakes() -> list[int]:
     found = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
         # By an argument's last part: the folder's own path may hold the word, and ours with it.
-        runs = any(Path(argument).name == "snakemake" for argument in process.info["cmdline"] or ())
-        if runs and process.info["cwd"] == str(Path.cwd()):
+        arguments = process.info["cmdline"] or ()
+        runs = any(Path(argument).name == "snakemake" for argument in arguments)
+        of_a_node = "--mode remote" in " ".join(arguments)  # a cluster's job, which outlives its workflow
+        if runs and not of_a_node and process.info["cwd"] == str(Path.cwd()):
             found.append(process.pid)
     return found
 
@@ -97,6 +118,7 @@ def _stopping(workflow: int) -> Iterator[None]:
             for process in processes:
                 with suppress(psutil.NoSuchProcess):
                     getattr(process, signal_name)()
+            cancel_left_jobs()
             _, processes = psutil.wait_procs(processes, timeout=_PATIENCE)
         os._exit(128 + number)  # the locks of this process go with it
 

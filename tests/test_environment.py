@@ -22,7 +22,8 @@ def test_conda_and_pip_users_get_the_same(root: Path) -> None:
 
 def test_the_lock_holds_what_the_project_asks_for(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["slurm"]]
     locked = pins((root / "requirements.lock").read_text().splitlines())
     for name, version in pins(wanted).items():
         assert locked[name] == version

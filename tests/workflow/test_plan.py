@@ -53,6 +53,30 @@ def test_a_folder_named_after_snakemake_is_no_snakemake(root: Path, tmp_path: Pa
         process.wait()
 
 
+def test_what_follows_the_suites_is_given_to_snakemake(project: Project) -> None:
+    planned = project.psap("reproduce", "tiny", "--dry-run", "--set-resources", "dense:mem_mb=777")
+    assert planned.returncode == 0, planned.stderr
+    assert "This was a dry-run" in planned.stdout + planned.stderr and "report:" not in planned.stdout
+    assert not (project.folder / "results").exists()
+    refused = project.psap("reproduce", "tiny", "--no-such-option")
+    assert refused.returncode == 2 and "unrecognized arguments: --no-such-option" in refused.stderr
+    nothing = project.psap("reproduce", "--dry-run", "tiny")
+    assert nothing.returncode == 2
+    assert nothing.stderr == "psap: which suite? psap reproduce SUITES... [SNAKEMAKE OPTIONS]\n"
+
+
+def test_a_profile_says_how_many_jobs_run_at_once_unless_the_user_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, options, told in (
+        ("", [], ["--cores", "all"]),
+        ("", ["--profile", "profiles/slurm"], []),
+        ("", ["--profile=profiles/slurm"], []),
+        ("8", ["--profile", "profiles/slurm"], ["--cores", "8"]),
+    ):
+        assert reproduce._cores(cores, options) == told
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", "profiles/slurm")
+    assert reproduce._cores("", []) == []
+
+
 def test_two_at_once_in_one_folder_are_refused(project: Project) -> None:
     (project.folder / ".snakemake").mkdir()
     with FileLock(project.folder / ".snakemake" / "psap.lock"):

@@ -19,10 +19,14 @@ PRUNING, RETRAINING = plan.method_patterns(RUNS.values())
 ENVIRONMENT = "../../environment.yml"
 plan.put_this_python_first()
 GPU = min(1, devices.slots())
+# Tries would multiply if the Snakemake inside of a job on a node started it again, too.
+RETRIES = 3 if workflow.is_main_process else 0
 # What a job says goes to its log; the last line of one that fails also to whoever watches.
+# On a cluster's node runs only keep their journals, which are mirrored where the workflow runs.
 shell.prefix(
     "set -euo pipefail; "
-    'logged() {{ log="$1"; shift; "$@" 2> "$log" || {{ code=$?; tail -n 1 "$log" >&2; exit $code; }}; }}; '
+    + ("export PSAP_TRACKING=off; " if workflow.remote_exec else "")
+    + 'logged() {{ log="$1"; shift; "$@" 2> "$log" || {{ code=$?; tail -n 1 "$log" >&2; exit $code; }}; }}; '
 )
 
 
@@ -84,9 +88,16 @@ def fingerprint_of_data(wildcards):
     return plan.or_exit(plan.fingerprint, grid, workflow.dryrun)
 
 
+def gpu_of_run(wildcards):
+    # A cluster's GPUs cannot be seen from where the workflow runs: there it is the suite that says whether it wants one.
+    if workflow.non_local_exec:
+        return int(GRIDS[wildcards.suite].suite.hardware == "gpu")
+    return GPU
+
+
 def request(wildcards):
     run = RUNS[plan.path_of(wildcards)]
-    return plan.or_exit(ESTIMATES[run.suite].request, run, GPU > 0)
+    return plan.or_exit(ESTIMATES[run.suite].request, run, gpu_of_run(wildcards) > 0)
 
 
 def threads_of_run(wildcards):

@@ -15,12 +15,12 @@ rule dense:
         "logs/{suite}/{model}/dense/seed{seed}.log",
     benchmark:
         "logs/{suite}/{model}/dense/seed{seed}.tsv"
-    retries: 1
+    retries: RETRIES
     conda:
         ENVIRONMENT
     threads: threads_of_run
     resources:
-        gpu=GPU,
+        gpu=gpu_of_run,
         mem_mb=memory_of_run,
         runtime=minutes_of_run,
     params:
