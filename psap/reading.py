@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -55,9 +55,11 @@ def _keys(schema: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
     for part in place:
         field = schema.model_fields.get(str(part))
         inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        kinds = (inner, *get_args(inner))  # a section that may be left out is one kind of two
+        sections = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not sections:
             return []
-        schema = inner
+        schema = sections[0]
     return list(schema.model_fields)
 
 
