@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,17 @@ class PhotoBatches:
             yield from self._loader
         except PsapError as error:  # a worker's own arrives with its traceback around it
             raise PsapError(str(error).strip().splitlines()[-1].removeprefix("psap.errors.PsapError: ")) from None
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise PsapError(f"a process that decodes images was killed ({error}); the same command goes on") from None
+
+
+@contextmanager
+def lost_workers() -> Iterator[None]:
+    """Turn the death of a worker, which torch raises wherever this process is just then, into a PsapError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise PsapError(f"a process that decodes images was killed ({error}); the same command goes on") from None
 
 
 class _Keys(Sampler[list[Key]]):

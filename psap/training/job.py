@@ -12,7 +12,7 @@ from torch import nn
 from psap import ranks
 from psap.data.batches import Batches
 from psap.data.dataset import DataSet, cut_validation, subset
-from psap.data.photo_batches import PhotoBatches
+from psap.data.photo_batches import PhotoBatches, lost_workers
 from psap.data.shares import Share
 from psap.evaluate import LATENCY_BATCH, Score, accuracy, latencies, peak_memory_mb
 from psap.models import architecture, build, published
@@ -70,17 +70,18 @@ class Job:
                 checkpoints.save(progress.epoch, {"learner": self.learner.state_dict(), "progress": vars(progress)})
                 after_epoch(progress)
 
-        train(
-            self.learner,
-            self._train,
-            self.config["training"],
-            self.config["seed"],
-            partial(accuracy_of, batches=self._score),
-            self.progress,
-            done,
-            0.0 if self.pruner else 1 - self._macs(self.learner.model) / self._macs(self._reference()),
-        )
-        return self._outcome()
+        with lost_workers():
+            train(
+                self.learner,
+                self._train,
+                self.config["training"],
+                self.config["seed"],
+                partial(accuracy_of, batches=self._score),
+                self.progress,
+                done,
+                0.0 if self.pruner else 1 - self._macs(self.learner.model) / self._macs(self._reference()),
+            )
+            return self._outcome()
 
     def resume(self, checkpoints: Checkpoints) -> None:
         """Go on from the newest whole checkpoint, if there is one, whatever the number of ranks that wrote it."""

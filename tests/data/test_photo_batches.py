@@ -1,6 +1,8 @@
 """Photographs in batches: evaluation sees what torchvision shows, training what follows from seed, epoch and image."""
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +133,34 @@ def test_cuts_are_spread_as_torchvision_s(height: int, width: int) -> None:
         means, spreads = found.mean(1).tolist(), found.std(1).tolist()
         assert means[0] == pytest.approx(means[1], abs=5 * max(spreads) / 3000**0.5), name
         assert spreads[0] == pytest.approx(spreads[1], rel=0.1), name
+
+
+LOSING = """
+import sys, time
+from pathlib import Path
+import psutil
+from psap.data import dataset
+from psap.data.photo_batches import PhotoBatches, lost_workers
+from psap.errors import PsapError
+data = dataset.load(Path(sys.argv[1]), Path(sys.argv[2]))
+photos = {"size": 32, "min_area": 0.2, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+try:
+    with lost_workers():
+        epoch = PhotoBatches(data.train, 4, photos, train=True, workers=2).epoch(0)
+        next(epoch)
+        psutil.Process().children()[0].kill()
+        time.sleep(20)
+        list(epoch)
+except PsapError as error:
+    print(error)
+"""
+
+
+def test_a_worker_that_is_killed_is_one_line(folder: Path, tmp_path: Path) -> None:
+    prepare("folder", str(folder), tmp_path / "p.safetensors", as_photos=True)
+    command = [sys.executable, "-c", LOSING, str(tmp_path / "p.safetensors"), str(folder)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert said.startswith("a process that decodes images was killed (") and said.count("\n") == 1
 
 
 @pytest.mark.parametrize("workers", [0, 2])
