@@ -97,9 +97,9 @@ def stopped_and_killed(project: Project, workflow: Workflow, start: Start) -> in
 
 def test_what_a_rule_asks_for_reaches_slurm_and_jobs_only_write_journals(root: Path, tmp_path: Path) -> None:
     project = Project(root, tmp_path, tracking=True)
-    project.suite("tiny", TINY | {"seeds": [0, 1]})
+    project.suite("tiny", TINY | {"seeds": [0, 1], "hardware": "gpu"})  # which alone makes it ask for GPUs
     rows = [f"results/tiny/resnet8/dense/seed{seed}/run.json" for seed in (0, 1)]
-    asked = ("dense:gpu=1", "dense:mem_mb=1500", "dense:runtime=7")
+    asked = ("dense:mem_mb=1500", "dense:runtime=7")
     done = project.snakemake(*rows, *PROFILE, "--set-resources", *asked)
     assert done.returncode == 0, done.stdout + done.stderr
     one, other = (described(job) for job, rule in jobs(tmp_path).items() if rule.startswith("rule_dense_"))
