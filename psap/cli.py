@@ -43,10 +43,13 @@ def data(
 ) -> None:
     """Prepare a data set: read and check every image, write it to data/."""
     from psap.data import sources
-    from psap.schema import Data, Photos
+    from psap.reading import validated
+    from psap.schema import Data
     from psap.suite import data_file
 
-    file = data_file(Data(source=source, path=path or None, photos=Photos() if photos else None))
+    section = {} if photos or source == "imagenet" else None
+    chosen = validated(Data, {"source": source, "path": path or None, "photos": section}, "psap data")
+    file = data_file(chosen)
     manifest = sources.prepare(source, path or None, file, as_photos=photos)
     typer.echo(f"{file}: {manifest['label']}")
 
@@ -56,7 +59,9 @@ def train(
     run: Annotated[str, typer.Argument(help="Path of the run: <suite>/<model>/<init>/<method>/<target>/seed<k>.")],
     params: Params = Path("params"),
     threads: Annotated[int, typer.Option(min=1, help="Processor threads; on a GPU, processes that decode.")] = 1,
-    processes: Annotated[int, typer.Option(min=0, help="That train it together, each on a GPU of its own.")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=0, help="That train it together, each on a GPU of its own; 0: one, on the processor.")
+    ] = 1,
 ) -> None:
     """Train one run of a suite (go on, if it was interrupted) and write its files."""
     from psap import devices, launch
@@ -65,9 +70,9 @@ def train(
     grid, chosen = load_run(params, run)
     if processes > 1 and not _is_rank():
         devices.claim(processes)
-        launch.launch(processes, "train", run, f"--params={params}", f"--threads={threads}")
+        launch.launch(processes, "train", run, f"--params={params}", f"--threads={max(1, threads // processes)}")
         return
-    device = _device()
+    device = _device(gpu=processes > 0)
     import torch
 
     from psap import ranks
@@ -197,15 +202,15 @@ def _is_rank() -> bool:
     return "LOCAL_RANK" in os.environ
 
 
-def _device() -> "torch.device":
-    """The device to compute on: a GPU that no other job has, where there is one."""
+def _device(gpu: bool = True) -> "torch.device":
+    """The device to compute on: a GPU that no other job has, where there is one and it is wanted."""
     from psap import devices
 
-    if not _is_rank():
+    if gpu and not _is_rank():
         devices.claim(1)
     import torch
 
-    if not torch.cuda.is_available():
+    if not (gpu and torch.cuda.is_available()):
         return torch.device("cpu")
     rank = int(os.environ.get("LOCAL_RANK", "0"))
     if rank >= torch.cuda.device_count():

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, field_validator
 
 from psap.errors import PsapError
-from psap.models.names import check_name
+from psap.models.names import check_own_name
 from psap.pruning.method import Method
 from psap.reading import near, read_mapping, validated
 from psap.schema import Data, Section, Training
@@ -134,7 +134,7 @@ def load_suite(path: Path, methods_file: Path) -> tuple[Suite, Methods]:
                 )
     for model in suite.models:
         try:
-            check_name(model)
+            check_own_name(model)  # whether a library has the network is seen when it is counted
         except PsapError as error:
             raise PsapError(f"{path}: models: {error}") from None
     return suite, methods

@@ -46,8 +46,8 @@ def images_of(data: Data) -> Images:
     manifest = data_file(data).with_suffix(".json")
     if manifest.exists():
         found = _prepared(manifest)
-    elif data.source == "folder" and (folder := find_folder(data.source, data.path)) and folder.is_dir():
-        found = _in_folder(folder)
+    elif data.source == "folder" and (counted := _in_folder(data.path)):
+        found = counted
     else:
         found = _KNOWN.get(data.source, _KNOWN["cifar10"])
         if data.classes:  # some of ImageNet's, all about as large; networks know all of them
@@ -67,13 +67,16 @@ def _prepared(manifest: Path) -> Images:
         raise PsapError(f"{manifest}: damaged, or not of a prepared data set; prepare the data set anew") from None
 
 
-def _in_folder(root: Path) -> Images:
-    """Counts every file and opens one."""
+def _in_folder(path: str | None) -> Images | None:
+    """Counts every file and opens one; None where there is no such folder, or it is not as it should be."""
     from PIL import Image
 
     from psap.data.images import scan
 
-    splits = scan(root)
+    try:
+        splits = scan(find_folder("folder", path) or Path())
+    except PsapError:
+        return None
     train, test = (sum(map(len, classes.values())) for classes in splits)
     with Image.open(next(iter(splits[0].values()))[0]) as image:
         return Images((3, image.height, image.width), len(splits[0]), train, test)

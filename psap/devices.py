@@ -1,10 +1,10 @@
 """GPUs for jobs: how many there are, and which ones a job may take so that no two share one unasked."""
 
-import getpass
 import os
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -41,39 +41,41 @@ def claim(count: int) -> None:
         raise PsapError(f"{count} GPUs wanted, and {len(devices)} are to be seen here; lower --processes")
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
-    # One job at a time chooses: two that wait, each for what the other has taken, would wait for ever.
-    with FileLock(folder / "choosing"):
-        taken: list[str] = []
-        waiting = False
-        while len(taken) < count:
-            free = _take_one(folder, [device for device in devices if device not in taken])
-            if free is not None:
-                taken.append(free)
-                continue
-            if not waiting:
-                print("waiting for a GPU that another job has", file=sys.stderr, flush=True)
-            waiting = True
-            time.sleep(0.5)
+    waiting = False
+    while not (taken := _take(folder, devices, count)):
+        if not waiting:
+            print("waiting for a GPU that another job has", file=sys.stderr, flush=True)
+        waiting = True
+        time.sleep(0.5)
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
 
 
 def _folder() -> Path:
     """Of this user and, in a job of SLURM's, of that job: in another one the same number can be another GPU."""
     job = os.environ.get("SLURM_JOB_ID", "")
-    return Path(tempfile.gettempdir(), f"psap-gpus-{getpass.getuser()}", job or "host")
+    return Path(tempfile.gettempdir(), f"psap-gpus-{os.getuid()}", job or "host")
 
 
-def _take_one(folder: Path, devices: list[str]) -> str | None:
+def _take(folder: Path, devices: list[str], count: int) -> list[str]:
+    """Take `count` of the devices, those with the fewest jobs first; none at all where there are not so many free.
+
+    Whoever waits holds nothing meanwhile, so that no two wait for each other.
+    """
+    locks: dict[str, FileLock] = {}
     for slot in range(_jobs_per_gpu()):
         for device in devices:
             lock = FileLock(folder / f"{device}.{slot}")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
+            if len(locks) == count or device in locks:
                 continue
-            _held.append(lock)
-            return device
-    return None
+            with suppress(Timeout):
+                lock.acquire(timeout=0)
+                locks[device] = lock
+    if len(locks) < count:
+        for lock in locks.values():
+            lock.release()
+        return []
+    _held.extend(locks.values())
+    return list(locks)
 
 
 def _jobs_per_gpu() -> int:

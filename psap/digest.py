@@ -7,6 +7,7 @@ from pathlib import Path
 from psap.files import sha256
 
 _PACKAGE = Path(__file__).parent
+_VERSIONS = ("torch", "torchvision", "timm", "pillow")
 
 # What a training reads of a prepared data set; how one is prepared reaches it as the data's digest.
 _READING = (
@@ -64,8 +65,8 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 @cache
 def code_digest(kind: str) -> str:
-    """SHA-256 over the modules that a job of `kind` depends on (see `PARTS`), and over torch's version."""
-    lines = [f"torch {version('torch')}"] + [
+    """SHA-256 over the modules that a job of `kind` depends on (see `PARTS`), and over versions of what they use."""
+    lines = [f"{package} {version(package)}" for package in _VERSIONS] + [
         f"{file.relative_to(_PACKAGE).as_posix()} {sha256(file)}" for file in modules(kind)
     ]
     return sha256("\n".join(lines).encode())

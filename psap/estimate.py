@@ -7,10 +7,13 @@ What is assumed is said where it is written; only `hours_here` measures.
 import math
 import os
 import time
+from concurrent.futures import ProcessPoolExecutor
 from functools import cached_property
+from multiprocessing import get_context
 from typing import NamedTuple
 
 from psap.counting import Images, Network, count, images_of
+from psap.errors import PsapError
 from psap.suite import Grid, Run
 
 _STEP = 3  # forward passes that a training step costs: one forward, and two of its size backward
@@ -44,7 +47,7 @@ _PROCESSOR = 3e9  # multiply-adds of forward passes a second and thread: the slo
 # operation, so a limit is several times what the peak promises, and never short.
 _MARGIN, _LEAST_MINUTES = 3, 240
 _SAMPLE = 4 * 10**9  # multiply-adds of a step that measures this machine: a second, if it is slow
-_DECODED = 100  # images a second that are read and checked when data are prepared, at least
+_DECODED = 100  # images a second that a thread reads and decodes, at least: a quarter of what docs/scaling.md measures
 _WORKERS = 12  # processor threads that decode photographs for one GPU
 
 
@@ -82,8 +85,11 @@ class Estimate:
         return max(1, train // batch) * batch, validation if data.evaluate == "validation" else self.images.test
 
     def network(self, run: Run) -> Network:
-        """The dense network of `run`. Raises PsapError where it does not take the suite's images."""
-        return count(run.model, self.images.classes, self.images.shape)
+        """The dense network of `run`. Raises PsapError where there is none, or it does not take the suite's images."""
+        try:
+            return count(run.model, self.images.classes, self.images.shape)
+        except PsapError as error:
+            raise PsapError(f"params/{self._grid.name}.yaml: models: {error}") from None
 
     def trained(self, run: Run) -> int:
         """Images that `run` trains on, over all epochs; none for published weights."""
@@ -125,6 +131,8 @@ class Estimate:
         network, data = self.network(run), self._grid.suite.data
         seconds = self.seconds(run, GPUS[REFERENCE]) if gpu else _START_UP + self.work(run) / _PROCESSOR
         threads = _WORKERS if gpu and data.photos else 1
+        if data.photos:
+            seconds = max(seconds, self.trained(run) / (threads * _DECODED))
         # Decoded batches wait in the workers; small images are copied to be padded and mirrored. Then weights with what
         # the optimiser and the pruner keep, and on a processor the layers' outputs and their gradients.
         training = self._grid.suite.training
@@ -146,7 +154,12 @@ class Estimate:
 
         cuda = torch.cuda.is_available()
         work = sum(self.work(run) for run in self._grid.runs.values())
-        seconds = work / self._speed_here("cuda" if cuda else "cpu") + _START_UP * len(self._grid.runs)
+        if cuda:  # in a process of its own: a workflow must not hold a GPU's memory, or the GPU, until it ends
+            with ProcessPoolExecutor(1, get_context("spawn")) as elsewhere:
+                speed = elsewhere.submit(self._speed_here, "cuda").result()
+        else:
+            speed = self._speed_here("cpu")
+        seconds = work / speed + _START_UP * len(self._grid.runs)
         return seconds / (1 if cuda else os.cpu_count() or 1) / 3600
 
     def _speed_here(self, device: str) -> float:

@@ -39,21 +39,21 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0) -> str
     model_run = grid.architecture(run)
     dense = None if run.kind == "dense" else CHECKPOINTS / grid.dense(run).path
     start = CHECKPOINTS / model_run.path if model_run else dense if run.init == "pretrained" else None
-    origin = sha256(start / architecture.DESCRIPTION) if start else ""
+    job = Job(run.config, data, device, start, dense, workers)
+    origin = sha256(start / architecture.DESCRIPTION) if start else job.weights.get("sha256", "")
     code = code_digest("train")
     # Whatever decides the outcome is in the key, so that state of another configuration is never gone on with.
     key = sha256(f"{run.hash} {origin} {code} {data.digest} {device.type}".encode())[:16]
     state = STATE / run.path
+    checkpoints = Checkpoints(state / key)
     if ranks.rank() > 0:
-        job = Job(run.config, data, device, start, dense, workers)
-        job.resume(Checkpoints(state / key))
-        job.run(Checkpoints(state / key), lambda progress: None)
+        job.resume(checkpoints)
+        job.run(checkpoints, lambda progress: None)
         return ""
     with single_writer(state), single_writer(state / key):
-        checkpoints = Checkpoints(state / key)
-        job = Job(run.config, data, device, start, dense, workers)
         job.resume(checkpoints)
         labels = {"code": code, "data": data.digest, **provenance(device)}
+        labels |= {"weights": job.weights} if job.weights else {}
         tracker = Tracker(state / key, run=run.path, experiment=run.suite, tags=_tags(run, labels), params=_params(run))
         tracker.start([_tracked(job, epoch) for epoch in range(job.progress.epoch)])
         try:

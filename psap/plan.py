@@ -103,7 +103,8 @@ def fingerprint(grid: Grid, planning: bool = False) -> str:
         if not gone:
             sources.check_source(data.source, data.path, data.classes)
         mark = sources.fingerprint(data.source, data.path, file)
-        sources.check_changed(data.source, data.path, file, mark, bool(data.photos))
+        if not (planning or data.photos):  # photographs are too many to be read while the user waits for a plan
+            sources.check_changed(data.source, data.path, file, mark)
         return mark
     except PsapError as error:
         problem = f"params/{grid.name}.yaml: data: {error}"

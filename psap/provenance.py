@@ -11,7 +11,7 @@ import torch
 
 # Of the checkout; results are not among them, since every run changes some.
 _MAKERS = (":/psap", ":/params", ":/workflow", ":/profiles", ":/Snakefile")
-_PACKAGES = ("torch", "torchvision", "timm", "torch-pruning", "numpy", "safetensors")
+_PACKAGES = ("torch", "torchvision", "timm", "torch-pruning", "numpy", "pillow", "safetensors")
 
 
 def provenance(device: torch.device) -> dict[str, Any]:

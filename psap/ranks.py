@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from psap.errors import PsapError
 
 _T = TypeVar("_T")
-_LOST = ("Connection closed", "Connection reset", "Broken pipe", "gloo", "NCCL", "Timed out")
+_LOST = ("Connection closed", "Connection reset", "Broken pipe", "remote process exited")
 
 
 def rank() -> int:

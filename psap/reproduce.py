@@ -49,7 +49,7 @@ def run_workflow(suites: Sequence[str], cores: str, options: Sequence[str]) -> i
             if any(folder.glob("locks/*")):
                 cancel_left_jobs()
                 subprocess.run([*snakemake, "--unlock"], check=True, capture_output=True)
-            code = _run_tracked([*snakemake, *suites, *options, *_cores(cores, options)], suites)
+            code = _run_tracked([*snakemake, *suites, *_cores(cores, options), *options], suites)
     except Timeout:
         raise PsapError("another `psap reproduce` is at work in this folder; wait for it, or stop it first") from None
     for report in (RESULTS / suite / "report.html" for suite in suites):
@@ -59,13 +59,13 @@ def run_workflow(suites: Sequence[str], cores: str, options: Sequence[str]) -> i
 
 
 def _cores(cores: str, options: Sequence[str]) -> list[str]:
-    """What to tell Snakemake of `cores`, and of the GPUs here.
+    """What to tell Snakemake of `cores`, and of the GPUs here, before the user's own options, which so come to win.
 
     A profile comes first: on a cluster, this machine's cores are no limit.
     """
     if not cores and ("SNAKEMAKE_PROFILE" in os.environ or any(option.startswith("--profile") for option in options)):
         return []
-    chosen = "--resources" in options or not devices.slots()
+    chosen = any(option.startswith(("--resources", "gpu=")) for option in options) or not devices.slots()
     return ["--cores", cores or "all", *([] if chosen else ["--resources", f"gpu={devices.slots()}"])]
 
 

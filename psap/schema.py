@@ -120,7 +120,8 @@ class Training(_Growing):
     """SGD with Nesterov momentum; a recipe for the dense networks and one for each init of the pruned ones.
 
     `batch_size` images make an optimiser's step, whatever the number of devices; they are taken `micro_batch` at a time
-    (all at once by default), which is also what batch-norm sees. `clip_norm` bounds the gradient's norm.
+    (all at once by default), which is also what batch-norm sees; to train on several devices it must be given.
+    `clip_norm` bounds the gradient's norm.
     `precision: bfloat16` and `float16` (with loss scaling) compute under autocast, for devices with arithmetic for it;
     `compile` uses torch.compile (needs a C++ compiler; `psap bench train` shows whether it pays back). The held-out
     images are scored after every `score_every` epochs, for the learning curve, and after the last one.

@@ -44,6 +44,7 @@ def test_a_job_waits_for_what_another_gives_back_even_killed(start) -> None:
     assert sorted(has(first)) == ["0", "1"] and has(second) == ["5"]
     waiting = start(1, "0,1")
     assert waiting.stderr.readline().startswith("waiting for a GPU that another job has")
+    assert has(start(1, "2")) == ["2"], "whoever waits is in nobody's way"
     first.kill()
     assert has(waiting)[0] in {"0", "1"}
 

@@ -34,7 +34,7 @@ def test_lite0_has_the_accuracy_that_its_weights_have(
     photos = {"size": 224, "min_area": 1.0, "mean": (0.5,) * 3, "std": (0.5,) * 3}
     prepare("imagenet", str(PHOTOGRAPHS), tmp_path / "data.safetensors")
     data = dataset.load(tmp_path / "data.safetensors", PHOTOGRAPHS)
-    network = published.load("timm:tf_efficientnet_lite0", len(data.classes), photos)
+    network = published.load("timm:tf_efficientnet_lite0", len(data.classes), photos).network
     score = accuracy(network, PhotoBatches(data.test, 50, photos, train=False).epoch(0))
     assert len(data.test) == 500
     assert score.top1 == pytest.approx(69.2, abs=0.5) and score.top5 == pytest.approx(91.4, abs=0.5)

@@ -29,7 +29,7 @@ class Split(Generic[_Images]):
 
     def take(self, index: Tensor) -> "Split[_Images]":
         """The images at `index`, in its order."""
-        return Split(self.images[index], self.labels[index])  # type: ignore[arg-type]
+        return Split(self.images[index], self.labels[index])
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _split(arrays: Arrays | Index, name: str, root: Path | None) -> Split[Any]:
     if isinstance(arrays, Arrays):
         return Split(torch.from_numpy(tensors[f"{name}_images"]), labels)
     assert root, "photographs stay in their folder"
-    return Split(Files.of(root, tensors[f"{name}_names"]), labels)
+    return Split(Files.of(root, tensors[f"{name}_names"], tensors[f"{name}_digests"]), labels)
 
 
 def subset(split: Split[_Images], count: int, seed: int) -> Split[_Images]:

@@ -1,5 +1,6 @@
 """ImageNet (ILSVRC2012), or some of its classes, as it is unpacked: train/<synset>/* and val/, sorted or flat."""
 
+import os
 from pathlib import Path
 
 from psap.data.images import SUFFIXES, classes_in
@@ -66,7 +67,8 @@ def _synset_folders(root: Path, split: str) -> set[str]:
     folder = root / split
     if not folder.is_dir():
         raise PsapError(f"{folder}: no such folder; ImageNet is expected as train/<synset>/* and val/")
-    found = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+    with os.scandir(folder) as entries:  # which tells files from folders without asking for each of 50,000
+        found = {entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")}
     if strange := sorted(found - set(synsets())):
         raise PsapError(
             f"{folder / strange[0]}: not one of ImageNet's 1,000 classes (WordNet ids such as n01440764); for classes "

@@ -104,9 +104,14 @@ def _read(file: Path) -> tuple[NDArray[np.uint8], str]:
             pixels = np.asarray(image.convert("RGB"))
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, zlib.error, ...
         raise damaged(file, error) from None
+    check_mode(file, mode)
+    return pixels, kind
+
+
+def check_mode(file: Path, mode: str) -> None:
+    """Raise PsapError for an image that eight bits a channel would not hold."""
     if mode not in EIGHT_BIT_MODES:
         raise PsapError(f"{file}: more than 8 bits a channel (mode {mode}); convert it to 8-bit RGB")
-    return pixels, kind
 
 
 def damaged(file: Path, error: Exception) -> PsapError:

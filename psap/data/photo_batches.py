@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms.v2 import functional as transforms
 
 from psap.data.dataset import Split
-from psap.data.photos import Files, decode
+from psap.data.photos import Files
 from psap.data.seeds import generator
 from psap.data.shares import Share
 from psap.errors import PsapError
@@ -55,7 +54,7 @@ class PhotoBatches:
             _Cuts(split.images, photos["size"], photos["min_area"], seed),
             batch_sampler=self._keys,
             num_workers=workers,
-            persistent_workers=workers > 0,
+            persistent_workers=train and workers > 0,
             pin_memory=self.device.type == "cuda",
         )
         shape = (1, 3, 1, 1)
@@ -124,9 +123,7 @@ class _Cuts(Dataset[Tensor]):
 
     def __getitem__(self, key: Key) -> Tensor:
         epoch, number = key
-        file = self._files[number]
-        assert isinstance(file, Path)
-        image = transforms.pil_to_tensor(decode(file))
+        image = transforms.pil_to_tensor(self._files.decode(number))
         size = [self._size, self._size]
         if epoch < 0:
             image = transforms.resize(image, [round(self._size / _MIDDLE)], antialias=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from psap.data.images import CHUNK, damaged, in_threads
+from psap.data.images import CHUNK, check_mode, damaged, in_threads
 from psap.data.prepared import Index
 from psap.errors import PsapError
 
@@ -26,24 +25,38 @@ class Listing(NamedTuple):
     labels: list[int]
 
 
-class Files(Sequence[Path]):
-    """Files that do not all fit into memory as `Path`s: a root and an array of names, indexed as images are."""
+class Files:
+    """The photographs of a split: a root, their names and the SHA-256 of each; indexed as images in memory are."""
 
-    def __init__(self, root: Path, names: NDArray[np.bytes_]) -> None:
-        self._root, self._names = root, names
+    def __init__(self, root: Path, names: NDArray[np.bytes_], digests: NDArray[np.uint8]) -> None:
+        self._root, self._names, self._digests = root, names, digests
 
     @classmethod
-    def of(cls, root: Path, lines: NDArray[np.uint8]) -> "Files":
-        """From names as an index holds them: one text, a line each."""
-        return cls(root, np.array(lines.tobytes().split(b"\n")))
+    def of(cls, root: Path, lines: NDArray[np.uint8], digests: NDArray[np.uint8]) -> "Files":
+        """From an index: names as one text, a line each, and digests (N, 32)."""
+        return cls(root, np.array(lines.tobytes().split(b"\n")), digests)
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: "int | Tensor") -> "Path | Files":  # type: ignore[override]
-        if isinstance(index, int):
-            return self._root / os.fsdecode(bytes(self._names[index]))
-        return Files(self._root, self._names[index.numpy()])
+    def __getitem__(self, index: "Tensor") -> "Files":
+        return Files(self._root, self._names[index.numpy()], self._digests[index.numpy()])
+
+    def path(self, number: int) -> Path:
+        """Where photograph `number` lies."""
+        return self._root / os.fsdecode(bytes(self._names[number]))
+
+    def decode(self, number: int) -> Image.Image:
+        """Photograph `number` in RGB. Raises PsapError unless its file is there and as it was when it was verified."""
+        file = self.path(number)
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise PsapError(f"{file}: cannot be read ({error.strerror}); bring it back") from None
+        if hashlib.sha256(content).digest() != self._digests[number].tobytes():
+            raise PsapError(f"{file}: not as it was when the data were prepared; bring it back, or prepare them anew")
+        with Image.open(BytesIO(content)) as image:
+            return image.convert("RGB")
 
 
 def index(root: Path, train: Listing, test: Listing) -> Index:
@@ -75,20 +88,13 @@ def _digest(file: Path) -> bytes:
     content = file.read_bytes()
     try:
         with Image.open(BytesIO(content)) as image:
+            mode = image.mode
             image.draft("RGB", (image.width // 8, image.height // 8))
             image.load()
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, zlib.error, ...
         raise damaged(file, error) from None
+    check_mode(file, mode)
     return hashlib.sha256(content).digest()
-
-
-def decode(file: Path) -> Image.Image:
-    """Decode one photograph to RGB. Raises PsapError where it has been damaged since it was verified."""
-    try:
-        with Image.open(file) as image:
-            return image.convert("RGB")
-    except Exception as error:
-        raise damaged(file, error) from None
 
 
 def labelled(classes: dict[str, list[Path]], label: dict[str, int]) -> Listing:

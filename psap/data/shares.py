@@ -10,7 +10,7 @@ class Share:
     """The share of process `rank` among `ranks` that train one network, `micro_batch` images at a time (None: all).
 
     A batch is cut into micro-batches, which the ranks take in turns; so what each optimiser step sees, and what
-    batch-norm does, is the same for any number of ranks.
+    batch-norm does, is the same for any number of ranks. Several therefore need a micro-batch.
     """
 
     rank: int = 0
@@ -19,10 +19,17 @@ class Share:
 
     def accumulated(self, batch_size: int) -> int:
         """Micro-batches that this rank contributes to a batch. Raises PsapError when a batch cannot be shared so."""
-        taken = (self.micro_batch or batch_size // self.ranks) * self.ranks
-        if not taken or batch_size % taken:
-            micro = f" that take {self.micro_batch} images at a time" if self.micro_batch else ""
-            raise PsapError(f"a batch of {batch_size} images cannot be shared by {self.ranks} processes{micro}")
+        if not self.micro_batch and self.ranks > 1:
+            raise PsapError(
+                f"{self.ranks} processes need training: {{micro_batch: ...}} in the suite, such as "
+                f"{max(1, batch_size // self.ranks)}: what batch-norm sees is a part of a run, and their number is none"
+            )
+        taken = (self.micro_batch or batch_size) * self.ranks
+        if batch_size % taken:
+            raise PsapError(
+                f"a batch of {batch_size} images cannot be shared by {self.ranks} processes that take "
+                f"{self.micro_batch} images at a time"
+            )
         return batch_size // taken
 
     def training(self, count: int, batch_size: int) -> list[slice]:

@@ -92,7 +92,7 @@ def fingerprint(source: str, path: str | None, out: Path) -> str:
     return sha256("\n".join(lines).encode())
 
 
-def check_changed(source: str, path: str | None, out: Path, mark: str, as_photos: bool = False) -> None:
+def check_changed(source: str, path: str | None, out: Path, mark: str) -> None:
     """Read every image of a folder whose fingerprint `mark` is another than when `out` was prepared from it.
 
     A job that fails takes its old files with it, and whatever was trained on them is trained again: so images that went
@@ -100,7 +100,7 @@ def check_changed(source: str, path: str | None, out: Path, mark: str, as_photos
     """
     described = out.with_suffix(".json")
     if described.exists() and mark != json.loads(described.read_text())["fingerprint"]:
-        _read(source, path, out.parent / "raw", as_photos)
+        _read(source, path, out.parent / "raw", as_photos=False)
 
 
 def _read(source: str, path: str | None, raw: Path, as_photos: bool) -> prepared.Raw:

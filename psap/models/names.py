@@ -17,6 +17,13 @@ def split(name: str) -> tuple[str, str]:
     return library, entry
 
 
+def check_own_name(name: str) -> None:
+    """As `check_name`, but of a library's network only whether there is such a library: nothing is imported."""
+    library, _ = split(name)
+    if not library:
+        check_name(name)
+
+
 def check_name(name: str) -> None:
     """Raise PsapError, with close matches, unless `name` is a network that `psap.models.build` knows.
 

@@ -4,21 +4,29 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from psap.errors import PsapError
+from psap.files import sha256
 from psap.models import build
 from psap.models.names import split
 
 FOLDER = "PSAP_WEIGHTS"  # environment variable: a folder with <library>.<name>.safetensors or .pth
 
 
-def load(name: str, classes: int, photos: Mapping[str, Any] | None = None) -> nn.Module:
+class Published(NamedTuple):
+    """A network, where its weights come from, and the digest of all its tensors."""
+
+    network: nn.Module
+    origin: str
+    digest: str
+
+
+def load(name: str, classes: int, photos: Mapping[str, Any] | None = None) -> Published:
     """Build the network `name` with published weights, for the `classes` that they were trained for.
 
     They are taken from the folder $PSAP_WEIGHTS, from the caches of torch and Hugging Face, or else downloaded; nothing
@@ -31,7 +39,8 @@ def load(name: str, classes: int, photos: Mapping[str, Any] | None = None) -> nn
     tensors, origin = _tensors(name, model)
     _check_fits(name, model, tensors, origin)
     model.load_state_dict(tensors)
-    return model
+    content = safetensors.torch.save({key: tensor.contiguous().clone() for key, tensor in model.state_dict().items()})
+    return Published(model, origin, sha256(content))
 
 
 def _tensors(name: str, model: nn.Module) -> tuple[Mapping[str, Tensor], str]:
@@ -47,6 +56,8 @@ def _tensors(name: str, model: nn.Module) -> tuple[Mapping[str, Tensor], str]:
 
 def _in_folder(name: str) -> Path | None:
     folder = os.environ.get(FOLDER)
+    if folder and not Path(folder).is_dir():
+        raise PsapError(f"{FOLDER}={folder}: no such folder")
     stem = name.replace(":", ".")
     files = [Path(folder, stem + suffix) for suffix in (".safetensors", ".pth")] if folder else []
     return next((file for file in files if file.exists()), None)
@@ -57,16 +68,11 @@ def _read(file: Path) -> Mapping[str, Tensor]:
         if file.suffix == ".safetensors":
             return safetensors.torch.load_file(file)
         tensors: Mapping[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
-        raise _unreadable(file, error) from None
-    except Exception as error:  # what a pickle that is none, or more than tensors, can raise
-        raise _unreadable(file, error) from None
+    except Exception as error:  # besides what the disk says, what a pickle that is none, or more than tensors, raises
+        raise PsapError(f"{file}: not a file of weights ({_reason(error)}); replace it") from None
+    if not (isinstance(tensors, Mapping) and all(isinstance(tensor, Tensor) for tensor in tensors.values())):
+        raise PsapError(f"{file}: not a file of weights alone, name by name; save the network's state_dict() by itself")
     return tensors
-
-
-def _unreadable(file: Path, error: Exception) -> PsapError:
-    reason = str(error).strip().partition("\n")[0]
-    return PsapError(f"{file}: not a file of weights ({reason}); replace it")
 
 
 def _of_torchvision(entry: str) -> tuple[Mapping[str, Tensor], str]:

@@ -60,7 +60,8 @@ class Bank:
             channel, tensor = slot.member.channel, slot.tensor
             back = mask[channel[deposited[channel]]]
             where = slot.member.positions(deposited)[back].to(tensor.device)
-            tensor[where] = self._values[slot.name][back.to(tensor.device)]
+            # A state that was read again lies on the processor, whatever it was written from.
+            tensor[where] = self._values[slot.name].to(tensor.device)[back.to(tensor.device)]
 
     def clear(self) -> None:
         self._masks.clear()

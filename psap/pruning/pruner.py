@@ -11,7 +11,6 @@ for epoch in range(epochs):
 small = pruner.compact()                    # a smaller ordinary network, same outputs
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,8 +29,8 @@ from psap.pruning.history import History
 from psap.pruning.method import Method
 from psap.pruning.reconstruction import Reconstruction, protect
 from psap.pruning.schedule import steps
-from psap.pruning.signals import weight_gradient
-from psap.ranks import agreed
+from psap.pruning.signals import added, weight_gradient
+from psap.ranks import agreed, average
 
 _IDLE, _COLLECT, _SUPERVISE = "idle", "collect", "supervise"
 _STATE = ["_pruned", "_immune", "_phase", "_seen", "_epoch", "_pulse_due", "_signals", "_scores"]
@@ -101,16 +100,23 @@ class Pruner:
         else:
             self._prune()
 
-    def after_backward(self) -> None:
-        """Look at the gradients. Call it between `backward` and the optimiser's step, before gradients are clipped."""
+    def after_backward(self, scale: float = 1.0, taken: bool = True) -> None:
+        """Look at the gradients. Call it between `backward` and the optimiser's step, before gradients are clipped.
+
+        Under a loss scaler: after unscaling, with the `scale` of the loss, and whether the step will be `taken` or not,
+        since gradients that overflowed say nothing.
+        """
+        if not taken:
+            self._reconstruction.discard()
+            return
         if not self.frozen:
             penalise_scales(self._model, self.method.bn_penalty)
         if self._phase == _COLLECT:
-            self._scores = _add(self._scores, self._chooser.scores())
+            self._scores = added(self._scores, self._chooser.scores())
             if self.method.protects_before:
-                self._signals = _add(self._signals, [weight_gradient(group) for group in self.groups])
+                self._signals = added(self._signals, [weight_gradient(group) for group in self.groups])
         elif self._phase == _SUPERVISE:
-            self._signals = _add(self._signals, self._reconstruction.signals())
+            self._signals = added(self._signals, [signal / scale for signal in self._reconstruction.signals()])
         self._seen += self._phase != _IDLE
         if self._pulse_due:
             self.history.note_pulse(self._pruned)
@@ -163,6 +169,8 @@ class Pruner:
 
     def _prune(self) -> None:
         """Choose, and do to the chosen what the method's reconstruction says."""
+        # What is banked must be the same on all ranks, and running statistics are each one's own within an epoch.
+        average(buffer for buffer in self._model.buffers() if buffer.is_floating_point())
         protected = [immune > 0 for immune in self._immune]
         if self.method.protects_before:
             settings = self.method.protection
@@ -208,12 +216,10 @@ class Pruner:
         """Go on from the `state_dict()` of a pruner made with the same arguments."""
         for name in _STATE:
             setattr(self, name, state[name])
+        device = self.groups[0].weights[0].tensor.device
+        self._signals, self._scores = ([value.to(device) for value in kept] for kept in (self._signals, self._scores))
         self._chooser.load_state_dict(state["chooser"])
         self.history.load_state_dict(state["history"])
         supervised = self._phase == _SUPERVISE
         held = self.frozen or self.method.reconstruction == "hard" or (self.method.holds and not supervised)
         self._reconstruction.load_state_dict(state["bank"], self._pruned, held=held, supervised=supervised)
-
-
-def _add(total: Sequence[Tensor], new: Sequence[Tensor]) -> list[Tensor]:
-    return [a + b for a, b in zip(total, new, strict=True)] if total else list(new)

@@ -100,6 +100,10 @@ class Reconstruction:
         """The supervised gradients of the last backward pass, shape (C_g,) for each group."""
         return self._gates.read() if self._by_gate else [weight_gradient(group) for group in self._groups]
 
+    def discard(self) -> None:
+        """Forget the supervised gradients of the last backward pass that nobody else owns."""
+        self._gates.reset()
+
     def restore(self, pruned: Sequence[Tensor], signals: Sequence[Tensor]) -> list[Tensor]:
         """Close the window: give important channels back from the bank and return their masks.
 

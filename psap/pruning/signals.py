@@ -16,6 +16,11 @@ def weight_gradient(group: Group) -> Tensor:
     return norm
 
 
+def added(total: Sequence[Tensor], new: Sequence[Tensor]) -> list[Tensor]:
+    """Sums of tensor and tensor; `new` alone where there is no total yet."""
+    return [a + b for a, b in zip(total, new, strict=True)] if total else list(new)
+
+
 class Gates:
     """Gates, closed for chosen channels, on what every consumer of a group reads: after batch-norm and activation.
 
@@ -40,9 +45,13 @@ class Gates:
         """|d loss / d gate| of each group, shape (C,) each, of the last backward pass; resets them."""
         average(gate.grad for gate in self._gates if gate.grad is not None)  # nobody's parameters: not averaged yet
         signals = [torch.zeros_like(g) if g.grad is None else g.grad.abs() for g in self._gates]
+        self.reset()
+        return signals
+
+    def reset(self) -> None:
+        """Forget the gradients of the last backward pass."""
         for gate in self._gates:
             gate.grad = None
-        return signals
 
     def remove(self) -> None:
         """Take all gates away."""

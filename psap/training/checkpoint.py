@@ -51,7 +51,7 @@ class Checkpoints:
         for file in reversed(self._files()):
             data = file.read_bytes()
             if sha256(data)[:16] == file.stem.rpartition("-")[2]:
-                state: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True)
+                state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
                 return state
             print(f"{file}: damaged (its digest differs); going back to the one before", file=sys.stderr, flush=True)
             file.unlink()

@@ -55,6 +55,7 @@ class Job:
     ) -> None:
         self.config, self._data, self._device, self._dense = config, data, device, dense
         self._workers = workers
+        self.weights: dict[str, str] = {}  # the published ones that it starts from: origin and digest
         torch.use_deterministic_algorithms(device.type == "cpu")
         torch.manual_seed(config["seed"])
         self.classes, self.in_channels = len(data.classes), data.channels
@@ -102,7 +103,9 @@ class Job:
     def _network(self, start: Path | None) -> nn.Module:
         name = self.config["model"]
         if start is None and "weights" in self.config["training"]["recipe"]:
-            return published.load(name, self.classes, self.config["data"].get("photos"))
+            found = published.load(name, self.classes, self.config["data"].get("photos"))
+            self.weights = {"origin": found.origin, "sha256": found.digest}
+            return found.network
         if start is None:
             return build(name, self.classes, self.in_channels)
         if "retrain" in self.config.get("method", {}):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psap import ranks
+from psap.data.seeds import mixed
 from psap.errors import PsapError
 from psap.evaluate import Score
 from psap.training.learner import Learner
@@ -60,8 +61,7 @@ def train(
     recipe, pruner = training["recipe"], learner.pruner
     for epoch in range(progress.epoch, recipe["epochs"]):
         start = time.perf_counter()
-        # For layers that draw numbers, such as dropout.
-        torch.manual_seed((seed << 20) + epoch + (ranks.rank() << 50))
+        torch.manual_seed(mixed(seed, epoch, ranks.rank()))  # for layers that draw numbers, such as dropout
         learner.begin(epoch)
         loss, lr = run_epoch(learner, batches, training, epoch)
         if not math.isfinite(loss):
@@ -126,8 +126,8 @@ def _step(learner: Learner, training: Mapping[str, Any]) -> None:
     """An optimiser's step, with what pruning does before and after it."""
     pruner, scaler, clip = learner.active_pruner(), learner.scaler, training.get("clip_norm")
     scaler.unscale_(learner.optimizer)
-    if pruner and learner.gradients_are_finite():
-        pruner.after_backward()
+    if pruner:
+        pruner.after_backward(scaler.get_scale(), learner.gradients_are_finite())
     if clip:
         torch.nn.utils.clip_grad_norm_(learner.model.parameters(), clip)
     scaler.step(learner.optimizer)

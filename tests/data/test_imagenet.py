@@ -69,10 +69,10 @@ def test_labels_are_places_among_the_thousand(sorted_folder: Path, tmp_path: Pat
     assert found.train.labels.tolist() == [0] * 4 + [217] * 4 + [701] * 4
     assert found.test.labels.tolist() == [0, 217, 701]
     for i, label in enumerate(found.train.labels.tolist()):
-        assert found.train.images[i].parent.name == found.classes[label]
+        assert found.train.images.path(i).parent.name == found.classes[label]
     chosen = dataset.subset(found.train, 6, 0)
     assert chosen.labels.tolist() == [0, 0, 217, 217, 701, 701]
-    assert [chosen.images[i].parent.name for i in range(6)] == [name for name in CLASSES for _ in range(2)]
+    assert [chosen.images.path(i).parent.name for i in range(6)] == [name for name in CLASSES for _ in range(2)]
 
 
 def test_flat_validation_images_get_the_labels_of_the_devkit(sorted_folder: Path, tmp_path: Path) -> None:

@@ -40,10 +40,10 @@ def test_one_process_takes_what_there_is() -> None:
 @pytest.mark.parametrize(
     ("share", "count", "says"),
     [
-        (Share(0, 3), 100, "a batch of 10 images cannot be shared by 3 processes"),
+        (Share(0, 3), 100, "3 processes need training: .micro_batch: .... in the suite, such as 3"),
         (Share(0, 2, 4), 100, "by 2 processes that take 4 images at a time"),
-        (Share(0, 20), 100, "a batch of 10 images cannot be shared by 20 processes"),
-        (Share(0, 2), 9, "9 training images do not fill a batch of 10"),
+        (Share(0, 20, 1), 100, "a batch of 10 images cannot be shared by 20 processes"),
+        (Share(0, 2, 5), 9, "9 training images do not fill a batch of 10"),
         (Share(0, 1, 5), 9, "9 training images do not fill a batch of 10"),
     ],
 )

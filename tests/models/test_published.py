@@ -44,7 +44,12 @@ def test_a_folder_of_the_user_s(name: str, suffix: str, folder: Path) -> None:
     model, file = trained(name), folder / (name.replace(":", ".") + suffix)
     write = torch.save if suffix == ".pth" else safetensors.torch.save_file
     write(model.state_dict(), file)
-    assert same(model, published.load(name, 1000, PHOTOS))
+    found = published.load(name, 1000, PHOTOS)
+    assert same(model, found.network) and found.origin == str(file)
+    with torch.no_grad():
+        next(model.parameters()).flatten()[0] += 1
+    write(model.state_dict(), file)
+    assert published.load(name, 1000, PHOTOS).digest != found.digest
 
 
 def test_torch_s_cache_is_used_without_a_network(tmp_path: Path) -> None:
@@ -71,7 +76,7 @@ def without_network(name: str, **environment: str) -> str:
     """What a process says that loads the weights of `name`, or why it cannot; it reaches no other machine."""
     code = (
         "from psap.models import published\nfrom psap.errors import PsapError\n"
-        f"try: print(float(published.load({name!r}, 1000).state_dict()['fc.bias'].sum()))\n"
+        f"try: print(float(published.load({name!r}, 1000).network.state_dict()['fc.bias'].sum()))\n"
         "except PsapError as error: print(error)"
     )
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
@@ -119,13 +124,20 @@ def with_a_layer_less(file: Path) -> str:
     return "fc.bias is missing"
 
 
+def a_folder_that_is_none(file: Path) -> str:
+    os.environ[published.FOLDER] = str(file)
+    return f"PSAP_WEIGHTS={file}: no such folder"
+
+
 def truncated(file: Path) -> str:
     safetensors.torch.save_file(trained(NAME).state_dict(), file)
     file.write_bytes(file.read_bytes()[:1000])
     return "not a file of weights"
 
 
-@pytest.mark.parametrize("spoil", [of_another_network, of_other_classes, with_a_layer_less, truncated])
+@pytest.mark.parametrize(
+    "spoil", [of_another_network, of_other_classes, with_a_layer_less, truncated, a_folder_that_is_none]
+)
 def test_wrong_weights(spoil, folder: Path) -> None:
     file = folder / "torchvision.resnet18.safetensors"
     says = spoil(file)
@@ -146,6 +158,14 @@ def test_a_pickle_is_not_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
         published.load(NAME, 1000)
     assert "\n" not in str(caught.value)
     assert not (folder / "was-here").exists()
+
+
+def test_a_checkpoint_of_somebody_s_training_is_not_weights_alone(folder: Path) -> None:
+    torch.save({"epoch": 3, "state_dict": trained(NAME).state_dict()}, folder / "torchvision.resnet18.pth")
+    with pytest.raises(
+        PsapError, match=r"not a file of weights alone, name by name; save the network's state_dict\(\)"
+    ):
+        published.load(NAME, 1000)
 
 
 def test_images_must_be_normalised_as_the_weights_want_them(folder: Path) -> None:

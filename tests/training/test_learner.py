@@ -142,24 +142,33 @@ def test_the_norm_of_a_gradient_is_bounded() -> None:
         assert float(torch.stack([change.norm() for change in changes]).norm()) == moved
 
 
-def test_float16_leaves_out_steps_that_overflow_and_signals_with_them() -> None:
+@pytest.mark.parametrize(
+    "method",
+    [
+        Method(schedule={"freeze": 0.4}, window=2),
+        Method(schedule={"freeze": 0.4}, window=2, protection={"when": "after", "signal": "gate_gradient"}),
+    ],
+    ids=["weights", "gates"],
+)
+def test_float16_leaves_out_steps_that_overflow_and_signals_with_them(method: Method) -> None:
     data = batches()
-    exact, half = learner(), learner(precision="float16")
+    exact, half = learner(method=method), learner(method=method, precision="float16")
     training = TRAINING | {"precision": "float16"}
     half.scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
     half.scaler._scale.fill_(2.0**127)
-    before = [p.detach().clone() for p in half.model.parameters()]
     half.begin(0)
+    before = [p.detach().clone() for p in half.model.parameters()]
     run_epoch(half, data, training, 0)
     assert all(torch.equal(a, b) for a, b in zip(before, half.model.parameters(), strict=True))
-    assert half.scaler.get_scale() == 2.0**124
+    assert half.scaler.get_scale() == 2.0**124 and not half.pruner._signals
     half.scaler._scale.fill_(2.0**10)
     losses = trained(exact, data)
     assert trained(half, data, training) == pytest.approx(losses, rel=0.2)
     assert all(bool(p.isfinite().all()) for p in half.model.parameters())
-    rows = half.pruner.history.rows
-    assert rows and half.compacted
+    assert half.compacted
+    restored = [sum(row["restored"] for row in each.pruner.history.rows) for each in (exact, half)]
+    assert (restored[0] > 0) is (restored[1] > 0) is method.protects_after
 
-    again = learner(precision="float16")
+    again = learner(method=method, precision="float16")
     again.load_state_dict(half.state_dict())
     assert again.scaler.get_scale() == half.scaler.get_scale()

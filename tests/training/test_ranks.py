@@ -48,3 +48,6 @@ def test_two_ranks_are_one_that_accumulates(name: str, tmp_path: Path) -> None:
             torch.testing.assert_close(other["parameters"][parameter], value, rtol=0, atol=1e-8)
         assert other["losses"] == pytest.approx(alone["losses"], abs=1e-10)
     assert all(torch.equal(first["parameters"][p], second["parameters"][p]) for p in first["parameters"])
+    assert name != "before" or any(banked for banked in first["banks"])
+    for ours, theirs in zip(first["banks"], second["banks"], strict=True):
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[slot], theirs[slot]) for slot in ours)

@@ -1,6 +1,6 @@
 """One rank of a training in float64: `python -m torch.distributed.run ... together.py <method> <folder>`, or alone.
 
-Writes <folder>/<rank>-of-<ranks>.pt: the parameters after 30 steps, and the masks after each of them.
+Writes <folder>/<rank>-of-<ranks>.pt: the parameters after 30 steps, the masks after each, the bank after each epoch.
 """
 
 import json
@@ -70,11 +70,13 @@ def main(method: str, folder: Path) -> None:
         learner = Learner(network(), TRAINING, pruning | {"method": Method.model_validate(json.loads(method))})
         watching = Watching(learner)
         batches = data(Share(ranks.rank(), ranks.count(), 64))
-        losses = []
+        losses, banks = [], []
         for epoch in range(EPOCHS):
             learner.begin(epoch)
             losses.append(run_epoch(learner, batches, TRAINING, epoch)[0])
-        found = {"parameters": dict(learner.model.named_parameters()), "masks": watching.seen, "losses": losses}
+            banks.append(learner.pruner.state_dict()["bank"]["values"])
+        found = {"parameters": dict(learner.model.named_parameters()), "masks": watching.seen}
+        found |= {"losses": losses, "banks": banks}
         torch.save(found, folder / f"{ranks.rank()}-of-{ranks.count()}.pt")
 
 

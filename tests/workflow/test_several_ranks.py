@@ -12,6 +12,7 @@ import pytest
 import yaml
 from project import TINY, Project
 
+CHANGED = {"pretrained": {"epochs": 12, "lr": 0.02}, "micro_batch": 25}
 RUN = "tiny/resnet8/pretrained/psap/0.5/seed0"
 
 
@@ -21,7 +22,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.C
 
 
 def trained_dense(project: Project) -> Project:
-    project.suite("tiny", TINY | {"training": TINY["training"] | {"pretrained": {"epochs": 12, "lr": 0.02}}})
+    project.suite("tiny", TINY | {"training": TINY["training"] | CHANGED})
     for arguments in (("data", "digits"), ("train", "tiny/resnet8/dense/seed0")):
         done = project.psap(*arguments)
         assert done.returncode == 0, done.stderr
@@ -85,9 +86,13 @@ def test_a_run_goes_on_with_another_number_of_ranks(
 @pytest.mark.parametrize(
     ("processes", "change", "says"),
     [
-        ("3", {}, "a batch of 50 images cannot be shared by 3 processes"),
+        ("3", {}, "3 processes need training: {micro_batch: ...} in the suite, such as 16"),
         ("2", {"micro_batch": 50}, "cannot be shared by 2 processes that take 50 images at a time"),
-        ("2", {"batch_size": 500}, "do not fill a batch of 500, so that a process or a micro-batch would have none"),
+        (
+            "2",
+            {"batch_size": 500, "micro_batch": 250},
+            "do not fill a batch of 500, so that a process or a micro-batch would have none",
+        ),
     ],
 )
 def test_images_that_do_not_suffice_for_every_rank(

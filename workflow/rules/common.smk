@@ -1,5 +1,6 @@
 # The suites of params/, checked before anything is planned, and what the rules look up in them.
 import gc
+import os
 from pathlib import Path
 
 from psap import costs, devices, plan
@@ -89,8 +90,9 @@ def fingerprint_of_data(wildcards):
 
 
 def gpu_of_run(wildcards):
-    # A cluster's GPUs cannot be seen from where the workflow runs: there it is the suite that says whether it wants one.
-    if workflow.non_local_exec:
+    # A cluster's GPUs cannot be seen from where the workflow runs or is planned: there it is the suite that says
+    # whether it wants one.
+    if workflow.non_local_exec or (workflow.dryrun and not GPU):
         return int(GRIDS[wildcards.suite].suite.hardware == "gpu")
     return GPU
 
@@ -101,7 +103,11 @@ def request(wildcards):
 
 
 def threads_of_run(wildcards):
-    return request(wildcards).threads
+    wanted = request(wildcards).threads
+    if workflow.non_local_exec:
+        return wanted
+    # Here the jobs of all GPUs share the cores.
+    return min(wanted, max(1, (os.cpu_count() or 1) // max(1, devices.slots())))
 
 
 # A run that was killed for want of memory or time goes on with more of both.
