@@ -47,8 +47,9 @@ def data(
     from psap.schema import Data
     from psap.suite import data_file
 
-    section = {} if photos or source == "imagenet" else None
-    chosen = validated(Data, {"source": source, "path": path or None, "photos": section}, "psap data")
+    left_in_place = photos or source == "imagenet"
+    values: dict[str, object] = {"source": source, "path": path or None, "photos": {} if left_in_place else None}
+    chosen = validated(Data, values, "psap data")
     file = data_file(chosen)
     manifest = sources.prepare(source, path or None, file, as_photos=photos)
     typer.echo(f"{file}: {manifest['label']}")

@@ -162,9 +162,7 @@ def test_a_pickle_is_not_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_checkpoint_of_somebody_s_training_is_not_weights_alone(folder: Path) -> None:
     torch.save({"epoch": 3, "state_dict": trained(NAME).state_dict()}, folder / "torchvision.resnet18.pth")
-    with pytest.raises(
-        PsapError, match=r"not a file of weights alone, name by name; save the network's state_dict\(\)"
-    ):
+    with pytest.raises(PsapError, match="not a file of weights alone, name by name; save the network's"):
         published.load(NAME, 1000)
 
 

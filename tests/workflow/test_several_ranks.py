@@ -91,7 +91,7 @@ def test_a_run_goes_on_with_another_number_of_ranks(
         (
             "2",
             {"batch_size": 500, "micro_batch": 250},
-            "do not fill a batch of 500, so that a process or a micro-batch would have none",
+            "do not fill a batch of 500",
         ),
     ],
 )
