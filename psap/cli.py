@@ -66,10 +66,13 @@ def train(
 ) -> None:
     """Train one run of a suite (go on, if it was interrupted) and write its files."""
     from psap import devices, launch
+    from psap.data.shares import Share
     from psap.suite import load_run
 
     grid, chosen = load_run(params, run)
     if processes > 1 and not _is_rank():
+        training = chosen.config["training"]
+        Share(0, processes, training.get("micro_batch")).accumulated(training["batch_size"])  # or it cannot be
         devices.claim(processes)
         launch.launch(processes, "train", run, f"--params={params}", f"--threads={max(1, threads // processes)}")
         return

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from psap.errors import PsapError
 
 _T = TypeVar("_T")
-_LOST = ("Connection closed", "Connection reset", "Broken pipe", "remote process exited")
+_LOST = ("Connection closed", "Connection reset", "Broken pipe", "remote process exited", "connectFullMesh")
 
 
 def rank() -> int:
@@ -74,15 +74,17 @@ def joined(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         yield
         dist.barrier()
     except RuntimeError as error:
         if not any(word in str(error) for word in _LOST):
             raise
         raise PsapError(
-            f"rank {rank()}: another process of this run is gone; the same command goes on after the last whole epoch"
+            f"rank {os.environ['RANK']}: another process of this run is gone; the same command goes on after the last "
+            "whole epoch"
         ) from None
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()

@@ -90,7 +90,8 @@ def test_from_photographs_to_a_report(project: Project) -> None:
 
     short = rows(project, "short")
     assert set(short) == {"dense/seed0", "pretrained/psap/0.3/seed0"}
-    assert short["dense/seed0"]["epochs"] == "2"
+    dense = json.loads((project.folder / "results/short/timm.resnet10t/dense/seed0/run.json").read_text())
+    assert dense["result"]["epochs"] == 2
 
     again = project.snakemake("photos", "short", "--cores", "2")
     assert again.returncode == 0 and "Nothing to be done" in again.stderr + again.stdout

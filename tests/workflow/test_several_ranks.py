@@ -86,7 +86,8 @@ def test_a_run_goes_on_with_another_number_of_ranks(
 @pytest.mark.parametrize(
     ("processes", "change", "says"),
     [
-        ("3", {}, "3 processes need training: {micro_batch: ...} in the suite, such as 16"),
+        ("3", {"micro_batch": None}, "3 processes need training: {micro_batch: ...} in the suite, such as 16"),
+        ("3", {}, "cannot be shared by 3 processes that take 25 images at a time"),
         ("2", {"micro_batch": 50}, "cannot be shared by 2 processes that take 50 images at a time"),
         (
             "2",
