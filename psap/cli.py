@@ -1,19 +1,18 @@
 """The `psap` command: thin, one function for each verb."""
 
-import os
 import sys
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from psap.commands import bench
+from psap.commands.device import device, is_rank
 from psap.errors import PsapError
 
-if TYPE_CHECKING:
-    import torch
-
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(bench.app, name="bench")
 Params = Annotated[Path, typer.Option(help="Folder of the suites and methods.")]
 
 
@@ -70,21 +69,21 @@ def train(
     from psap.suite import load_run
 
     grid, chosen = load_run(params, run)
-    if processes > 1 and not _is_rank():
+    if processes > 1 and not is_rank():
         training = chosen.config["training"]
         Share(0, processes, training.get("micro_batch")).accumulated(training["batch_size"])  # or it cannot be
         devices.claim(processes)
         launch.launch(processes, "train", run, f"--params={params}", f"--threads={max(1, threads // processes)}")
         return
-    device = _device(gpu=processes > 0)
+    chosen_device = device(gpu=processes > 0)
     import torch
 
     from psap import ranks
     from psap.execute import execute
 
     torch.set_num_threads(threads)
-    with ranks.joined(device):
-        summary = execute(grid, chosen, device, threads if device.type == "cuda" else 0)
+    with ranks.joined(chosen_device):
+        summary = execute(grid, chosen, chosen_device, threads if chosen_device.type == "cuda" else 0)
     if summary:
         typer.echo(summary)
 
@@ -95,13 +94,13 @@ def rerun(
     params: Params = Path("params"),
 ) -> None:
     """Train one run again, apart from the results, and compare its accuracy with that of its row."""
-    device = _device()
+    chosen_device = device()
     import torch
 
     from psap.rerun import rerun as run_again
 
     torch.set_num_threads(1)  # as in the workflow: the number of threads decides in which order sums are taken
-    typer.echo(run_again(params, run, device))
+    typer.echo(run_again(params, run, chosen_device))
 
 
 @app.command()
@@ -152,74 +151,6 @@ def analyse(
 
     run_analysis(folder, published if published.exists() else None)
     typer.echo(f"{folder / 'report.html'}")
-
-
-bench = typer.Typer(help="Speed and memory, as ratios against what one would pick instead.", no_args_is_help=True)
-app.add_typer(bench, name="bench")
-
-
-@bench.command("train")
-def bench_train_command(
-    model: Annotated[str, typer.Argument(help="A network for 32 x 32 images.")] = "resnet20",
-    iterations: Annotated[int, typer.Option(min=1, help="Batches of 128 in a repetition.")] = 20,
-    repetitions: Annotated[int, typer.Option(min=1, help="Times that every way is measured, in turns.")] = 5,
-    compile: Annotated[bool, typer.Option("--compile", help="Also under torch.compile (needs a compiler).")] = False,
-) -> None:
-    """Our training loop, plain and with PSAP, between the bare limit and the conventional way."""
-    from psap.bench.train import bench_train
-    from psap.models import check_name
-
-    check_name(model)
-    typer.echo(bench_train(model, iterations, repetitions, _device(), compile))
-
-
-@bench.command("prune")
-def bench_prune_command(
-    repetitions: Annotated[int, typer.Option(min=1, help="Times that every part is measured.")] = 5,
-) -> None:
-    """Group discovery, a pruning step and compaction beside a plain training step of the same network."""
-    from psap.bench.prune import bench_prune
-
-    typer.echo(bench_prune(repetitions, _device()))
-
-
-@bench.command("track")
-def bench_track_command() -> None:
-    """What the tracking into MLflow costs a run."""
-    from psap.bench.track import bench_track
-
-    typer.echo(bench_track())
-
-
-@bench.command("plan")
-def bench_plan_command(
-    runs: Annotated[int, typer.Option(min=1, help="Runs of the larger of two grids.")] = 10_000,
-) -> None:
-    """How long Snakemake plans a grid of many runs."""
-    from psap.bench.plan import bench_plan
-
-    typer.echo(bench_plan(runs))
-
-
-def _is_rank() -> bool:
-    """Whether this is one of the processes that torchrun, or `psap train --processes`, has started."""
-    return "LOCAL_RANK" in os.environ
-
-
-def _device(gpu: bool = True) -> "torch.device":
-    """The device to compute on: a GPU that no other job has, where there is one and it is wanted."""
-    from psap import devices
-
-    if gpu and not _is_rank():
-        devices.claim(1)
-    import torch
-
-    if not (gpu and torch.cuda.is_available()):
-        return torch.device("cpu")
-    rank = int(os.environ.get("LOCAL_RANK", "0"))
-    if rank >= torch.cuda.device_count():
-        raise PsapError(f"rank {rank} has no GPU of its own: {torch.cuda.device_count()} are to be seen here")
-    return torch.device("cuda", rank)
 
 
 @app.command()

@@ -59,7 +59,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "ranks.py",
     ),
     "analyse": ("files.py", "errors.py", "nested.py", "analysis"),
-    "run": ("__init__.py", "__main__.py", *_ORDERING, "tracking", "bench"),
+    "run": ("__init__.py", "__main__.py", *_ORDERING, "tracking", "bench", "commands"),
 }
 
 

@@ -37,9 +37,7 @@ class Batches:
         share: Share | None = None,
     ) -> None:
         self.seed, self.train, self.flip, self.dtype = seed, train, flip, dtype
-        share = share or Share()
-        self._slices = (share.training if train else share.evaluation)(len(split), batch_size)
-        self.accumulated = share.accumulated(batch_size) if train else 1
+        self._slices, self.accumulated = (share or Share()).cut(len(split), batch_size, train)
         self.count, self.height, self.width, self.channels = split.images.shape
         self.pad = pad if train else 0
         self.labels = split.labels.to(device)

@@ -43,12 +43,9 @@ class PhotoBatches:
         device: torch.device | str = "cpu",
         share: Share | None = None,
     ) -> None:
-        share = share or Share()
         self.seed, self.train, self.flip, self.device = seed, train, flip and train, torch.device(device)
         self.labels = split.labels
-        slices = share.training if train else share.evaluation
-        self._slices = slices(len(split), batch_size)
-        self.accumulated = share.accumulated(batch_size) if train else 1
+        self._slices, self.accumulated = (share or Share()).cut(len(split), batch_size, train)
         self._keys = _Keys()
         self._loader = DataLoader(
             _Cuts(split.images, photos["size"], photos["min_area"], seed),

@@ -52,6 +52,12 @@ class Share:
             for micro in range(self.rank, batch_size // size, self.ranks)
         ]
 
+    def cut(self, count: int, batch_size: int, train: bool) -> tuple[list[slice], int]:
+        """This rank's slices of `count` images, to train on or to score, and how many of them make a step's part."""
+        if train:
+            return self.training(count, batch_size), self.accumulated(batch_size)
+        return self.evaluation(count, batch_size), 1
+
     def evaluation(self, count: int, batch_size: int) -> list[slice]:
         """The slices of `count` images that this rank scores; all ranks together score every image once."""
         starts = range(self.rank * batch_size, count, self.ranks * batch_size)

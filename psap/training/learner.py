@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -19,8 +18,8 @@ class Learner:
     From the epoch after the freeze on, what trains is the compacted network: the masked one and it are the same
     function with the same gradients, and the small one is faster. The momentum of what remains goes with it.
 
-    `model` is the network that trains now; `forward` calls it, compiled if the training asks for it, and averages its
-    gradients where several ranks train it. `scaler` keeps float16 gradients in range; else it does nothing.
+    `model` is the network that trains now, `replica` averages its gradients where several ranks train it, `forward`
+    calls this, compiled if the training asks for it. `scaler` keeps float16 gradients in range; else it does nothing.
     """
 
     def __init__(self, model: nn.Module, training: Mapping[str, Any], pruning: Mapping[str, Any] | None = None) -> None:
@@ -46,10 +45,6 @@ class Learner:
     def network(self) -> nn.Module:
         """The network that the training leads to: the compacted one if there is a pruner."""
         return self.pruner.compact() if self.pruner and not self.compacted else self.model
-
-    def unshared(self) -> AbstractContextManager[None]:
-        """While this lasts, gradients stay with their rank."""
-        return ranks.unshared(self._replica)
 
     def set_learning_rate(self, lr: float) -> None:
         for group in self.optimizer.param_groups:
@@ -78,8 +73,8 @@ class Learner:
 
     def _adopt(self, model: nn.Module) -> None:
         self.model = model.to(memory_format=torch.channels_last)
-        self._replica = ranks.replica(self.model)
-        self.forward = torch.compile(self._replica) if self._training["compile"] else self._replica
+        self.replica = ranks.replica(self.model)
+        self.forward = torch.compile(self.replica) if self._training["compile"] else self.replica
         self.optimizer = sgd(self.model, self._training)
 
     def state_dict(self) -> dict[str, Any]:

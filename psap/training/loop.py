@@ -115,7 +115,7 @@ def _backward(
 ) -> Tensor:
     """Add `weight` times the gradient of a micro-batch; once the batch is `complete`, it is the mean over the ranks."""
     dtype = _AUTOCAST.get(training["precision"])
-    with nullcontext() if complete else learner.unshared():
+    with nullcontext() if complete else ranks.unshared(learner.replica):
         with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
             loss = F.cross_entropy(learner.forward(images), labels, label_smoothing=training["label_smoothing"])
         learner.scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]
