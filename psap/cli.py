@@ -2,16 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from psap.commands import bench, networks
+from psap.commands.device import device
 from psap.errors import PsapError
 
-if TYPE_CHECKING:
-    import torch
-
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(networks.app)
+app.add_typer(bench.app, name="bench")
 Params = Annotated[Path, typer.Option(help="Folder of the suites and methods.")]
 
 
@@ -56,7 +57,7 @@ def train(
     from psap.execute import execute
 
     torch.set_num_threads(threads)
-    typer.echo(execute(grid, chosen, _device()))
+    typer.echo(execute(grid, chosen, device()))
 
 
 @app.command()
@@ -70,7 +71,7 @@ def rerun(
     from psap.rerun import rerun as run_again
 
     torch.set_num_threads(1)  # as in the workflow: the number of threads decides in which order sums are taken
-    typer.echo(run_again(params, run, _device()))
+    typer.echo(run_again(params, run, device()))
 
 
 @app.command()
@@ -106,49 +107,6 @@ def analyse(
 
     run_analysis(folder, published if published.exists() else None)
     typer.echo(f"{folder / 'report.html'}")
-
-
-bench = typer.Typer(help="Speed and memory, as ratios against what one would pick instead.", no_args_is_help=True)
-app.add_typer(bench, name="bench")
-
-
-@bench.command("train")
-def bench_train_command(
-    model: Annotated[str, typer.Argument(help="A network for 32 x 32 images.")] = "resnet20",
-    iterations: Annotated[int, typer.Option(min=1, help="Batches of 128 in a repetition.")] = 20,
-    repetitions: Annotated[int, typer.Option(min=1, help="Times that every way is measured, in turns.")] = 5,
-    compile: Annotated[bool, typer.Option("--compile", help="Also under torch.compile (needs a compiler).")] = False,
-) -> None:
-    """Our training loop, plain and with PSAP, between the bare limit and the conventional way."""
-    from psap.bench.train import bench_train
-    from psap.models import check_name
-
-    check_name(model)
-    typer.echo(bench_train(model, iterations, repetitions, _device(), compile))
-
-
-@bench.command("prune")
-def bench_prune_command(
-    repetitions: Annotated[int, typer.Option(min=1, help="Times that every part is measured.")] = 5,
-) -> None:
-    """Group discovery, a pruning step and compaction beside a plain training step of the same network."""
-    from psap.bench.prune import bench_prune
-
-    typer.echo(bench_prune(repetitions, _device()))
-
-
-@bench.command("track")
-def bench_track_command() -> None:
-    """What the tracking into MLflow costs a run."""
-    from psap.bench.track import bench_track
-
-    typer.echo(bench_track())
-
-
-def _device() -> "torch.device":
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @app.command()

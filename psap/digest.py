@@ -23,6 +23,8 @@ _ORDERING = (
     "show.py",
     "suite.py",
 )
+# What is done with networks outside any suite.
+_BESIDE = ("bench", "commands", "export.py", "inspection.py", "opening.py")
 
 # Modules and folders of the package by the kind of job whose result they can change. `run` orders and mirrors runs:
 # what it decides reaches a job as its configuration, so that an edit there retrains nothing.
@@ -40,7 +42,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "execute.py",
     ),
     "analyse": ("files.py", "errors.py", "nested.py", "analysis"),
-    "run": ("__init__.py", "__main__.py", *_ORDERING, "tracking", "bench"),
+    "run": ("__init__.py", "__main__.py", *_ORDERING, *_BESIDE, "tracking"),
 }
 
 

@@ -1,0 +1,1 @@
+"""The verbs of the `psap` command by topic. Importing them imports nothing heavy: each does when it runs."""

@@ -1,0 +1,69 @@
+"""`psap bench`: how fast, as ratios against what one would pick instead."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from psap.commands.device import device
+from psap.errors import PsapError
+
+app = typer.Typer(help="Speed and memory, as ratios against what one would pick instead.", no_args_is_help=True)
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="A network for 32 x 32 images.")] = "resnet20",
+    iterations: Annotated[int, typer.Option(min=1, help="Batches of 128 in a repetition.")] = 20,
+    repetitions: Annotated[int, typer.Option(min=1, help="Times that every way is measured, in turns.")] = 5,
+    compile: Annotated[bool, typer.Option("--compile", help="Also under torch.compile (needs a compiler).")] = False,
+) -> None:
+    """Our training loop, plain and with PSAP, between the bare limit and the conventional way."""
+    from psap.bench.train import bench_train
+    from psap.models import check_name
+
+    check_name(model)
+    typer.echo(bench_train(model, iterations, repetitions, device(), compile))
+
+
+@app.command()
+def prune(repetitions: Annotated[int, typer.Option(min=1, help="Times that every part is measured.")] = 5) -> None:
+    """Group discovery, a pruning step and compaction beside a plain training step of the same network."""
+    from psap.bench.prune import bench_prune
+
+    typer.echo(bench_prune(repetitions, device()))
+
+
+@app.command()
+def track() -> None:
+    """What the tracking into MLflow costs a run."""
+    from psap.bench.track import bench_track
+
+    typer.echo(bench_track())
+
+
+@app.command()
+def latency(
+    compact: Annotated[Path | None, typer.Argument(help="Folder of a saved compacted network.")] = None,
+    dense: Annotated[Path | None, typer.Option(help="Its dense network (default: fresh, at full width).")] = None,
+    model: Annotated[str, typer.Option(help="Instead of a folder: a network by name, pruned at once, untrained.")] = "",
+    target: Annotated[float, typer.Option(help="With --model: share of the multiply-adds to remove.")] = 0.5,
+    round_to: Annotated[int, typer.Option(min=1, help="With --model: keep multiples of so many channels.")] = 1,
+    size: Annotated[int | None, typer.Option(min=1, help="Pixels of an image's side, where it is not known.")] = None,
+    batch: Annotated[list[int], typer.Option(min=1, help="Images at once; can be given more than once.")] = [1, 8, 32],  # noqa: B006
+    way: Annotated[list[str] | None, typer.Option(help="eager, compiled or onnx (default: all that are here).")] = None,
+    repetitions: Annotated[int, typer.Option(min=1, help="Times that both are measured, in turns.")] = 7,
+) -> None:
+    """A compacted network beside the dense one on the processor: how much of the saving is real."""
+    if (compact is None) == (not model):
+        raise PsapError("give either the folder of a compacted network or --model with a network's name")
+    from psap.bench.latency import available, bench_latency, prune_at_once
+    from psap.opening import open_named, open_saved
+
+    if compact:
+        small = open_saved(compact, size)
+        full = open_saved(dense, size) if dense else small.dense()
+    else:
+        full = open_named(model, size)
+        small = prune_at_once(full, target, round_to)
+    typer.echo(bench_latency(full, small, way or available(), batch, repetitions))
