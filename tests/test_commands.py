@@ -78,6 +78,7 @@ def test_latency_of_a_folder_beside_the_network_it_was_cut_from(psap, tmp_path: 
         (["inspect", "resnet9"], "unknown model 'resnet9'"),
         (["bench", "latency"], "give either the folder of a compacted network or --model"),
         (["bench", "latency", "somewhere", "--model", "resnet8"], "give either the folder"),
+        (["bench", "latency", "--dense", "somewhere", "--model", "resnet8"], "give either the folder"),
         (["bench", "latency", "--model", "resnet8", "--way", "fast"], "'fast' is no way to run a network here"),
         (["bench", "latency", "--model", "resnet8", "--target", "0.999"], "target 0.999 of the multiply-adds cannot"),
     ],

@@ -55,8 +55,8 @@ def latency(
     repetitions: Annotated[int, typer.Option(min=1, help="Times that both are measured, in turns.")] = 7,
 ) -> None:
     """A compacted network beside the dense one on the processor: how much of the saving is real."""
-    if (compact is None) == (not model):
-        raise PsapError("give either the folder of a compacted network or --model with a network's name")
+    if (compact is None) == (not model) or (dense and model):
+        raise PsapError("give either the folder of a compacted network (and --dense) or --model with a network's name")
     from psap.bench.latency import available, bench_latency, prune_at_once
     from psap.opening import open_named, open_saved
 
