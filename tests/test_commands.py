@@ -76,7 +76,7 @@ def test_latency_of_a_folder_beside_the_network_it_was_cut_from(psap, tmp_path: 
     [
         (["export", "nowhere"], "nowhere/architecture.json: missing"),
         (["inspect", "resnet9"], "unknown model 'resnet9'"),
-        (["bench", "latency"], "give either the folder of a compacted network or --model"),
+        (["bench", "latency"], "give either the folder of a compacted network (and --dense) or --model"),
         (["bench", "latency", "somewhere", "--model", "resnet8"], "give either the folder"),
         (["bench", "latency", "--dense", "somewhere", "--model", "resnet8"], "give either the folder"),
         (["bench", "latency", "--model", "resnet8", "--way", "fast"], "'fast' is no way to run a network here"),
