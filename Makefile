@@ -63,4 +63,4 @@ audit: $(READY)
 	@$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 lock:
-	uv pip compile --universal --python-version 3.11 --extra dev --extra slurm --no-header --no-annotate pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --all-extras --no-header --no-annotate pyproject.toml -o requirements.lock

@@ -41,6 +41,8 @@ _ORDERING = (
     "show.py",
     "suite.py",
 )
+# What is done with networks outside any suite.
+_BESIDE = ("bench", "commands", "export.py", "inspection.py", "opening.py")
 
 # Modules and folders of the package by the kind of job whose result they can change. `run` orders and mirrors runs:
 # what it decides reaches a job as its configuration, so that an edit there retrains nothing.
@@ -59,7 +61,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "ranks.py",
     ),
     "analyse": ("files.py", "errors.py", "nested.py", "analysis"),
-    "run": ("__init__.py", "__main__.py", *_ORDERING, "tracking", "bench", "commands"),
+    "run": ("__init__.py", "__main__.py", *_ORDERING, *_BESIDE, "tracking"),
 }
 
 

@@ -124,7 +124,7 @@ def _write(run: Run, job: Job, outcome: Outcome, labels: Mapping[str, Any]) -> l
         name=run.model,
         classes=job.classes,
         in_channels=job.in_channels,
-        extra={"top1_last": outcome.result["top1_last"]},
+        extra={"top1_last": outcome.result["top1_last"], architecture.IMAGE_SIZE: job.image_size},
     )
     folder = RESULTS / run.path
     write_csv(folder / "epochs.csv", _EPOCH_COLUMNS, job.progress.rows)

@@ -1,11 +1,16 @@
 """The benchmarks run and their tables hold what they promise; how fast anything is, is not tested."""
 
+import pytest
 import torch
+from torch import nn
 
+from psap.bench.latency import available, bench_latency, prune_at_once
 from psap.bench.measure import Timing, interleaved, ratios
 from psap.bench.prune import NETWORKS, bench_prune
 from psap.bench.track import bench_track
 from psap.bench.train import bench_train
+from psap.opening import Network, open_named
+from psap.pruning.cost import count_macs
 
 CPU = torch.device("cpu")
 
@@ -35,6 +40,35 @@ def test_pruning_table(monkeypatch) -> None:
     assert (
         min(training, discovery, step) > 0 and abs(in_steps * training - step) < 6e-4 * (1 + in_steps) + 6e-3 * training
     )
+
+
+def test_latency_table_relates_time_to_multiply_adds() -> None:
+    dense = open_named("resnet8", size=16)
+    compact = prune_at_once(dense, 0.5, round_to=1)
+    summary, table = bench_latency(dense, compact, ["eager", "onnx"], [1, 2], repetitions=1).split("\n\n")
+    header, _, *rows = cells(table)
+    promised = 1 - count_macs(compact.model, compact.images) / count_macs(dense.model, dense.images)
+    assert 0.5 <= promised < 0.52 and f"promised saving {promised:.1%}" in summary
+    assert header[3:] == ["dense, ms", "compact, ms", "saving of time", "share of the promised"]
+    assert [row[:3] for row in rows] == [[way, batch, "1"] for way in ("eager", "onnx") for batch in ("1", "2")]
+    for row in rows:
+        before, after = (float(cell.split()[0]) for cell in row[3:5])
+        saving, share = (float(cell.split("%")[0]) / 100 for cell in row[5:])
+        assert before > 0 and abs(saving - (1 - after / before)) < 0.01 + 0.02 / before
+        assert abs(share - saving / promised) < 0.02
+
+
+@pytest.mark.skipif("compiled" not in available(), reason="no C++ compiler")
+def test_latency_under_torch_compile_with_several_threads() -> None:
+    images = torch.zeros(1, 3, 8, 8)
+    networks = [Network(f"{c}", 2, nn.Sequential(nn.Conv2d(3, c, 3), nn.ReLU()).eval(), images) for c in (16, 8)]
+    torch.set_num_threads(2)
+    try:
+        _, table = bench_latency(networks[0], networks[1], ["compiled"], [3], repetitions=1).split("\n\n")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert [row[:3] for row in cells(table)[2:]] == [["compiled", "3", "1"], ["compiled", "3", "2"]]
 
 
 def test_tracking_table() -> None:

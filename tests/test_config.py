@@ -111,15 +111,17 @@ def test_a_scale_of_zero_is_refused(tmp_path: Path) -> None:
                 }
             ),
             "window": st.integers(1, 12),
+            "round_to": st.sampled_from([1, 8]),
         }
     )
 )
 def test_a_run_does_what_its_method_says_whatever_the_defaults_are(values: dict) -> None:
     method = Method.model_validate(values)
     run_with = Method.model_validate(method.effective())
-    effects = ("protects_before", "protects_after", "gated", "holds")
+    effects = ("protects_before", "protects_after", "gated", "holds", "round_to")
     assert [getattr(run_with, name) for name in effects] == [getattr(method, name) for name in effects]
     assert run_with.effective() == method.effective()
+    assert ("round_to" in method.effective()) == (method.round_to > 1), "runs from before it was a choice stay valid"
 
 
 def of(folder: Path, **suites: str) -> Grid:

@@ -1,10 +1,12 @@
 """`psap bench`: how fast, as ratios against what one would pick instead."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from psap.commands.device import device
+from psap.errors import PsapError
 
 app = typer.Typer(help="Speed and memory, as ratios against what one would pick instead.", no_args_is_help=True)
 
@@ -25,9 +27,7 @@ def train(
 
 
 @app.command()
-def prune(
-    repetitions: Annotated[int, typer.Option(min=1, help="Times that every part is measured.")] = 5,
-) -> None:
+def prune(repetitions: Annotated[int, typer.Option(min=1, help="Times that every part is measured.")] = 5) -> None:
     """Group discovery, a pruning step and compaction beside a plain training step of the same network."""
     from psap.bench.prune import bench_prune
 
@@ -50,3 +50,30 @@ def plan(
     from psap.bench.plan import bench_plan
 
     typer.echo(bench_plan(runs))
+
+
+@app.command()
+def latency(
+    compact: Annotated[Path | None, typer.Argument(help="Folder of a saved compacted network.")] = None,
+    dense: Annotated[Path | None, typer.Option(help="Its dense network (default: fresh, at full width).")] = None,
+    model: Annotated[str, typer.Option(help="Instead of a folder: a network by name, pruned at once, untrained.")] = "",
+    target: Annotated[float, typer.Option(help="With --model: share of the multiply-adds to remove.")] = 0.5,
+    round_to: Annotated[int, typer.Option(min=1, help="With --model: keep multiples of so many channels.")] = 1,
+    size: Annotated[int | None, typer.Option(min=1, help="Pixels of an image's side, where it is not known.")] = None,
+    batch: Annotated[list[int], typer.Option(min=1, help="Images at once; can be given more than once.")] = [1, 8, 32],  # noqa: B006
+    way: Annotated[list[str] | None, typer.Option(help="eager, compiled or onnx (default: all that are here).")] = None,
+    repetitions: Annotated[int, typer.Option(min=1, help="Times that both are measured, in turns.")] = 7,
+) -> None:
+    """A compacted network beside the dense one on the processor: how much of the saving is real."""
+    if (compact is None) == (not model) or (dense and model):
+        raise PsapError("give either the folder of a compacted network (and --dense) or --model with a network's name")
+    from psap.bench.latency import available, bench_latency, prune_at_once
+    from psap.opening import open_named, open_saved
+
+    if compact:
+        small = open_saved(compact, size)
+        full = open_saved(dense, size) if dense else small.dense()
+    else:
+        full = open_named(model, size)
+        small = prune_at_once(full, target, round_to)
+    typer.echo(bench_latency(full, small, way or available(), batch, repetitions))

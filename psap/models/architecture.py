@@ -14,6 +14,7 @@ from psap.models import build, initialise
 from psap.models.widths import Widths, set_widths, widths
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "architecture.json"
+IMAGE_SIZE = "image_size"  # key of `extra`: [height, width] of the images that the network is for
 
 
 class Architecture(BaseModel):

@@ -1,4 +1,4 @@
-"""The budget solver: how many channels each group loses so that what remains meets the target to within one channel."""
+"""The budget solver: how many channels each group loses so that what remains meets the target to within one step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,24 +15,35 @@ Reduction = Callable[[Sequence[int]], float]
 
 @dataclass(frozen=True)
 class Limits:
-    """Fewest and most channels that each group may lose; int64, shape (G,) each."""
+    """Fewest and most channels that each group may lose: int64, (G,) each, whole steps of `step` channels apart."""
 
     fewest: Tensor
     most: Tensor
+    step: int = 1
 
     def clip(self, counts: Tensor) -> list[int]:
-        clipped: list[int] = torch.minimum(torch.maximum(counts, self.fewest), self.most).tolist()
+        """The largest counts that are allowed and not above `counts`, int64 (G,); `fewest` where there are none."""
+        capped = torch.minimum(counts, self.most)
+        whole = capped - (capped - self.most) % self.step
+        clipped: list[int] = torch.maximum(whole, self.fewest).tolist()
         return clipped
 
 
-def limits(channels: Sequence[int], removable: Sequence[int], min_ratio: float, max_ratio: float) -> Limits:
-    """Limits from ratio bounds: at least one channel of a group stays; `removable[g]` may cap it further."""
+def limits(
+    channels: Sequence[int], removable: Sequence[int], min_ratio: float, max_ratio: float, round_to: int = 1
+) -> Limits:
+    """Limits from ratio bounds: at least one channel of a group stays; `removable[g]` may cap it further.
+
+    What remains of a group is a multiple of `round_to`; where the bounds hold none, the group stays whole.
+    """
     size = torch.tensor(channels)
     # The small term keeps 0.3 * 10 from becoming 2 or 4 by rounding of the product.
     most = torch.minimum((size * max_ratio + 1e-9).floor().long(), size - 1)
     most = torch.minimum(most, torch.tensor(removable))
     fewest = torch.minimum((size * min_ratio - 1e-9).ceil().long().clamp(min=0), most)
-    return Limits(fewest, most)
+    most = most - (most - size) % round_to
+    fewest = fewest + (size - fewest) % round_to
+    return Limits(fewest.where(fewest <= most, 0), most.where(fewest <= most, 0), round_to)
 
 
 def check_reachable(target: float, reduction: Reduction, bounds: Limits, measure: str) -> None:
@@ -41,17 +52,18 @@ def check_reachable(target: float, reduction: Reduction, bounds: Limits, measure
     if not low <= target <= high:
         what = {"macs": "multiply-adds", "params": "parameters"}[measure]
         raise PsapError(
-            f"target {target:g} of the {what} cannot be met: within the ratio bounds the reduction lies between "
-            f"{low:.3f} and {high:.3f}; choose a target in that range or move bounds.min_ratio / bounds.max_ratio"
+            f"target {target:g} of the {what} cannot be met: within the bounds the reduction lies between {low:.3f} "
+            f"and {high:.3f}; choose a target in that range or move bounds.min_ratio, bounds.max_ratio or round_to"
         )
 
 
 def solve(ratios: Ratios, reduction: Reduction, channels: Sequence[int], bounds: Limits, target: float) -> list[int]:
-    """Channels that each group loses: the reduction is at least `target`, and less with any one step undone.
+    """Channels that each group loses: the reduction reaches `target`, and is above it by less than a step of one group.
 
-    kappa is bisected to where the allocation crosses the target; of the channels that the crossing removes at once
-    (uniform: one of every group), only as many go, group by group, as the target needs. A target beyond the bounds
-    gives the nearest pruning within them (an intermediate step may ask for it; see `check_reachable`).
+    A step is `bounds.step` channels. kappa is bisected to where the allocation crosses the target; of the steps that
+    this takes at once (uniform: one in every group), only as many are taken, group by group, as the target needs. A
+    target beyond the bounds gives the nearest pruning within them (an intermediate step of the schedule may ask for
+    it; see `check_reachable`).
     """
     size = torch.tensor(channels)
 
@@ -64,23 +76,23 @@ def solve(ratios: Ratios, reduction: Reduction, channels: Sequence[int], bounds:
             return bounds.most.tolist() if high > _KAPPA_LIMIT else counts(high)
         low, high = high, 2 * high
     for _ in range(64):
-        if sum(counts(high)) - sum(counts(low)) <= 1:
+        if sum(counts(high)) - sum(counts(low)) <= bounds.step:
             break
         middle = (low + high) / 2
         low, high = (low, middle) if reduction(counts(middle)) >= target else (middle, high)
-    return _fill(counts(low), counts(high), reduction, target)
+    return _fill(counts(low), counts(high), bounds.step, reduction, target)
 
 
 _KAPPA_LIMIT = 2.0**40
 
 
-def _fill(start: list[int], end: list[int], reduction: Reduction, target: float) -> list[int]:
-    """Go from `start` towards `end` one channel at a time, round the groups, until `target` is met."""
+def _fill(start: list[int], end: list[int], step: int, reduction: Reduction, target: float) -> list[int]:
+    """Go from `start` towards `end` one step at a time, round the groups, until `target` is met."""
     pruned = list(start)
     while reduction(pruned) < target and pruned != end:
         for g, last in enumerate(end):
             if pruned[g] < last:
-                pruned[g] += 1
+                pruned[g] += step
                 if reduction(pruned) >= target:
                     return pruned
     return pruned

@@ -40,13 +40,14 @@ class Chooser:
         self._tau: float | None = None
 
     def bounds(self) -> Limits:
-        """How many channels each group may lose: the method's ratio bounds, and only channels that it can judge."""
+        """How many channels each group may lose: within the method's bounds, and only channels that it can judge."""
         channels = [group.channels for group in self._groups]
         judged = [
             0 if self._method.criterion == "bn_scale" and group.scales() is None else group.channels
             for group in self._groups
         ]
-        return limits(channels, judged, self._method.bounds.min_ratio, self._method.bounds.max_ratio)
+        bounds = self._method.bounds
+        return limits(channels, judged, bounds.min_ratio, bounds.max_ratio, self._method.round_to)
 
     def scores(self) -> list[Tensor]:
         """Score of every channel now, shape (C_g,) for each group, on the model's device."""
@@ -100,7 +101,7 @@ class Chooser:
     def _held(self, pruned: Sequence[Tensor]) -> Limits:
         bounds = self.bounds()
         already = torch.tensor([int(mask.sum()) for mask in pruned])
-        return Limits(torch.maximum(bounds.fewest, already), torch.maximum(bounds.most, already))
+        return Limits(torch.maximum(bounds.fewest, already), torch.maximum(bounds.most, already), bounds.step)
 
     def _sparsity(self, pruned: Sequence[Tensor]) -> list[float]:
         """Weight sparsity ratio of every group. The threshold of scale `model` is fixed at the first call: a quantile

@@ -75,6 +75,7 @@ class CostModel:
     def __init__(self, model: nn.Module, example_inputs: Any, groups: Sequence[Group]) -> None:
         names = {name: module for name, module in model.named_modules() if _parameters(module)}
         places = _count_places(model, example_inputs)
+        self._names = list(names)
         index = {name: i for i, name in enumerate(names)}
         self._layers = [_layer(module, places.get(name, 0)) for name, module in names.items()]
         self._touches = list(_touches(groups, index))
@@ -88,6 +89,13 @@ class CostModel:
     def order(self, orders: Sequence[Tensor]) -> "OrderedCost":
         """The cost when each group loses its channels in the order given: `orders[g]` is a permutation of 0..C_g-1."""
         return OrderedCost(self, orders)
+
+    def layer_macs(self) -> dict[str, int]:
+        """Multiply-adds of each layer of the whole network (0 for a norm), by its name."""
+        return {
+            name: layer.places * layer.taps * layer.inputs * layer.outputs
+            for name, layer in zip(self._names, self._layers, strict=True)
+        }
 
     def _evaluate(self, removed: np.ndarray[Any, Any]) -> tuple[int, int]:
         macs = params = 0

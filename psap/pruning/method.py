@@ -70,7 +70,10 @@ class Protection(_Section):
 
 
 class Method(_Section):
-    """A pruning method. `window`: iterations of gradients that a decision looks at. Defaults: PSAP."""
+    """A pruning method. Defaults: PSAP.
+
+    `window`: iterations of gradients that a decision looks at. `round_to`: what remains of a group is a multiple of it.
+    """
 
     criterion: Literal["l1", "l2", "fpgm", "bn_scale", "taylor", "random"] = "l2"
     allocation: Literal["uniform", "sparsity", "global"] = "sparsity"
@@ -82,6 +85,7 @@ class Method(_Section):
     window: Annotated[int, Field(ge=1)] = 10
     momentum: Literal["clear", "keep"] = "clear"
     bn_penalty: Annotated[float, Field(ge=0)] = 0.0
+    round_to: Annotated[int, Field(ge=1)] = 1
 
     @property
     def protects_before(self) -> bool:
@@ -115,6 +119,8 @@ class Method(_Section):
             del values["protection"]
         if self.reconstruction != "protective" and self.criterion != "taylor":
             del values["window"]
+        if self.round_to == 1:  # every number is a multiple of it
+            del values["round_to"]
         if self.schedule.kind == "one_shot":
             values["schedule"] = {"kind": "one_shot", "freeze": self.schedule.freeze}
         return values

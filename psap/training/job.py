@@ -59,6 +59,8 @@ class Job:
         torch.use_deterministic_algorithms(device.type == "cpu")
         torch.manual_seed(config["seed"])
         self.classes, self.in_channels = len(data.classes), data.channels
+        photos = config["data"].get("photos")
+        self.image_size: list[int] = [photos["size"]] * 2 if photos else list(data.train.images.shape[1:3])
         self._train, self._score = self._batches()
         self.learner = Learner(self._network(start).to(device), config["training"], self._pruning())
         self.progress = Progress()
@@ -145,10 +147,8 @@ class Job:
 
     def _example(self, count: int) -> torch.Tensor:
         """Random numbers in the shape of `count` images: enough to trace, count and time a network."""
-        photos = self.config["data"].get("photos")
-        size = [photos["size"]] * 2 if photos else self._data.train.images.shape[1:3]
         numbers = torch.Generator().manual_seed(self.config["seed"])
-        return torch.randn(count, self.in_channels, *size, generator=numbers).to(self._device)
+        return torch.randn(count, self.in_channels, *self.image_size, generator=numbers).to(self._device)
 
     def _macs(self, network: nn.Module) -> int:
         return count_macs(network, self._example(1))

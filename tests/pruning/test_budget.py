@@ -61,6 +61,39 @@ def test_the_target_is_met_to_within_one_channel_and_bounds_hold(problem, alloca
         assert count >= min(math.ceil(size * low - 1e-6), size - 1, math.floor(size * high + 1e-9))
 
 
+@given(problems(), st.sampled_from(sorted(ALLOCATIONS)), st.floats(0, 1), st.integers(1, 16))
+@settings(max_examples=200, deadline=None)
+def test_what_remains_is_a_multiple_and_the_target_is_met_to_within_one_step(problem, allocation, where, step) -> None:
+    channels, price, evidence, low, high = problem
+    whole = float(price @ np.array(channels))
+
+    def reduction(counts) -> float:
+        return float(price @ np.array(counts)) / whole
+
+    bounds = limits(channels, channels, low, high, step)
+    least, most = reduction(bounds.fewest.tolist()), reduction(bounds.most.tolist())
+    target = least + where * (most - least)
+    counts = solve(ALLOCATIONS[allocation](evidence), reduction, channels, bounds, target)
+    assert target - 1e-9 <= reduction(counts) <= max(target + step * price.max() / whole, least) + 1e-9
+    for count, size in zip(counts, channels, strict=True):
+        multiples = [
+            n
+            for n in range(size)
+            if (size - n) % step == 0 and math.ceil(low * size - 1e-9) <= n <= math.floor(high * size + 1e-9)
+        ]
+        assert count in (multiples or [0]), "a group stays whole only where the bounds hold no multiple"
+    if step == 1:
+        plain = limits(channels, channels, low, high)
+        assert counts == solve(ALLOCATIONS[allocation](evidence), reduction, channels, plain, target)
+
+
+def test_rounded_counts_by_hand() -> None:
+    bounds = limits([32, 20, 7, 8], [32, 20, 7, 8], 0.0, 0.9, 8)
+    assert bounds.fewest.tolist() == [0, 4, 0, 0] and bounds.most.tolist() == [24, 12, 0, 0]
+    assert bounds.clip(torch.tensor([15, 0, 5, 5])) == [8, 4, 0, 0], "down to whole steps; the solver adds what lacks"
+    assert limits([20], [0], 0.0, 0.9, 8).most.tolist() == [0], "what cannot be judged stays whole"
+
+
 @given(problems(), st.sampled_from(sorted(ALLOCATIONS)), st.floats(0, 4), st.floats(0, 4))
 @settings(max_examples=100, deadline=None)
 def test_ratios_grow_with_kappa(problem, allocation, a, b) -> None:

@@ -113,6 +113,18 @@ def test_targets_in_parameters(name: str, randomise) -> None:
     assert 0.6 <= 1 - after / before < 0.62
 
 
+@pytest.mark.parametrize("name", ["resnet20", "mobilenetv2_100"])
+def test_channels_that_remain_are_multiples(name: str, randomise) -> None:
+    dense, x = network(name)
+    pruner = prune(randomise(copy.deepcopy(dense)), x, 0.5, round_to=8)
+    left = [group.channels - int(mask.sum()) for group, mask in zip(pruner.groups, pruner.pruned, strict=True)]
+    assert all(n % 8 == 0 for n in left) and left != [group.channels for group in pruner.groups]
+    small = pruner.compact()
+    widths = {m.weight.shape[0] for m in small.modules() if isinstance(m, nn.Conv2d)}
+    assert all(width % 8 == 0 for width in widths)
+    assert counted(small, x) <= 0.5 * counted(dense, x)
+
+
 def test_the_original_stays_as_it_was_and_trains_on(randomise) -> None:
     dense, x = network("resnet20")
     model = randomise(copy.deepcopy(dense)).train()

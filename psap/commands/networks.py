@@ -1,0 +1,57 @@
+"""`psap export` and `psap inspect`: what can be done with a network outside any suite."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer()
+Size = Annotated[int | None, typer.Option(min=1, help="Pixels of an image's side, where it is not known.")]
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A saved network: model.safetensors and architecture.json.")],
+    format: Annotated[Literal["onnx", "torch"], typer.Option(help="ONNX, or a program of torch.export.")] = "onnx",
+    out: Annotated[Path | None, typer.Option(help="File to write (default: model.onnx or model.pt2 there).")] = None,
+    size: Size = None,
+) -> None:
+    """Write a saved network for other programs, and check that the file computes what the network does."""
+    from psap.export import BATCHES, suffix
+    from psap.export import export as write
+    from psap.opening import open_saved
+
+    network = open_saved(folder, size)
+    file = out or folder / f"model{suffix(format)}"
+    found = write(network.model, network.images, file, format)
+    shape = ", ".join(map(str, network.images.shape[1:]))
+    typer.echo(f"{file}: images (batch, {shape}) -> logits (batch, {network.classes})")
+    typer.echo(
+        f"largest difference from the network {found.absolute:.1e}, {found.relative:.1e} of the largest output "
+        f"(random inputs, batches of {', '.join(map(str, BATCHES))})"
+    )
+
+
+@app.command()
+def inspect(
+    network: Annotated[str, typer.Argument(help="Name of a network, or folder of a saved one.")],
+    size: Size = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Of a network by name.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Of a network by name: a safetensors file (default: fresh).")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the rows to this file instead.")] = None,
+) -> None:
+    """Show the groups of channels of a network: what they cost, what they could lose, what that would do."""
+    from psap.inspection import COLUMNS, inspect_network, render
+    from psap.opening import open_network
+
+    opened = open_network(network, size, classes, weights)
+    rows = inspect_network(opened)
+    if csv:
+        from psap.files import write_csv
+
+        write_csv(csv, COLUMNS, rows)
+        typer.echo(f"{csv}: {len(rows)} groups")
+    else:
+        render(rows)

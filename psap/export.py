@@ -1,0 +1,122 @@
+"""Networks for other programs: ONNX and torch.export files, which appear only if they compute what the network does."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from psap.errors import PsapError
+from psap.files import atomic
+
+Format = Literal["onnx", "torch"]
+Run = Callable[[Tensor], Tensor]
+Save = Callable[[Path], None]
+
+BATCHES = (1, 2, 7)
+_TOLERANCE = 1e-4
+_INPUT, _OUTPUT = "images", "logits"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Largest difference between the outputs of a file and its network: absolute, and over the largest output."""
+
+    absolute: float
+    relative: float
+
+
+def export(model: nn.Module, images: Tensor, file: Path, format: Format) -> Difference:
+    """Write `model` in evaluation mode to `file`, for inputs like `images` (N, C, H, W) in batches of any size.
+
+    The file is read again and compared with the network (see `difference`). Raises PsapError, and leaves no file, where
+    the largest difference is above 1e-4 of the largest output, the network cannot be exported, or packages are missing.
+    """
+    if packages := missing(format):
+        raise PsapError(f"{format} needs {', '.join(packages)}, not installed here: pip install 'psap[{format}]'")
+    how = _FORMATS[format]
+    network = copy.deepcopy(model).cpu().eval()
+    with atomic(file) as temporary, torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _converted(how, network, images)(temporary)
+        found = difference(network, how.read(temporary), images)
+        if not found.relative <= _TOLERANCE:
+            raise PsapError(
+                f"{file}: not written: its outputs differ from the network's by {found.absolute:.1e}, which is "
+                f"{found.relative:.1e} of the largest output (allowed: {_TOLERANCE:g})"
+            )
+    return found
+
+
+def difference(network: Run, other: Run, images: Tensor) -> Difference:
+    """Compare two networks on random normal inputs like `images`, (N, C, H, W), in batches of 1, 2 and 7."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(batch, *images.shape[1:], generator=generator) for batch in BATCHES]
+    pairs = [(network(x), other(x)) for x in inputs]
+    gap = torch.stack([(expected - found).abs().max() for expected, found in pairs]).max()
+    largest = torch.stack([expected.abs().max() for expected, _ in pairs]).max()
+    return Difference(float(gap), float(gap / largest) if gap else 0.0)
+
+
+def missing(format: Format) -> list[str]:
+    """The packages that a format needs and that are not installed."""
+    return [package for package in _FORMATS[format].needs if find_spec(package) is None]
+
+
+def suffix(format: Format) -> str:
+    """The usual ending of a file of this format."""
+    return _FORMATS[format].suffix
+
+
+def onnx_session(model: Path | bytes, threads: int = 0) -> Run:
+    """Load an ONNX file, or its content, into ONNX Runtime on the CPU, with `threads` threads (0: as many as cores)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Threads that wait for the next call by spinning would take the cores from whatever runs beside this session.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(None, {_INPUT: images.numpy()})[0])
+
+
+def _onnx(program: ExportedProgram) -> Save:
+    converted = torch.onnx.export(program, input_names=[_INPUT], output_names=[_OUTPUT], verbose=False)
+    assert converted is not None
+    return lambda file: converted.save(file, external_data=False)
+
+
+def _read_torch(file: Path) -> Run:
+    module: Run = torch.export.load(file).module()
+    return module
+
+
+@dataclass(frozen=True)
+class _Format:
+    """`convert` turns a traced network into what writes the file; `needs` are packages beside torch."""
+
+    suffix: str
+    needs: tuple[str, ...]
+    convert: Callable[[ExportedProgram], Save]
+    read: Callable[[Path], Run]
+
+
+_FORMATS: dict[Format, _Format] = {
+    "onnx": _Format(".onnx", ("onnx", "onnxruntime", "onnxscript"), _onnx, onnx_session),
+    "torch": _Format(".pt2", (), lambda program: lambda file: torch.export.save(program, file), _read_torch),
+}
+
+
+def _converted(how: _Format, network: nn.Module, images: Tensor) -> Save:
+    pair = torch.zeros(2, *images.shape[1:])  # a batch of one would be taken for a size that never changes
+    try:
+        return how.convert(torch.export.export(network, (pair,), dynamic_shapes=({0: torch.export.Dim("batch")},)))
+    except Exception as error:  # the exporters raise whatever the network makes them stumble over
+        first = " ".join(str(error).strip().splitlines()[:1]) or type(error).__name__
+        raise PsapError(f"{type(network).__name__} cannot be exported: {first}") from error
