@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from psap.commands import bench, networks
+from psap.commands import prune as pruning
 from psap.commands.device import device, is_rank
 from psap.errors import PsapError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(networks.app)
+app.add_typer(pruning.app)
 app.add_typer(bench.app, name="bench")
 Params = Annotated[Path, typer.Option(help="Folder of the suites and methods.")]
 

@@ -26,7 +26,7 @@ def announce_fitting(grids: Mapping[str, Grid]) -> list[str]:
     fitting = []
     for name, grid in grids.items():
         hours = Estimate(grid).hours_here()
-        about = f"{len(grid.runs)} runs, about {_duration(hours)} here"
+        about = f"{len(grid.runs)} runs, about {duration(hours)} here"
         if reason := _obstacle(grid, hours):
             print(
                 f"left out  {name}: {reason} ({about}); run it all the same: snakemake {name} --cores all",
@@ -101,7 +101,7 @@ def _data_here(grid: Grid) -> bool:
     return data.source != "cifar10" or find_folder(data.source, data.path) is not None
 
 
-def _duration(hours: float) -> str:
+def duration(hours: float) -> str:
     if hours < 1:
         return f"{max(1, round(60 * hours))} minutes"
     return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"

@@ -13,7 +13,7 @@ from psap.data import dataset
 from psap.data.sources import find_folder
 from psap.digest import code_digest
 from psap.errors import PsapError
-from psap.files import sha256, write_csv, write_json
+from psap.files import sha256, write_json
 from psap.models import architecture
 from psap.nested import flat
 from psap.provenance import provenance
@@ -23,8 +23,7 @@ from psap.tracking import Row, Tracker
 from psap.training.checkpoint import Checkpoints, single_writer
 from psap.training.job import Job, Outcome
 from psap.training.loop import Progress
-
-_EPOCH_COLUMNS = ("epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored", "final")
+from psap.training.outputs import progress_line, write_network, write_tables
 
 
 def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0) -> str:
@@ -90,17 +89,7 @@ def _require(file: Path, command: str) -> None:
 
 def _report(run: Run, job: Job, progress: Progress, tracker: Tracker) -> None:
     """After an epoch (its checkpoint is written): a line for people, a row for MLflow."""
-    row, total = progress.rows[-1], job.config["training"]["recipe"]["epochs"]
-    scored = "" if row["top1"] is None else f"top-1 {row['top1']:.2f} %  "
-    left = progress.seconds / progress.epoch * (total - progress.epoch)
-    print(
-        f"{run.path}  epoch {row['epoch']}/{total}  lr {row['lr']:.4f}  loss {row['train_loss']:.3f}  "
-        f"{scored}multiply-adds -{100 * row['reduction']:.1f} %  restored {row['restored']}  "
-        f"{progress.epoch * job.images_per_epoch / progress.seconds:.0f} images/s  "
-        f"{time.strftime('%H:%M:%S', time.gmtime(left))} left",
-        file=sys.stderr,
-        flush=True,
-    )
+    print(progress_line(run.path, job, progress), file=sys.stderr, flush=True)
     tracker.log(_tracked(job, progress.epoch - 1))
 
 
@@ -118,27 +107,16 @@ def _tracked(job: Job, index: int) -> Row:
 
 def _write(run: Run, job: Job, outcome: Outcome, labels: Mapping[str, Any]) -> list[Path]:
     """Write the network, then the run's own files, run.json last: where it is, everything is."""
-    architecture.save(
-        outcome.network,
-        CHECKPOINTS / run.path,
-        name=run.model,
-        classes=job.classes,
-        in_channels=job.in_channels,
-        extra={"top1_last": outcome.result["top1_last"], architecture.IMAGE_SIZE: job.image_size},
-    )
+    write_network(job, outcome, CHECKPOINTS / run.path)
     folder = RESULTS / run.path
-    write_csv(folder / "epochs.csv", _EPOCH_COLUMNS, job.progress.rows)
-    if job.pruner:
-        history = job.pruner.history.rows
-        write_csv(folder / "history.csv", list(history[0]), history)
+    tables = write_tables(job, folder)
     row = {
         name: getattr(run, name) for name in ("suite", "model", "init", "method", "target", "seed", "hash", "config")
     }
     finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     parts = {"result": outcome.result, "cost": outcome.cost, "provenance": {**labels, "finished": finished}}
     write_json(folder / "run.json", {"run": run.path, **row, **parts})
-    names = ("run.json", "epochs.csv", "history.csv")
-    return [folder / name for name in names if (folder / name).exists()]
+    return [folder / "run.json", *tables]
 
 
 def _params(run: Run) -> dict[str, str]:

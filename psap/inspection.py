@@ -20,8 +20,8 @@ COLUMNS = ("group", "channels", "layers", "macs", "sparsity", "most", "most_macs
 _IMAGES = 4
 
 
-def inspect_network(network: Network) -> list[dict[str, Any]]:
-    """A row for each group of `network`, in the order of its layers, with PSAP's default parameters.
+def inspect_network(network: Network, method: Method | None = None) -> list[dict[str, Any]]:
+    """A row for each group of `network`, in the order of its layers, for `method` (default: PSAP).
 
     group: its name; channels: how many; layers: those whose outputs they are; macs: share of the network's
     multiply-adds in these layers and in those that read them (a layer between two groups counts for both). Of a group
@@ -30,7 +30,7 @@ def inspect_network(network: Network) -> list[dict[str, Any]]:
     reason.
     Raises PsapError for a network that has nothing to prune.
     """
-    model, method = network.model, Method()
+    model, method = network.model, method or Method()
     groups = find_groups(model, network.images)
     prunable = [group for group in groups if not group.reason]
     cost = CostModel(model, network.images, prunable)

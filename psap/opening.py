@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from psap.errors import PsapError
 from psap.models import build
 from psap.models.architecture import DESCRIPTION, IMAGE_SIZE, load, read
 from psap.models.names import split
+from psap.models.tensors import fill
+from psap.models.tensors import read as read_tensors
 
 
 class Network(NamedTuple):
@@ -54,7 +54,7 @@ def open_saved(folder: Path, size: int | None = None) -> Network:
 
 
 def open_named(name: str, size: int | None = None, classes: int | None = None, weights: Path | None = None) -> Network:
-    """Build the network `name` with fresh weights, or with those of the safetensors file `weights`.
+    """Build the network `name` with fresh weights, or with those of the file `weights`.
 
     Square images of `size` pixels and `classes` classes: if not given, 32 and 10 for our own networks, 224 and 1000 for
     those of timm and torchvision. Raises PsapError for an unknown name, or a file that does not fit.
@@ -64,7 +64,7 @@ def open_named(name: str, size: int | None = None, classes: int | None = None, w
     size, classes = size or usual_size, classes or usual_classes
     model = build(name, classes)
     if weights:
-        _fill(model, f"{name} with {classes} classes", weights)
+        fill(model, read_tensors(weights), f"{name} with {classes} classes", weights)
     return Network(name, classes, model.eval(), torch.zeros(1, 3, size, size))
 
 
@@ -76,15 +76,3 @@ def _image_size(folder: Path, extra: dict[str, Any]) -> tuple[int, int]:
             raise PsapError(f"{folder / DESCRIPTION}: does not tell the size of the images; give it with --size")
         case other:
             raise PsapError(f"{folder / DESCRIPTION}: extra.{IMAGE_SIZE} is {other!r}, not [height, width] in pixels")
-
-
-def _fill(model: nn.Module, what: str, file: Path) -> None:
-    try:
-        tensors = safetensors.torch.load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise PsapError(f"{file}: cannot be read as safetensors ({error})") from None
-    try:
-        model.load_state_dict(tensors, strict=True)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()[:200]
-        raise PsapError(f"{file}: not the weights of a {what}: {first}") from None

@@ -49,9 +49,9 @@ def test_by_name_with_weights_from_a_file(tmp_path: Path) -> None:
     network = open_network("resnet8", classes=7, weights=file)
     assert network.images.shape == (1, 3, 32, 32)
     assert all(torch.equal(a, b) for a, b in zip(network.model.parameters(), dense.parameters(), strict=True))
-    with pytest.raises(PsapError, match=r"not the weights of a resnet8 with 10 classes: size mismatch for linear"):
+    with pytest.raises(PsapError, match=r"not the weights of resnet8 with 10 classes \(linear.weight has shape"):
         open_network("resnet8", weights=file)
-    with pytest.raises(PsapError, match="not the weights of a resnet20 with 7 classes: Missing key"):
+    with pytest.raises(PsapError, match="not the weights of resnet20 with 7 classes"):
         open_network("resnet20", classes=7, weights=file)
 
 
@@ -64,7 +64,7 @@ def test_libraries_have_their_own_usual_images() -> None:
     [
         ("resnet9", {}, "unknown model 'resnet9'"),
         ("no/such/folder", {}, r"no/such/folder/architecture\.json: missing"),
-        ("resnet8", {"weights": Path("nowhere.safetensors")}, r"nowhere\.safetensors: cannot be read as safetensors"),
+        ("resnet8", {"weights": Path("nowhere.safetensors")}, r"nowhere\.safetensors: not a file of weights"),
     ],
 )
 def test_what_is_not_there(source: str, options: dict, says: str) -> None:
@@ -78,7 +78,10 @@ def test_a_folder_has_its_own_classes_and_weights(folder: Path) -> None:
         open_network(str(folder), classes=4)
 
 
-def test_a_weights_file_that_is_a_pickle_is_refused(tmp_path: Path) -> None:
-    torch.save(build("resnet8", 10).state_dict(), tmp_path / "weights.pt")
-    with pytest.raises(PsapError, match=r"weights\.pt: cannot be read as safetensors"):
-        open_network("resnet8", weights=tmp_path / "weights.pt")
+def test_a_state_dict_is_read_and_a_pickle_of_more_than_tensors_is_not(tmp_path: Path) -> None:
+    dense, file = build("resnet8", 10), tmp_path / "weights.pt"
+    torch.save(dense.state_dict(), file)
+    assert torch.equal(open_network("resnet8", weights=file).model.conv1.weight, dense.conv1.weight)
+    torch.save(dense, file)
+    with pytest.raises(PsapError, match=r"weights\.pt: not a file of weights"):
+        open_network("resnet8", weights=file)

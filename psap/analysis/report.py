@@ -1,6 +1,5 @@
 """The report: one HTML page that stands alone. What it says comes from the other modules; here it is arranged."""
 
-import base64
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from psap.analysis.claims import RULES, VERDICTS
 from psap.analysis.collect import Results, Run, Suite
 from psap.analysis.figures import plots
-from psap.analysis.style import init_label
+from psap.analysis.style import embedded, init_label
 from psap.analysis.tables import best, number, spread
 from psap.nested import flat
 
@@ -53,7 +52,9 @@ def render(
         hardest=hardest,
         chart=chart,
         effects=effects(results, verdicts),
-        figures=[(name, plot, _embedded(figures / f"{name}.svg")) for name, plot in plots(results).items()],
+        figures=[
+            (name, plot, embedded((figures / f"{name}.svg").read_bytes())) for name, plot in plots(results).items()
+        ],
         blocks=blocks(results, table),
         spread=spread,
         off_target=off_target(results),
@@ -193,7 +194,3 @@ def rates(results: Results) -> dict[tuple[str, str], str]:
         shown = [f"{init_label(init)} {found[method, init]}" for init in results.suite.inits if (method, init) in found]
         found[method, ""] = ", ".join(shown)
     return found
-
-
-def _embedded(figure: Path) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(figure.read_bytes()).decode()}"

@@ -1,5 +1,6 @@
 """How every figure looks: one style, a colour and marker a method, one layout of panels, one way to save."""
 
+import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ RC: dict[str, Any] = {
     "figure.constrained_layout.w_pad": 0.06,
 }
 INK = "#555555"
+_METADATA: dict[str, Any] = {"svg": {"Date": None}, "png": {"Software": None}}  # nothing that differs between two runs
 # The method and its ablations are warm, the baselines cold; markers tell apart what colour alone would not.
 WARM = ["#d55e00", "#e69f00", "#cc79a7", "#882255"]
 COLD = ["#0072b2", "#009e73", "#56b4e9", "#332288", "#999933", "#7f7f7f", "#222222", "#44aa99"]
@@ -143,8 +145,18 @@ def empty(reason: str) -> Figure:
 
 def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.svg and `stem`.png, the same bytes for the same figure."""
-    for kind, metadata in {"svg": {"Date": None}, "png": {"Software": None}}.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
-        figure.set_layout_engine("none")  # laid out by now; once is enough
-        write_bytes(stem.with_suffix(f".{kind}"), buffer.getvalue())
+    for kind in _METADATA:
+        write_bytes(stem.with_suffix(f".{kind}"), drawn(figure, kind))
+
+
+def drawn(figure: Figure, kind: str) -> bytes:
+    """The figure as "svg" or "png"."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=150, metadata=_METADATA[kind])
+    figure.set_layout_engine("none")  # laid out by now; once is enough
+    return buffer.getvalue()
+
+
+def embedded(svg: bytes) -> str:
+    """An SVG as the source of an HTML image."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"

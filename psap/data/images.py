@@ -1,4 +1,7 @@
-"""Folders of images, `train/<class>/*` and `test/<class>/*`: a quick check, then decoding that verifies every image."""
+"""Folders of images, `train/<class>/*` and `test/<class>/*`: a quick check, then decoding that verifies every image.
+
+`val/` may stand for `test/`; of a folder with neither, `<class>/*`, a part of each class is held out.
+"""
 
 import os
 from collections.abc import Callable
@@ -14,27 +17,61 @@ from rich.progress import track
 from psap.data.encoding import encoding
 from psap.data.prepared import Arrays
 from psap.errors import PsapError
+from psap.files import sha256
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 THREADS = 4  # large images gain from more, small ones lose: their decoding is mostly Python
+PARTS = 5  # of a class, one is held out where the folder does not say which images are for testing
 CHUNK = 256  # images a task: enough to hide the cost of a task, few enough for a lively progress bar
 
 Classes = dict[str, list[Path]]
 
 
 def scan(root: Path) -> tuple[Classes, Classes]:
-    """List the image files of train/ and test/ by class, sorted, without opening any.
+    """List the image files for training and for testing by class, sorted, without opening any.
 
     Raises PsapError, naming the folder: no train/ or test/, classes that differ between the two, a class without
-    images. Files of other kinds and hidden ones are passed over.
+    images, or with too few to hold some out. Files of other kinds and hidden ones are passed over.
     """
     if not root.is_dir():
         raise PsapError(f"{root}: no such folder; give one with train/<class>/* and test/<class>/*")
-    train, test = (classes_in(root / split) for split in ("train", "test"))
+    if not (held_out := _held_out(root)):
+        return _cut(classes_in(root))
+    train, test = (classes_in(root / split) for split in ("train", held_out))
     if differing := sorted(train.keys() ^ test.keys()):
-        where = ", ".join(f"{name} only in {'train' if name in train else 'test'}/" for name in differing)
-        raise PsapError(f"{root}: train/ and test/ must have the same classes ({where})")
+        where = ", ".join(f"{name} only in {'train' if name in train else held_out}/" for name in differing)
+        raise PsapError(f"{root}: train/ and {held_out}/ must have the same classes ({where})")
+    return train, test
+
+
+def _held_out(root: Path) -> str:
+    """The folder of the images for testing; empty where there is neither that nor one for training."""
+    if (root / "val").is_dir() and not (root / "test").is_dir():
+        return "val"
+    return "test" if any((root / split).is_dir() for split in ("train", "test")) else ""
+
+
+def layout(root: Path) -> str:
+    """How the images of `root` are split, in words."""
+    held_out = _held_out(root)
+    return (
+        f"train/<class>/* and {held_out}/<class>/*" if held_out else f"<class>/*, one in {PARTS} held out for testing"
+    )
+
+
+def _cut(classes: Classes) -> tuple[Classes, Classes]:
+    """Hold out every image of a class that comes among the first fifth by the digest of its name: for ever the same."""
+    train, test = {}, {}
+    for name, files in classes.items():
+        if len(files) < PARTS:
+            raise PsapError(
+                f"{files[0].parent}: {len(files)} images are too few to hold out one in {PARTS} for testing; add "
+                "images, or sort all into train/<class>/* and test/<class>/*"
+            )
+        ranked = sorted(files, key=lambda file: sha256(os.fsencode(file.name)))
+        count = len(files) // PARTS
+        test[name], train[name] = sorted(ranked[:count]), sorted(ranked[count:])
     return train, test
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from psap.data import cifar10, imagenet, photos, prepared
 from psap.data.digits import digits
-from psap.data.images import read_folder, scan
+from psap.data.images import layout, read_folder, scan
 from psap.errors import PsapError
 from psap.files import sha256
 
@@ -129,6 +129,6 @@ def _from_folder(root: Path, as_photos: bool) -> prepared.Raw:
         arrays,
         classes,
         label=f"{root.resolve().name} (image folder, {images:,} images)",
-        origin="image folder, train/<class>/* and test/<class>/*",
+        origin=f"image folder, {layout(root)}",
         licence="that of the folder's owner",
     )

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from psap.errors import PsapError
 from psap.files import sha256
 from psap.models import build
 from psap.models.names import split
+from psap.models.tensors import Tensors, fill, read, reason
 
 FOLDER = "PSAP_WEIGHTS"  # environment variable: a folder with <library>.<name>.safetensors or .pth
 
@@ -37,16 +38,15 @@ def load(name: str, classes: int, photos: Mapping[str, Any] | None = None) -> Pu
     if photos:
         _check_normalised(name, model, photos)
     tensors, origin = _tensors(name, model)
-    _check_fits(name, model, tensors, origin)
-    model.load_state_dict(tensors)
+    fill(model, tensors, f"{name} with {classes} classes", origin)
     content = safetensors.torch.save({key: tensor.contiguous().clone() for key, tensor in model.state_dict().items()})
     return Published(model, origin, sha256(content))
 
 
-def _tensors(name: str, model: nn.Module) -> tuple[Mapping[str, Tensor], str]:
+def _tensors(name: str, model: nn.Module) -> tuple[Tensors, str]:
     library, entry = split(name)
     if file := _in_folder(name):
-        return _read(file), str(file)
+        return read(file), str(file)
     if library == "torchvision":
         return _of_torchvision(entry)
     if library == "timm":
@@ -63,19 +63,7 @@ def _in_folder(name: str) -> Path | None:
     return next((file for file in files if file.exists()), None)
 
 
-def _read(file: Path) -> Mapping[str, Tensor]:
-    try:
-        if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        tensors: Mapping[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # besides what the disk says, what a pickle that is none, or more than tensors, raises
-        raise PsapError(f"{file}: not a file of weights ({_reason(error)}); replace it") from None
-    if not (isinstance(tensors, Mapping) and all(isinstance(tensor, Tensor) for tensor in tensors.values())):
-        raise PsapError(f"{file}: not a file of weights alone, name by name; save the network's state_dict() by itself")
-    return tensors
-
-
-def _of_torchvision(entry: str) -> tuple[Mapping[str, Tensor], str]:
+def _of_torchvision(entry: str) -> tuple[Tensors, str]:
     from torchvision import models
 
     weights = list(models.get_model_weights(entry))
@@ -88,11 +76,11 @@ def _of_torchvision(entry: str) -> tuple[Mapping[str, Tensor], str]:
     except Exception as error:  # no network, a proxy that refuses, a file cut short
         raise PsapError(
             f"torchvision:{entry}: its weights are not on this machine and could not be downloaded "
-            f"({_reason(error)}); put {file.name} of {first.url} into {file.parent}, or {_hint(f'torchvision:{entry}')}"
+            f"({reason(error)}); put {file.name} of {first.url} into {file.parent}, or {_hint(f'torchvision:{entry}')}"
         ) from None
 
 
-def _of_timm(entry: str, model: nn.Module) -> tuple[Mapping[str, Tensor], str]:
+def _of_timm(entry: str, model: nn.Module) -> tuple[Tensors, str]:
     import timm
 
     described = getattr(model, "pretrained_cfg", {})
@@ -102,36 +90,17 @@ def _of_timm(entry: str, model: nn.Module) -> tuple[Mapping[str, Tensor], str]:
     place = f"model.safetensors of https://huggingface.co/{hub}" if hub else str(url)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it would tell of every attempt
     try:
-        tensors: Mapping[str, Tensor] = timm.create_model(entry, pretrained=True).state_dict()
+        tensors: Tensors = timm.create_model(entry, pretrained=True).state_dict()
         return tensors, place
     except Exception as error:
         raise PsapError(
             f"timm:{entry}: its weights are not on this machine and could not be downloaded "
-            f"({_reason(error).partition('.')[0]}); fetch {place}, and {_hint(f'timm:{entry}')}"
+            f"({reason(error).partition('.')[0]}); fetch {place}, and {_hint(f'timm:{entry}')}"
         ) from None
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _hint(name: str) -> str:
     return f"name a folder with {name.replace(':', '.')}.safetensors in the environment variable {FOLDER}"
-
-
-def _check_fits(name: str, model: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
-    wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    if wanted == found:
-        return
-    if missing := sorted(wanted.keys() - found.keys()):
-        problem = f"{missing[0]} is missing"
-    elif strange := sorted(found.keys() - wanted.keys()):
-        problem = f"{strange[0]} is not in this network"
-    else:
-        key = next(key for key in wanted if wanted[key] != found[key])
-        problem = f"{key} has shape {list(found[key])}, not {list(wanted[key])}"
-    raise PsapError(f"{origin}: not the weights of {name} for this number of classes ({problem})")
 
 
 def _check_normalised(name: str, model: nn.Module, photos: Mapping[str, Any]) -> None:

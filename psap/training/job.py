@@ -41,7 +41,7 @@ class Job:
 
     `start`: folder of the dense network to start from, or of the architecture to train anew; `dense`: folder of the
     dense network of the same seed, the baseline (None for a dense run itself). `workers`: processes that decode
-    photographs (0: none but this one).
+    photographs (0: none but this one). `batches` are those that it trains on.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Job:
         self.classes, self.in_channels = len(data.classes), data.channels
         photos = config["data"].get("photos")
         self.image_size: list[int] = [photos["size"]] * 2 if photos else list(data.train.images.shape[1:3])
-        self._train, self._score = self._batches()
+        self.batches, self._score = self._make_batches()
         self.learner = Learner(self._network(start).to(device), config["training"], self._pruning())
         self.progress = Progress()
 
@@ -76,7 +76,7 @@ class Job:
         with lost_workers():
             train(
                 self.learner,
-                self._train,
+                self.batches,
                 self.config["training"],
                 self.config["seed"],
                 partial(accuracy_of, batches=self._score),
@@ -100,7 +100,7 @@ class Job:
     @property
     def images_per_epoch(self) -> int:
         """Images that all ranks together train on in an epoch."""
-        return len(self._train) // self._train.accumulated * int(self.config["training"]["batch_size"])
+        return len(self.batches) // self.batches.accumulated * int(self.config["training"]["batch_size"])
 
     def _network(self, start: Path | None) -> nn.Module:
         name = self.config["model"]
@@ -114,7 +114,7 @@ class Job:
             return architecture.build_like(start)
         return architecture.load(start, expect_name=name)
 
-    def _batches(self) -> tuple[Batches | PhotoBatches, Batches | PhotoBatches]:
+    def _make_batches(self) -> tuple[Batches | PhotoBatches, Batches | PhotoBatches]:
         settings, data = self.config["data"], self._data
         train, held_out = data.train, data.test
         if settings["validation"]:

@@ -10,6 +10,7 @@ from folders import make_folder, pixels
 from PIL import Image
 
 from psap.data.dataset import load
+from psap.data.images import layout, scan
 from psap.data.sources import check_source, prepare
 from psap.errors import PsapError
 
@@ -111,11 +112,41 @@ def test_images_of_two_sizes_are_both_named(tmp_path: Path, folder: Path) -> Non
         prepare("folder", str(folder), tmp_path / "x.safetensors")
 
 
+def test_val_stands_for_test(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "pets", ["cat", "dog"])
+    before = scan(root)
+    (root / "test").rename(root / "val")
+    train, test = scan(root)
+    assert train == before[0] and layout(root) == "train/<class>/* and val/<class>/*"
+    assert [file.name for files in test.values() for file in files] == ["0.png", "0.png"]
+
+
+def test_a_fifth_is_held_out_where_the_folder_does_not_say_what_is_for_testing(tmp_path: Path) -> None:
+    for name, count in (("cat", 5), ("dog", 14)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            (tmp_path / name / f"{i}.png").write_bytes(b"")
+    train, test = scan(tmp_path)
+    assert {name: len(files) for name, files in test.items()} == {"cat": 1, "dog": 2}
+    for name in ("cat", "dog"):
+        assert sorted(train[name] + test[name]) == sorted((tmp_path / name).iterdir()), "every image once"
+    (tmp_path / "dog" / "new.png").write_bytes(b"")
+    again = scan(tmp_path)[1]["dog"]
+    assert set(test["dog"]) < set(again), "no image changes sides when one is added"
+    assert layout(tmp_path) == "<class>/*, one in 5 held out for testing"
+    (tmp_path / "cat" / "0.png").unlink()
+    with pytest.raises(PsapError, match="cat: 4 images are too few to hold out one in 5"):
+        scan(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         (lambda root: shutil.rmtree(root), "pets: no such folder"),
-        (lambda root: [shutil.rmtree(root / split) for split in ("train", "test")], "pets/train: no such folder"),
+        (
+            lambda root: [shutil.rmtree(root / split) for split in ("train", "test")],
+            "pets: empty; it must hold one folder",
+        ),
         (lambda root: shutil.rmtree(root / "test"), "pets/test: no such folder"),
         (lambda root: [shutil.rmtree(f) for f in (root / "train").iterdir()], "pets/train: empty"),
         (lambda root: (root / "test" / "dog").rename(root / "test" / "cow"), "cow only in test/, dog only in train/"),

@@ -114,7 +114,7 @@ def of_another_network(file: Path) -> str:
 
 def of_other_classes(file: Path) -> str:
     safetensors.torch.save_file(trained(NAME, 10).state_dict(), file)
-    return r"for this number of classes \(fc.weight has shape \[10, 512\], not \[1000, 512\]\)"
+    return r"with 1000 classes \(fc.weight has shape \[10, 512\], not \[1000, 512\]\)"
 
 
 def with_a_layer_less(file: Path) -> str:

@@ -1,0 +1,90 @@
+"""What a user asks of `psap prune`, and the two runs that it comes to: the dense network, and the pruned one."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from psap.config import Preset, Suite, Target, Tuned
+from psap.pruning.method import Method
+from psap.schema import Colour, Data, Photos, Positive, Recipe, Section, Training
+from psap.suite import Grid, Run
+
+# Data sets by name, with the augmentation that is usual for them; anything else is a folder of photographs.
+_NAMED: dict[str, dict[str, Any]] = {"digits": {"pad": 1}, "cifar10": {"pad": 4, "flip": True}}
+_RATE = {"weights": 0.01, "new": 0.05}  # of the pruning, from weights that were given or trained here
+_RATE_FROM_NOTHING = 0.1
+
+
+class Order(Section):
+    """One network to prune: the options of `psap prune`, and the keys of its YAML file.
+
+    model: a name, as everywhere. data: `digits`, `cifar10`, or a folder: train/<class>/* and val/<class>/* (or test/),
+    or <class>/*, of which a fifth is held out. target: share of `measure` to remove. out: the folder to write.
+    weights: a file of weights, or the folder of a saved network; without, the network is trained from nothing.
+    epochs: of pruning. dense_epochs: of training before that; by default none where the weights fit the classes, else
+    as many as `epochs`. lr: of pruning, by default 0.01 with weights and 0.05 without; the training before has the same
+    rate, or 0.1 without weights. size: pixels of a photograph's side; mean, std: by channel, of pixels in 0..1; by
+    default those of the network's published weights. method: as in params/methods.yaml, by default PSAP's own.
+    """
+
+    model: str
+    data: str
+    target: Target
+    out: str
+    weights: str | None = None
+    epochs: Positive = 30
+    dense_epochs: Annotated[int, Field(ge=0)] | None = None
+    size: Annotated[int, Field(ge=32)] | None = None
+    mean: Colour | None = None
+    std: Colour | None = None
+    measure: Literal["macs", "params"] = "macs"
+    method: Method = Method()
+    batch_size: Positive = 32
+    lr: Annotated[float, Field(gt=0)] | None = None
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def photographs(self) -> bool:
+        """Whether the data are a folder of photographs."""
+        return self.data not in _NAMED
+
+
+def data_of(order: Order, described: dict[str, Any]) -> Data:
+    """The section `data` of the order's runs; `described` is what the network's library says of its images."""
+    if not order.photographs():
+        return Data(source=order.data, **_NAMED[order.data])
+    usual = Photos()
+    size = order.size or described.get("input_size", (3, usual.size))[1]
+    mean, std = (getattr(order, name) or described.get(name, getattr(usual, name)) for name in ("mean", "std"))
+    photos = Photos(size=size, mean=mean, std=std, min_area=0.35)
+    return Data(source="folder", path=order.data, flip=True, photos=photos)
+
+
+def runs_of(order: Order, data: Data, fits: bool) -> tuple[Run, Run]:
+    """The dense run and the pruned one; `fits`: whether weights were given and fit the data's classes."""
+    given = order.weights is not None
+    dense_epochs = order.dense_epochs if order.dense_epochs is not None else 0 if fits else order.epochs
+    lr = order.lr or _RATE["weights" if given else "new"]
+    before = Recipe(epochs=dense_epochs, lr=lr if given else _RATE_FROM_NOTHING) if dense_epochs else None
+    pruning = Recipe(epochs=order.epochs, lr=lr)
+    suite = Suite(
+        title=f"{order.model} on {order.data}",
+        data=data,
+        models=(order.model,),
+        methods={"pretrained": ("psap",)},
+        targets=(order.target,),
+        measure=order.measure,
+        seeds=(order.seed,),
+        training=Training(
+            batch_size=order.batch_size,
+            weight_decay=order.weight_decay,
+            precision=order.precision,
+            dense=before,
+            pretrained=pruning,
+            scratch=pruning,
+        ),
+    )
+    method = Tuned.model_validate(order.method.model_dump())
+    dense, pruned = Grid("prune", suite, {"psap": Preset(method, method)}).runs.values()
+    return dense, pruned

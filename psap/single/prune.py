@@ -1,0 +1,148 @@
+"""`psap prune` from an order to a folder: the dense network, the pruned one, their numbers; goes on where it was."""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from psap.data import dataset, sources
+from psap.digest import code_digest
+from psap.errors import PsapError
+from psap.files import sha256, write_json, write_text
+from psap.models import architecture
+from psap.provenance import provenance
+from psap.single.order import Order
+from psap.single.plan import Plan, estimated, planned
+from psap.single.report import card, report
+from psap.suite import Run
+from psap.training.checkpoint import Checkpoints, single_writer
+from psap.training.job import Job
+from psap.training.outputs import progress_line, write_network, write_tables
+
+RESULT, STATE = "result.json", "state"
+
+
+def finished(order: Order) -> bool:
+    """Whether the order was carried out before. Raises PsapError where its folder holds something else."""
+    out = Path(order.out)
+    asked, file = order.model_dump(mode="json", exclude={"out"}), out / RESULT
+    if file.exists():
+        done = json.loads(file.read_text())["order"]
+        if differing := next((key for key in asked if done.get(key) != asked[key]), None):
+            raise PsapError(
+                f"{out}: holds the network of another order (its {differing} differs); name another folder, or delete "
+                "this one"
+            )
+        return True
+    if out.exists() and not (out / STATE).is_dir() and (not out.is_dir() or any(out.iterdir())):
+        raise PsapError(f"{out}: is there already, and not made by psap prune; name a folder that is new or empty")
+    return False
+
+
+class Pruning:
+    """The carrying out of an order in its folder `out`: checked when it is made (nothing is written), begun by `run`.
+
+    Below `out`: the compacted network, result.json, epochs.csv, history.csv, README.md and report.html; dense/, the
+    network that it was pruned from, with the same files; state/, what an interrupted run goes on from.
+    """
+
+    def __init__(self, order: Order, device: torch.device, workers: int) -> None:
+        self.out = Path(order.out)
+        self._device, self._workers = device, workers
+        self.plan: Plan = planned(order)
+
+    def run(self, tell: Callable[[float, float], None]) -> None:
+        """Train what is not trained yet and write all files. `tell` hears what it will take: seconds and MiB."""
+        with single_writer(self._state):
+            if finished(self.plan.order):  # by a process that this one has waited for
+                return
+            self._prepare()
+            tell(*estimated(self.plan, self._job(self.plan.dense, self._given, None)))
+            folder = self.out / "dense"
+            dense = self._stage("dense", self.plan.dense, self._given, None, folder, lambda result: None)
+            self._stage("pruned", self.plan.pruned, folder, folder, self.out, lambda result: self._tell(dense, result))
+            shutil.rmtree(self._state)  # nothing is left to go on from
+
+    def _prepare(self) -> None:
+        """Read and check every image, unless they are as they were; put the network to start from in place."""
+        data, file, order = self.plan.data, self._state / "data.safetensors", self.plan.order
+        mark = sources.fingerprint(data.source, data.path, file)
+        described = file.with_suffix(".json")
+        if not (described.exists() and json.loads(described.read_text())["fingerprint"] == mark):
+            sources.prepare(data.source, data.path, file, self._state, as_photos=order.photographs())
+        root = sources.find_folder(data.source, data.path) if order.photographs() else None
+        self._data = dataset.load(file, root)
+        if order.weights is not None:
+            images = self.plan.images
+            architecture.save(
+                self.plan.start.model,
+                self._start,
+                name=order.model,
+                classes=images.classes,
+                in_channels=images.shape[0],
+            )
+
+    @property
+    def _state(self) -> Path:
+        return self.out / STATE
+
+    @property
+    def _start(self) -> Path:
+        return self._state / "start"
+
+    @property
+    def _given(self) -> Path | None:
+        return None if self.plan.order.weights is None else self._start
+
+    def _job(self, run: Run, start: Path | None, dense: Path | None) -> Job:
+        return Job(run.config, self._data, self._device, start, dense, self._workers)
+
+    def _stage(
+        self,
+        name: str,
+        run: Run,
+        start: Path | None,
+        dense: Path | None,
+        folder: Path,
+        finish: Callable[[dict[str, Any]], None],
+    ) -> dict[str, Any]:
+        """Train `run` (go on) and write its files to `folder`, result.json last; what is done already stays."""
+        origin = sha256(start / architecture.DESCRIPTION) if start else ""
+        key = sha256(f"{run.hash} {origin} {code_digest('train')} {self._data.digest} {self._device.type}".encode())[
+            :16
+        ]
+        done = folder / RESULT
+        if done.exists() and (found := json.loads(done.read_text()))["key"] == key:
+            return dict(found)
+        job, checkpoints = self._job(run, start, dense), Checkpoints(self._state / key)
+        job.resume(checkpoints)
+        outcome = job.run(
+            checkpoints, lambda progress: print(progress_line(name, job, progress), file=sys.stderr, flush=True)
+        )
+        write_network(job, outcome, folder)
+        write_tables(job, folder)
+        result = {
+            "key": key,
+            "order": self.plan.order.model_dump(mode="json", exclude={"out"}),
+            "config": run.config,
+            "data": {"label": self._data.label, "digest": self._data.digest, "classes": self._data.classes},
+            "result": outcome.result,
+            "cost": outcome.cost,
+            "provenance": {
+                **provenance(self._device),
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            },
+        }
+        finish(result)
+        write_json(done, result)
+        return result
+
+    def _tell(self, dense: dict[str, Any], pruned: dict[str, Any]) -> None:
+        """Write the model card and the report."""
+        write_text(self.out / "README.md", card(self.plan, dense, pruned))
+        write_text(self.out / "report.html", report(self.out, self.plan, dense, pruned))

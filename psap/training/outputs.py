@@ -1,0 +1,47 @@
+"""What a training says while it goes on, and what it leaves behind."""
+
+import time
+from pathlib import Path
+
+from psap.files import write_csv
+from psap.models import architecture
+from psap.training.job import Job, Outcome
+from psap.training.loop import Progress
+
+_EPOCH_COLUMNS = ("epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored", "final")
+
+
+def progress_line(name: str, job: Job, progress: Progress) -> str:
+    """The last epoch of the run `name` in a line, with the time that is left."""
+    row, total = progress.rows[-1], job.config["training"]["recipe"]["epochs"]
+    scored = "" if row["top1"] is None else f"top-1 {row['top1']:.2f} %  "
+    left = progress.seconds / progress.epoch * (total - progress.epoch)
+    return (
+        f"{name}  epoch {row['epoch']}/{total}  lr {row['lr']:.4f}  loss {row['train_loss']:.3f}  "
+        f"{scored}multiply-adds -{100 * row['reduction']:.1f} %  restored {row['restored']}  "
+        f"{progress.epoch * job.images_per_epoch / progress.seconds:.0f} images/s  "
+        f"{time.strftime('%H:%M:%S', time.gmtime(left))} left"
+    )
+
+
+def write_network(job: Job, outcome: Outcome, folder: Path) -> None:
+    """Write the trained network to `folder`, with its accuracy and the size of its images."""
+    architecture.save(
+        outcome.network,
+        folder,
+        name=job.config["model"],
+        classes=job.classes,
+        in_channels=job.in_channels,
+        extra={"top1_last": outcome.result["top1_last"], architecture.IMAGE_SIZE: job.image_size},
+    )
+
+
+def write_tables(job: Job, folder: Path) -> list[Path]:
+    """Write epochs.csv and, where there was a pruner, history.csv; returns the files written."""
+    files = [folder / "epochs.csv"]
+    write_csv(files[0], _EPOCH_COLUMNS, job.progress.rows)
+    if job.pruner:
+        history = job.pruner.history.rows
+        files.append(folder / "history.csv")
+        write_csv(files[1], list(history[0]), history)
+    return files
