@@ -102,6 +102,8 @@ def _data_here(grid: Grid) -> bool:
 
 
 def duration(hours: float) -> str:
-    if hours < 1:
-        return f"{max(1, round(60 * hours))} minutes"
+    """A number of hours in words: minutes up to two hours, days from two days on."""
+    if hours < 2:
+        minutes = max(1, round(60 * hours))
+        return f"{minutes} minute{'s' if minutes > 1 else ''}"
     return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"

@@ -74,6 +74,14 @@ def code_digest(kind: str) -> str:
     return sha256("\n".join(lines).encode())
 
 
+def state_key(run_hash: str, origin: str, data_digest: str, device: str) -> str:
+    """What a training's state is found by: whatever decides the outcome, so that no other state is gone on with.
+
+    `origin` is the digest of what it starts from; then come the data's, and the type of the device.
+    """
+    return sha256(f"{run_hash} {origin} {code_digest('train')} {data_digest} {device}".encode())[:16]
+
+
 def modules(kind: str) -> list[Path]:
     """The files of `PARTS[kind]`, sorted."""
     found = [

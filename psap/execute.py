@@ -11,7 +11,7 @@ import torch
 from psap import ranks
 from psap.data import dataset
 from psap.data.sources import find_folder
-from psap.digest import code_digest
+from psap.digest import code_digest, state_key
 from psap.errors import PsapError
 from psap.files import sha256, write_json
 from psap.models import architecture
@@ -40,9 +40,7 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0) -> str
     start = CHECKPOINTS / model_run.path if model_run else dense if run.init == "pretrained" else None
     job = Job(run.config, data, device, start, dense, workers)
     origin = sha256(start / architecture.DESCRIPTION) if start else job.weights.get("sha256", "")
-    code = code_digest("train")
-    # Whatever decides the outcome is in the key, so that state of another configuration is never gone on with.
-    key = sha256(f"{run.hash} {origin} {code} {data.digest} {device.type}".encode())[:16]
+    key = state_key(run.hash, origin, data.digest, device.type)
     state = STATE / run.path
     checkpoints = Checkpoints(state / key)
     if ranks.rank() > 0:
@@ -51,7 +49,7 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0) -> str
         return ""
     with single_writer(state), single_writer(state / key):
         job.resume(checkpoints)
-        labels = {"code": code, "data": data.digest, **provenance(device)}
+        labels = {"code": code_digest("train"), "data": data.digest, **provenance(device)}
         labels |= {"weights": job.weights} if job.weights else {}
         tracker = Tracker(state / key, run=run.path, experiment=run.suite, tags=_tags(run, labels), params=_params(run))
         tracker.start([_tracked(job, epoch) for epoch in range(job.progress.epoch)])

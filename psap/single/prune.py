@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from psap.data import dataset, sources
-from psap.digest import code_digest
+from psap.digest import state_key
 from psap.errors import PsapError
 from psap.files import sha256, write_json, write_text
 from psap.models import architecture
@@ -64,8 +64,12 @@ class Pruning:
             self._prepare()
             tell(*estimated(self.plan, self._job(self.plan.dense, self._given, None)))
             folder = self.out / "dense"
-            dense = self._stage("dense", self.plan.dense, self._given, None, folder, lambda result: None)
-            self._stage("pruned", self.plan.pruned, folder, folder, self.out, lambda result: self._tell(dense, result))
+            dense = self._stage("dense", self.plan.dense, self._given, None, folder)
+            write_json(folder / RESULT, dense)
+            pruned = self._stage("pruned", self.plan.pruned, folder, folder, self.out)
+            write_text(self.out / "README.md", card(self.plan, dense, pruned))
+            write_text(self.out / "report.html", report(self.out, self.plan, dense, pruned))
+            write_json(self.out / RESULT, pruned)  # last: where it is, everything is
             shutil.rmtree(self._state)  # nothing is left to go on from
 
     def _prepare(self) -> None:
@@ -102,20 +106,10 @@ class Pruning:
     def _job(self, run: Run, start: Path | None, dense: Path | None) -> Job:
         return Job(run.config, self._data, self._device, start, dense, self._workers)
 
-    def _stage(
-        self,
-        name: str,
-        run: Run,
-        start: Path | None,
-        dense: Path | None,
-        folder: Path,
-        finish: Callable[[dict[str, Any]], None],
-    ) -> dict[str, Any]:
-        """Train `run` (go on) and write its files to `folder`, result.json last; what is done already stays."""
+    def _stage(self, name: str, run: Run, start: Path | None, dense: Path | None, folder: Path) -> dict[str, Any]:
+        """Train `run` (go on) and write its network and tables to `folder`; gives what its result.json tells."""
         origin = sha256(start / architecture.DESCRIPTION) if start else ""
-        key = sha256(f"{run.hash} {origin} {code_digest('train')} {self._data.digest} {self._device.type}".encode())[
-            :16
-        ]
+        key = state_key(run.hash, origin, self._data.digest, self._device.type)
         done = folder / RESULT
         if done.exists() and (found := json.loads(done.read_text()))["key"] == key:
             return dict(found)
@@ -126,7 +120,7 @@ class Pruning:
         )
         write_network(job, outcome, folder)
         write_tables(job, folder)
-        result = {
+        return {
             "key": key,
             "order": self.plan.order.model_dump(mode="json", exclude={"out"}),
             "config": run.config,
@@ -138,11 +132,3 @@ class Pruning:
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             },
         }
-        finish(result)
-        write_json(done, result)
-        return result
-
-    def _tell(self, dense: dict[str, Any], pruned: dict[str, Any]) -> None:
-        """Write the model card and the report."""
-        write_text(self.out / "README.md", card(self.plan, dense, pruned))
-        write_text(self.out / "report.html", report(self.out, self.plan, dense, pruned))

@@ -26,7 +26,7 @@ def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypat
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
     by_suite = {name: next(line for line in lines if f" {name}:" in line) for name in ("tiny", "big", "far", "slow")}
-    assert "5 runs, about 1 minutes here" in by_suite["tiny"] and by_suite["tiny"].startswith("runs")
+    assert "5 runs, about 1 minute here" in by_suite["tiny"] and by_suite["tiny"].startswith("runs")
     assert "meant for a GPU, and there is none here" in by_suite["big"]
     assert "its data are not here yet" in by_suite["far"]
     assert "more than 24 hours" in by_suite["slow"] and "days here" in by_suite["slow"]
