@@ -79,7 +79,7 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
     """The plan in lines of a name and what is said of it."""
     order, images = plan.order, plan.images
     before, pruning = (run.config["training"]["recipe"] for run in (plan.dense, plan.pruned))
-    first = f"{before['epochs']} epochs dense at lr {before['lr']:g}, then " if before["epochs"] else ""
+    first = f"{before['epochs']} dense at lr {before['lr']:g}, then " if before["epochs"] else ""
     amount, measure = {"macs": (plan.macs, "multiply-adds"), "params": (plan.params, "parameters")}[order.measure]
     millions = [amount / 1e6, (1 - order.target) * amount / 1e6]
     prunable = sum(not row["reason"] for row in plan.groups)
@@ -93,10 +93,7 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
         ("images", " x ".join(map(str, images.shape))),
         ("target", f"-{100 * order.target:g} % {measure}: {millions[0]:,.2f} M to {millions[1]:,.2f} M"),
         ("groups", f"{prunable} of {len(plan.groups)} can lose channels (above)"),
-        (
-            "training",
-            f"{first}{pruning['epochs']} epochs of pruning at lr {pruning['lr']:g}, {order.batch_size} images a step",
-        ),
+        ("epochs", f"{first}{pruning['epochs']} of pruning at lr {pruning['lr']:g}; {order.batch_size} images a step"),
         ("out", str(Path(order.out))),
     ]
 
