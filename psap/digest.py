@@ -29,6 +29,7 @@ _ORDERING = (
     "devices.py",
     "digest.py",
     "estimate.py",
+    "extensions.py",
     "launch.py",
     "leftovers.py",
     "markdown.py",
