@@ -43,7 +43,7 @@ _ORDERING = (
     "suite.py",
 )
 # What is done with networks outside any suite.
-_BESIDE = ("bench", "commands", "export.py", "inspection.py", "opening.py")
+_BESIDE = ("bench", "commands", "export.py", "inspection.py", "lightning.py", "opening.py")
 
 # Modules and folders of the package by the kind of job whose result they can change. `run` orders and mirrors runs:
 # what it decides reaches a job as its configuration, so that an edit there retrains nothing.
