@@ -116,8 +116,10 @@ class Chooser:
         return [weight_sparsity(w, self._tau) for w in live]
 
     def state_dict(self) -> dict[str, Any]:
+        """The threshold fixed at the first step, and where the random numbers are."""
         return {"tau": self._tau, "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict()`."""
         self._tau = state["tau"]
         self._generator.set_state(state["generator"].cpu())

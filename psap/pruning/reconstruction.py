@@ -148,6 +148,7 @@ class Reconstruction:
         self.hold.set(self._groups, [torch.zeros_like(mask) for mask in held])
 
     def state_dict(self) -> dict[str, Any]:
+        """The bank: masks and gates follow from the pruner's own state."""
         return self._bank.state_dict()
 
     def load_state_dict(self, state: dict[str, Any], pruned: Sequence[Tensor], *, held: bool, supervised: bool) -> None:
