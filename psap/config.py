@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from psap.errors import PsapError
+from psap import extensions
+from psap.errors import PsapError, near
 from psap.models.names import check_own_name
 from psap.pruning.method import Method
-from psap.reading import near, read_mapping, validated
+from psap.reading import read_mapping, validated
 from psap.schema import Data, Section, Training
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -64,9 +65,21 @@ class Retrain(Section):
 
 
 class Tuned(Method):
-    """A pruning method and what it makes of the suite's learning rate: `lr_scale` times that."""
+    """A pruning method and what it makes of the suite's learning rate: `lr_scale` times that.
+
+    `code`: a Python file that registers parts which the method names (docs/extending.md).
+    """
 
     lr_scale: LrScale = 1.0
+    code: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _registered(cls, values: Any) -> Any:
+        """The file runs before the names are looked up."""
+        if isinstance(values, dict) and isinstance(values.get("code"), str):
+            extensions.load(Path(values["code"]))
+        return values
 
 
 class Preset(NamedTuple):

@@ -29,6 +29,7 @@ _ORDERING = (
     "devices.py",
     "digest.py",
     "estimate.py",
+    "extensions.py",
     "launch.py",
     "leftovers.py",
     "markdown.py",
@@ -42,7 +43,7 @@ _ORDERING = (
     "suite.py",
 )
 # What is done with networks outside any suite.
-_BESIDE = ("bench", "commands", "export.py", "inspection.py", "opening.py", "single")
+_BESIDE = ("bench", "commands", "export.py", "inspection.py", "lightning.py", "opening.py", "single")
 
 # Modules and folders of the package by the kind of job whose result they can change. `run` orders and mirrors runs:
 # what it decides reaches a job as its configuration, so that an edit there retrains nothing.

@@ -1,13 +1,12 @@
 """Read a user's YAML against a schema, and say in one line what is wrong with it, where, and how to mend it."""
 
-import difflib
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from psap.errors import PsapError
+from psap.errors import PsapError, near
 
 
 class _Loader(yaml.SafeLoader):
@@ -49,6 +48,8 @@ def validated(schema: type[_S], values: Any, where: str) -> _S:
         elif first["type"] != "missing" and not isinstance(first["input"], dict):
             message = f"{message}, not {first['input']!r}"
         raise PsapError(f"{where}: {place}: {message}" if place else f"{where}: {message}") from None
+    except PsapError as error:
+        raise PsapError(f"{where}: {error}") from None
 
 
 def _keys(schema: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
@@ -61,8 +62,3 @@ def _keys(schema: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
             return []
         schema = sections[0]
     return list(schema.model_fields)
-
-
-def near(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"

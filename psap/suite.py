@@ -99,9 +99,10 @@ class Grid:
             before = training.dense if init == "pretrained" else None
             together = recipe.epochs + (before.epochs if before else 0)
             recipe, kind = (before or training.scratch).model_copy(update={"epochs": together}), "retrain"
-            chosen = method.model_dump()
+            chosen, code = method.model_dump(), None
         else:
             chosen = (method.scratch if init == "scratch" else method.pretrained).effective()
+            code = chosen.pop("code")
         # The learning rate that results is part of the recipe; the factor itself decides nothing more.
         recipe = recipe.model_copy(update={"lr": recipe.lr * chosen.pop("lr_scale")})
         config = self._config(model, seed, recipe.model_dump(mode="json")) | {
@@ -110,6 +111,8 @@ class Grid:
             "measure": self.suite.measure,
             "method": chosen,
         }
+        if code:  # an edit of it makes other runs
+            config["code"] = {"file": code, "sha256": sha256(Path(code))}
         return Run(self.name, model, seed, config, kind, init, name, target)
 
     def _config(self, model: str, seed: int, recipe: Mapping[str, Any]) -> dict[str, Any]:

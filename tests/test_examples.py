@@ -1,8 +1,11 @@
 """The examples do what they say."""
 
 import os
+import re
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from psap.data.photo_batches import PhotoBatches
 from psap.data.sources import prepare
 from psap.evaluate import accuracy
 from psap.models import published
+from psap.pruning.criteria import CRITERIA
 
 PHOTOGRAPHS = Path(os.environ.get("PSAP_DATA", "/nonexistent"), "imagenette")
 
@@ -38,3 +42,32 @@ def test_lite0_has_the_accuracy_that_its_weights_have(
     score = accuracy(network, PhotoBatches(data.test, 50, photos, train=False).epoch(0))
     assert len(data.test) == 500
     assert score.top1 == pytest.approx(69.2, abs=0.5) and score.top5 == pytest.approx(91.4, abs=0.5)
+
+
+@pytest.fixture
+def run(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], list[float]]]:
+    """Run an example in this process; the numbers, in percent, that it prints."""
+
+    def run(name: str) -> list[float]:
+        runpy.run_path(str(root / "examples" / name), run_name="__main__")
+        return [float(number) for number in re.findall(r"(\d+\.\d) %", capsys.readouterr().out)]
+
+    yield run
+    CRITERIA.pop("spread", None)  # which one of them registers
+
+
+def test_a_plain_loop(run: Callable[[str], list[float]]) -> None:
+    macs, params, masked, compacted = run("plain_loop.py")
+    assert 50 <= macs < 55 and params > 30 and masked == compacted > 95
+
+
+def test_a_loop_of_lightning(run: Callable[[str], list[float]]) -> None:
+    macs, accuracy = run("lightning_loop.py")
+    assert 50 <= macs < 55 and accuracy > 90
+
+
+def test_a_criterion_of_ones_own(run: Callable[[str], list[float]]) -> None:
+    macs, accuracy, own_macs, own_accuracy = run("own_criterion.py")
+    assert 50 <= macs < 52 and 50 <= own_macs < 52 and accuracy > 80 and own_accuracy > 80

@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from psap.pruning.registry import Registry
+
 Ratios = Callable[[float], Tensor]
 
 # A group without one small weight would have weight 0 and could never be pruned: it is the last to be, instead.
@@ -19,7 +21,12 @@ _FLOOR = 1e-3
 
 @dataclass(frozen=True)
 class Evidence:
-    """What allocations decide on: per group the scores of its channels, (C_g,), and its weight sparsity ratio, (G,)."""
+    """What allocations decide on.
+
+    scores: for each of the G groups those of its channels, (C_g,), divided by their mean unless the criterion's are
+    comparable. sparsity: the groups' weight sparsity ratios, (G,), empty for `uniform` and `global`. alpha: the
+    method's `sparsity.alpha`.
+    """
 
     scores: Sequence[Tensor]
     sparsity: Tensor
@@ -75,8 +82,5 @@ def group_threshold(weights: Tensor, multiple: float) -> float:
 
 
 Scale = Literal["model", "group"]
-ALLOCATIONS: dict[str, Callable[[Evidence], Ratios]] = {
-    "uniform": uniform,
-    "sparsity": sparsity,
-    "global": global_,
-}
+Allocation = Callable[[Evidence], Ratios]
+ALLOCATIONS: Registry[Allocation] = Registry({"uniform": uniform, "sparsity": sparsity, "global": global_})

@@ -64,13 +64,16 @@ class Bank:
             tensor[where] = self._values[slot.name].to(tensor.device)[back.to(tensor.device)]
 
     def clear(self) -> None:
+        """Forget all deposits."""
         self._masks.clear()
         self._values.clear()
 
     def state_dict(self) -> dict[str, Any]:
+        """The deposits, as plain values and tensors."""
         return {"masks": dict(self._masks), "values": dict(self._values)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the deposits of a `state_dict()`."""
         self._masks, self._values = dict(state["masks"]), dict(state["values"])
 
 

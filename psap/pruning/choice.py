@@ -42,10 +42,8 @@ class Chooser:
     def bounds(self) -> Limits:
         """How many channels each group may lose: within the method's bounds, and only channels that it can judge."""
         channels = [group.channels for group in self._groups]
-        judged = [
-            0 if self._method.criterion == "bn_scale" and group.scales() is None else group.channels
-            for group in self._groups
-        ]
+        needs_scales = CRITERIA[self._method.criterion].needs_scales
+        judged = [0 if needs_scales and group.scales() is None else group.channels for group in self._groups]
         bounds = self._method.bounds
         return limits(channels, judged, bounds.min_ratio, bounds.max_ratio, self._method.round_to)
 
@@ -57,7 +55,7 @@ class Chooser:
                 Channels(
                     group.filters(),
                     group.filters(gradients=True) if criterion.needs_gradients else None,
-                    group.scales() if self._method.criterion == "bn_scale" else None,
+                    group.scales(),
                     self._generator,
                 )
             )
@@ -74,7 +72,7 @@ class Chooser:
         hard = self._method.reconstruction == "hard"
         held = hard or self._method.holds
         scores = [score.detach().double().cpu() for score in scores]
-        sparsity = self._sparsity(pruned) if self._method.allocation == "sparsity" else []
+        sparsity = self._sparsity(pruned) if self._method.reads_sparsity else []
         ranked = [
             order(score, mask if held else torch.zeros_like(mask), keep)
             for score, mask, keep in zip(scores, pruned, protected, strict=True)
@@ -118,8 +116,10 @@ class Chooser:
         return [weight_sparsity(w, self._tau) for w in live]
 
     def state_dict(self) -> dict[str, Any]:
+        """The threshold fixed at the first step, and where the random numbers are."""
         return {"tau": self._tau, "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict()`."""
         self._tau = state["tau"]
         self._generator.set_state(state["generator"].cpu())

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from psap.pruning.registry import Registry
+
 
 @dataclass(frozen=True)
 class Channels:
     """What a criterion may look at, for a group of C channels.
 
-    weights, gradients: (C, D), each channel's filters laid side by side, and the loss's derivative (None where the
-    criterion does not ask for it); scales: (C,), summed |batch-norm scale|, None without batch-norm; generator: for
-    `random` only.
+    weights: (C, D), each channel's filters laid side by side. gradients: (C, D), the loss's derivative, None where the
+    criterion does not ask for it. scales: (C,), summed |batch-norm scale|, None in a group without batch-norm.
+    generator: the pruner's own, on the CPU, for criteria that draw numbers.
     """
 
     weights: Tensor
@@ -27,11 +29,16 @@ Score = Callable[[Channels], Tensor]
 
 @dataclass(frozen=True)
 class Criterion:
-    """`score` gives (C,) scores; `comparable`: scores of different groups can be ranked together as they are."""
+    """`score` gives (C,) scores; `comparable`: scores of different groups can be ranked together as they are.
+
+    `needs_gradients`: it is asked after each backward pass of the method's window, and its scores are added up.
+    `needs_scales`: it cannot judge a group without batch-norm, which so stays whole.
+    """
 
     score: Score
     comparable: bool = False
     needs_gradients: bool = False
+    needs_scales: bool = False
 
 
 def l1(channels: Channels) -> Tensor:
@@ -73,11 +80,13 @@ def random(channels: Channels) -> Tensor:
     return noise.to(channels.weights)
 
 
-CRITERIA: dict[str, Criterion] = {
-    "l1": Criterion(l1),
-    "l2": Criterion(l2),
-    "fpgm": Criterion(fpgm),
-    "bn_scale": Criterion(bn_scale, comparable=True),
-    "taylor": Criterion(taylor, comparable=True, needs_gradients=True),
-    "random": Criterion(random, comparable=True),
-}
+CRITERIA = Registry(
+    {
+        "l1": Criterion(l1),
+        "l2": Criterion(l2),
+        "fpgm": Criterion(fpgm),
+        "bn_scale": Criterion(bn_scale, comparable=True, needs_scales=True),
+        "taylor": Criterion(taylor, comparable=True, needs_gradients=True),
+        "random": Criterion(random, comparable=True),
+    }
+)

@@ -51,6 +51,7 @@ class Slot:
 
     @property
     def name(self) -> str:
+        """Where the tensor is in the network, such as `layer1.0.conv1.weight`."""
         return f"{self.member.name}.{self.attribute}"
 
 

@@ -65,7 +65,9 @@ class History:
         return self.rows[-len(self._groups) :]
 
     def state_dict(self) -> dict[str, Any]:
+        """The rows, and the last choice, from which churn is told."""
         return {"rows": self.rows, "chosen": self._chosen}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict()`."""
         self.rows, self._chosen = list(state["rows"]), list(state["chosen"])

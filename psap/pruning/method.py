@@ -2,7 +2,9 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from psap.pruning.registry import BUILT_IN, check_known
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -70,14 +72,16 @@ class Protection(_Section):
 
 
 class Method(_Section):
-    """A pruning method. Defaults: PSAP.
+    """A pruning method. Defaults: PSAP. PsapError for a criterion, allocation or reconstruction that nobody registered.
 
+    `criterion`: how channels are scored; `allocation`: how the ratio is shared out among groups; `reconstruction`: what
+    becomes of pruned channels. Built in, or registered (docs/extending.md).
     `window`: iterations of gradients that a decision looks at. `round_to`: what remains of a group is a multiple of it.
     """
 
-    criterion: Literal["l1", "l2", "fpgm", "bn_scale", "taylor", "random"] = "l2"
-    allocation: Literal["uniform", "sparsity", "global"] = "sparsity"
-    reconstruction: Literal["hard", "soft", "protective"] = "protective"
+    criterion: str = "l2"
+    allocation: str = "sparsity"
+    reconstruction: str = "protective"
     schedule: Schedule = Schedule()
     bounds: Bounds = Bounds()
     sparsity: Sparsity = Sparsity()
@@ -87,12 +91,26 @@ class Method(_Section):
     bn_penalty: Annotated[float, Field(ge=0)] = 0.0
     round_to: Annotated[int, Field(ge=1)] = 1
 
+    @field_validator("criterion", "allocation", "reconstruction")
+    @classmethod
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        assert info.field_name
+        check_known(info.field_name, name)
+        return name
+
+    @property
+    def reads_sparsity(self) -> bool:
+        """Whether the allocation is shown the groups' weight sparsity ratios."""
+        return self.allocation not in ("uniform", "global")
+
     @property
     def protects_before(self) -> bool:
+        """Whether live channels are protected from a choice by gradients gathered before it."""
         return self.reconstruction == "protective" and self.protection.when == "before"
 
     @property
     def protects_after(self) -> bool:
+        """Whether pruned channels can prove important, and come back, in a window after the step."""
         return self.reconstruction == "protective" and self.protection.when == "after"
 
     @property
@@ -111,13 +129,14 @@ class Method(_Section):
         Left out is only what cannot have an effect, whatever its value: a default may change.
         """
         values = self.model_dump()
-        if self.allocation != "sparsity":
+        if not self.reads_sparsity:
             del values["sparsity"]
         else:
             del values["sparsity"]["multiple" if self.sparsity.scale == "model" else "quantile"]
         if self.reconstruction != "protective":
             del values["protection"]
-        if self.reconstruction != "protective" and self.criterion != "taylor":
+        judges_weights = self.criterion != "taylor" and self.criterion in BUILT_IN["criterion"]
+        if self.reconstruction != "protective" and judges_weights:
             del values["window"]
         if self.round_to == 1:  # every number is a multiple of it
             del values["round_to"]

@@ -158,6 +158,7 @@ class Pruner:
 
     @property
     def pruned(self) -> list[Tensor]:
+        """Masks of the channels pruned now: bool, (C_g,), a copy for each group, on the CPU."""
         return [mask.clone() for mask in self._pruned]
 
     def reduction(self, measure: Measure = "macs") -> float:

@@ -1,6 +1,6 @@
 """What happens to pruned channels: order of choice, protection by supervised gradients, restoration."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from psap.pruning.channels import Bank, Hold, clear_momentum, zero
 from psap.pruning.groups import Group
 from psap.pruning.method import Method
+from psap.pruning.registry import Registry
 from psap.pruning.signals import Gates, weight_gradient
 from psap.ranks import agreed
 
@@ -38,6 +39,17 @@ def protect(signal: Tensor, candidates: Tensor, quantile: float, share: float) -
     return mask & candidates
 
 
+def forget(group: Group, mask: Tensor) -> None:
+    """The weights of the channels in `mask`, bool (C,), become zero; batch-norm stays (SFP, arXiv:1808.06866)."""
+    zero(group.weights, mask)
+
+
+# What a step does to the weights of the channels that it prunes, in place, before they train on. Channels of `hard` do
+# not: they stay at zero. Those of `protective` are banked before. At the freeze all go to zero, whatever stands here.
+Act = Callable[[Group, Tensor], None]
+RECONSTRUCTIONS: Registry[Act] = Registry({"hard": forget, "soft": forget, "protective": forget})
+
+
 class Reconstruction:
     """What becomes of pruned channels between steps: zeroed, held at zero, or supervised and given back.
 
@@ -48,7 +60,7 @@ class Reconstruction:
         self._groups, self._method, self._optimizer = groups, method, optimizer
         self._bank, self._gates = Bank(), Gates()
         self.hold = Hold()
-        self._by_gate = method.gated
+        self._act, self._by_gate = RECONSTRUCTIONS[method.reconstruction], method.gated
 
     def prune(self, before: Sequence[Tensor], chosen: Sequence[Tensor], freeze: bool) -> bool:
         """Do to the `chosen` channels what the method says, `before` being those pruned until now.
@@ -66,7 +78,7 @@ class Reconstruction:
             self._deposit(chosen)
             self.fix(chosen)
         else:
-            self.zero_weights(chosen)
+            self.set_free(chosen)
         return False
 
     def fix(self, pruned: Sequence[Tensor]) -> None:
@@ -77,10 +89,11 @@ class Reconstruction:
             clear_momentum(self._optimizer, group, mask)
         self.hold.set(self._groups, pruned)
 
-    def zero_weights(self, pruned: Sequence[Tensor]) -> None:
-        """Pruned channels lose their weights and start again: batch-norm stays, and they are free to regrow."""
+    @torch.no_grad()
+    def set_free(self, pruned: Sequence[Tensor]) -> None:
+        """Pruned channels lose their weights, or what the method takes of them, and are free to regrow."""
         for group, mask in zip(self._groups, pruned, strict=True):
-            zero(group.weights, mask)
+            self._act(group, mask)
             if self._method.momentum == "clear":
                 clear_momentum(self._optimizer, group, mask)
 
@@ -90,7 +103,7 @@ class Reconstruction:
         if self._by_gate:
             self._gates.close(self._groups, pruned)
         else:
-            self.zero_weights(pruned)
+            self.set_free(pruned)
 
     def _deposit(self, pruned: Sequence[Tensor]) -> None:
         for group, mask in zip(self._groups, pruned, strict=True):
@@ -123,7 +136,7 @@ class Reconstruction:
             self.fix(rest)
             return restored
         if self._by_gate:
-            self.zero_weights(rest)
+            self.set_free(rest)
         self._bank.clear()
         return restored
 
@@ -135,6 +148,7 @@ class Reconstruction:
         self.hold.set(self._groups, [torch.zeros_like(mask) for mask in held])
 
     def state_dict(self) -> dict[str, Any]:
+        """The bank: masks and gates follow from the pruner's own state."""
         return self._bank.state_dict()
 
     def load_state_dict(self, state: dict[str, Any], pruned: Sequence[Tensor], *, held: bool, supervised: bool) -> None:

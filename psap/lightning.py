@@ -1,0 +1,149 @@
+"""Pruning inside Lightning's training loop (pip install 'psap[lightning]'): a callback that makes the Pruner's calls.
+
+callback = PruningCallback(torch.randn(1, 3, 32, 32), target=0.5, network="model")
+trainer = Trainer(max_epochs=epochs, callbacks=[callback])
+trainer.fit(module, loader)
+small = callback.compact()
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from psap.errors import PsapError
+from psap.pruning.cost import Measure
+from psap.pruning.method import Method
+from psap.pruning.pruner import Pruner
+
+try:
+    from lightning.fabric.utilities import move_data_to_device
+    from lightning.pytorch import Callback, LightningModule, Trainer
+except ModuleNotFoundError as error:
+    raise PsapError("psap.lightning needs the package lightning: pip install 'psap[lightning]'") from error
+
+
+class PruningCallback(Callback):
+    """Prunes a LightningModule, or a network inside it, while `Trainer.fit` trains it over `Trainer(max_epochs=...)`.
+
+    example_inputs: a batch (or tuple of arguments) of the shape that the network takes, on any device.
+    target, method, measure, seed: as for `psap.Pruner`. network: name of the attribute that holds the network to prune
+    ("" for the module itself).
+
+    For automatic optimisation, with accumulated and clipped gradients and loss scaling as the Trainer has them. The
+    pruner's state is part of Lightning's checkpoints: `fit(ckpt_path=...)` goes on as if never interrupted, where the
+    data do. Errors, when `fit` begins: PsapError for manual optimisation, for a training without an end, for a
+    strategy that shards parameters, and as for `psap.Pruner`.
+    """
+
+    def __init__(
+        self,
+        example_inputs: Any,
+        target: float,
+        method: Method | None = None,
+        measure: Measure = "macs",
+        seed: int = 0,
+        network: str = "",
+    ) -> None:
+        self._inputs, self._target, self._network = example_inputs, target, network
+        self._method, self._measure, self._seed = method, measure, seed
+        self._pruner: Pruner | None = None
+        self._restored: dict[str, Any] = {}
+        self._stepped = False
+
+    @property
+    def pruner(self) -> Pruner:
+        """The pruner of the last `fit`: its masks, history and counted reduction. PsapError before the first."""
+        if self._pruner is None:
+            raise PsapError("nothing is pruned yet: the pruner is made when trainer.fit begins")
+        return self._pruner
+
+    def compact(self) -> nn.Module:
+        """The network without its pruned channels, an ordinary smaller one with the same outputs, where it lies now.
+
+        Raises PsapError before the masks are final.
+        """
+        pruner, network = self.pruner, self._trained
+        place = next(network.parameters()).device
+        network.to(self._device)  # where it was pruned: Lightning takes it to the processor at the end of `fit`
+        try:
+            return pruner.compact().to(place)
+        finally:
+            network.to(place)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the pruner: the network has its weights and its device, and the optimiser is there."""
+        self._check(trainer, pl_module)
+        assert trainer.max_epochs is not None
+        self._trained, self._device = pl_module.get_submodule(self._network), pl_module.device
+        self._pruner = Pruner(
+            self._trained,
+            move_data_to_device(self._inputs, pl_module.device),
+            self._target,
+            trainer.max_epochs,
+            trainer.optimizers[0],
+            self._method,
+            self._measure,
+            self._seed,
+        )
+        self._epoch = -1
+        if self._restored:
+            self._epoch = self._restored["epoch"]
+            self._pruner.load_state_dict(self._restored["pruner"])
+            self._restored = {}
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Begin an epoch with its first batch: prune if the schedule says so.
+
+        Not in on_train_epoch_start, which Lightning leaves out after a checkpoint of an epoch's last batch.
+        """
+        if trainer.current_epoch != self._epoch:
+            self._epoch = trainer.current_epoch
+            self.pruner.step(self._epoch)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Look at the gradients: accumulated, unscaled, and not clipped yet."""
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        if scaler is None:
+            self.pruner.after_backward()
+        else:
+            self.pruner.after_backward(scaler.get_scale(), _finite(optimizer))
+        self._stepped = True
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Finish the iteration if the optimiser has made a step: not while gradients are accumulated."""
+        if self._stepped:
+            self.pruner.after_step()
+            self._stepped = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds: the pruner's state, and the epoch that it is in."""
+        return {"epoch": self._epoch, "pruner": self._pruner.state_dict()} if self._pruner else self._restored
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the state of a checkpoint until the pruner is made."""
+        self._restored = state_dict
+
+    def _check(self, trainer: Trainer, module: LightningModule) -> None:
+        if not module.automatic_optimization:
+            raise PsapError(
+                f"{type(module).__name__} optimises by hand (automatic_optimization = False), where no callback sees "
+                "its steps; call psap.Pruner in its training_step instead"
+            )
+        if trainer.max_epochs == -1:
+            raise PsapError("the schedule needs to know when the training ends: give Trainer a max_epochs")
+        if trainer.strategy.restore_checkpoint_after_setup:
+            raise PsapError(
+                f"{type(trainer.strategy).__name__} shards parameters, and channels cannot be pruned in parts; use ddp "
+                "or a single device"
+            )
+
+
+def _finite(optimizer: Optimizer) -> bool:
+    """Whether the loss scaler will let the step be taken."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return bool(torch.nn.utils.get_total_norm(gradients).isfinite())

@@ -1,0 +1,51 @@
+"""What a user's own code may call says what it does, and in which types."""
+
+import inspect
+import pkgutil
+import typing
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import psap
+import psap.models
+import psap.pruning
+
+PACKAGES = (psap.pruning, psap.models)
+MODULES = ["psap", "psap.lightning", "psap.models"] + [
+    module.name for package in PACKAGES for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+]
+FROM_OUTSIDE = ("forward",)  # the names by which torch calls a module's methods
+
+
+def members(owner: Any, module: str) -> Iterator[tuple[str, Any]]:
+    """The public functions, classes, methods and properties that `module` defines in `owner`, with their full names."""
+    for name, value in vars(owner).items():
+        value = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+        code = inspect.unwrap(value.fget if isinstance(value, property) else value)
+        documented = inspect.isfunction(code) or inspect.isclass(code)
+        if name.startswith("_") or name in FROM_OUTSIDE or not documented or code.__module__ != module:
+            continue
+        yield f"{module}.{code.__qualname__}", value
+        if inspect.isclass(value):
+            yield from members(value, module)
+
+
+def public() -> dict[str, Any]:
+    return {name: value for module in MODULES for name, value in members(import_module(module), module)}
+
+
+def test_everything_public_has_a_docstring() -> None:
+    found = public()
+    assert {"psap.pruning.pruner.Pruner.step", "psap.pruning.pruner.Pruner.pruned", "psap.models.build"} <= set(found)
+    assert not [name for name, value in found.items() if not (value.__doc__ or "").strip()]
+
+
+def test_the_names_of_the_package_are_there_and_typed(root: Path) -> None:
+    assert (root / "psap" / "py.typed").is_file()
+    for name in psap.__all__:
+        value = getattr(psap, name)
+        assert value.__doc__ and value.__module__.startswith("psap.")
+        call = value.__init__ if inspect.isclass(value) else value
+        assert typing.get_type_hints(call)
