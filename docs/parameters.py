@@ -92,7 +92,7 @@ def bounds(value: dict[str, Any]) -> str:
     """The bounds of a number, or of what a list holds; how many entries there must be."""
     inner = next((value[key][0] for key in ("anyOf", "prefixItems") if key in value), value.get("items"))
     found = [text.format(f"{value[key]:g}") for key, text in BOUNDS.items() if key in value]
-    if value.get("minItems") and "prefixItems" not in value or value.get("minProperties"):
+    if (value.get("minItems") and "prefixItems" not in value) or value.get("minProperties"):
         found.append("not empty")
     return ", ".join([*found, *([bounds(inner)] if inner and bounds(inner) else [])])
 

@@ -16,7 +16,8 @@ class Schedule(_Section):
 
     kind: Literal["one_shot", "constant", "asymptotic", "cubic"] = "cubic"
     """How a step's target rises: `constant` (whole at once), `cubic`, `asymptotic` (ASFP); `one_shot` has the freeze as
-    its only step."""
+    its only step.
+    """
     start: Share = 0.0
     """Share of the epochs after which the first step comes."""
     freeze: Share = 0.3
@@ -78,8 +79,7 @@ class Protection(_Section):
     immunity: Annotated[int, Field(ge=0)] = 0
     """Steps that a channel which came back is protected for."""
     rest: Literal["free", "hold"] = "hold"
-    """What becomes of the other pruned channels until the next step: `free` to regrow from zero, or to `hold` at
-    zero."""
+    """What becomes of the other pruned channels until the next step: `free` to regrow, or to `hold` at zero."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -93,13 +93,16 @@ class Method(_Section):
 
     criterion: Literal["l1", "l2", "fpgm", "bn_scale", "taylor", "random"] = "l2"
     """The score of a channel, of which the lowest are pruned: `l1`, `l2` norm of its filters, `fpgm` distance to the
-    group's others, `bn_scale`, `taylor` first-order change of the loss, `random`."""
+    group's others, `bn_scale`, `taylor` first-order change of the loss, `random`.
+    """
     allocation: Literal["uniform", "sparsity", "global"] = "sparsity"
     """How the target is shared out among groups: one ratio (`uniform`), by weight `sparsity`, or one threshold over all
-    scores (`global`)."""
+    scores (`global`).
+    """
     reconstruction: Literal["hard", "soft", "protective"] = "protective"
     """What becomes of pruned channels: zero for good (`hard`), free to regrow (`soft`), given back where gradients ask
-    for it (`protective`)."""
+    for it (`protective`).
+    """
     schedule: Schedule = Schedule()
     """When steps come and how the target rises."""
     bounds: Bounds = Bounds()

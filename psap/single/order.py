@@ -21,8 +21,9 @@ class Order(Section):
     model: str
     """Name of a network: our own, `timm:<name>` or `torchvision:<name>`."""
     data: str
-    """`digits`, `cifar10`, or a folder of photographs: `train/<class>/*` and `val/<class>/*` (or `test/`), or `<class>/*`, of
-    which a fifth is held out."""
+    """`digits`, `cifar10`, or a folder of photographs: `train/<class>/*` and `val/<class>/*` (or `test/`), or
+    `<class>/*`, of which a fifth is held out.
+    """
     target: Target
     """Share of `measure` to remove."""
     out: str
@@ -47,7 +48,8 @@ class Order(Section):
     """Images of an optimiser's step."""
     lr: Annotated[float, Field(gt=0)] | None = None
     """Of pruning: 0.01 with weights and 0.05 without, unless given. The training before has the same, or 0.1 without
-    weights."""
+    weights.
+    """
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     """On all parameters."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
