@@ -2,6 +2,7 @@
 # make test        set up, then run the tests          make lint     static checks
 # make ui          MLflow's pages on this machine      make lock     renew requirements.lock from pyproject.toml
 # make leftovers   runs that are in no suite any more  make clean-leftovers   remove them
+# make site        the documentation, to site/index.html (its page of parameters is made anew)
 # make slurm-test  the tests of profiles/slurm, on a SLURM of their own on this machine (as root)
 # make audit       known vulnerabilities of the locked packages (asks a database on the network)
 
@@ -14,8 +15,9 @@ READY := .venv/.ready
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
+export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: setup reproduce test slurm-test lint format ui lock audit leftovers clean-leftovers
+.PHONY: setup reproduce test slurm-test lint format site ui lock audit leftovers clean-leftovers
 
 reproduce: $(READY)
 	@$(BIN)/psap reproduce $(SUITE)
@@ -38,6 +40,10 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
+
+site: $(READY)
+	@$(BIN)/python docs/parameters.py
+	@$(BIN)/mkdocs build --strict --quiet
 
 ui: $(READY)
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1

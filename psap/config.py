@@ -24,30 +24,45 @@ class Claims(Section):
     """Which methods of the suite play which part in the claims; all others are baselines."""
 
     method: Name = "psap"
+    """The method that the claims are about."""
     protection: Name = "psap_soft"
+    """The method without its protection."""
     adaptivity: Name = "psap_uniform"
+    """The method without its adaptivity."""
     plain: Name = "psap_plain"
+    """The method without both."""
 
 
 class Suite(Section):
     """A grid of runs: models x inits x methods x targets x seeds, and the dense networks that they start from.
 
     A file with `base: <suite>` is that suite, but for what it says otherwise, section by section.
-    `variants`: methods of this suite only, described as in methods.yaml; `base` names a method to differ from.
     """
 
     title: str
+    """The heading of the report."""
     note: str = ""
+    """What a reader of the report should know beforehand."""
     hardware: Literal["cpu", "gpu"] = "cpu"
+    """What the suite is meant for; one for a `gpu` does not start by itself where there is none."""
     data: Data
+    """What is trained and scored on."""
     models: tuple[str, ...] = Field(min_length=1)
+    """Networks by name: our own, `timm:<name>` or `torchvision:<name>`."""
     variants: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    """Methods of this suite only, described as in `methods.yaml`; `base` names a method to differ from."""
     methods: dict[Init, tuple[Name, ...]] = Field(min_length=1)
+    """For each init, the methods to run."""
     targets: tuple[Target, ...] = Field(min_length=1)
+    """Shares of `measure` to remove."""
     measure: Literal["macs", "params"] = "macs"
+    """What a target is a share of: multiply-adds or parameters."""
     seeds: tuple[Seed, ...] = Field(min_length=1)
+    """Of everything random in a run: the unit of replication."""
     claims: Claims = Claims()
+    """Which method plays which part in the claims."""
     training: Training
+    """How networks are trained."""
 
     @field_validator("models", "targets", "seeds")
     @classmethod
@@ -61,17 +76,21 @@ class Retrain(Section):
     """Not a pruning method: the compacted architecture of another method's run, trained from new weights."""
 
     retrain: Name
+    """The method whose run gives the architecture; its runs must be in the suite too."""
     lr_scale: LrScale = 1.0
+    """Times the suite's learning rate."""
 
 
 class Tuned(Method):
-    """A pruning method and what it makes of the suite's learning rate: `lr_scale` times that.
+    """A pruning method in `methods.yaml`. What is left out takes PSAP's value.
 
-    `code`: a Python file that registers parts which the method names (docs/extending.md).
+    A section `scratch` in it holds what differs when the method prunes from scratch.
     """
 
     lr_scale: LrScale = 1.0
+    """Times the suite's learning rate."""
     code: str | None = None
+    """A Python file that registers parts which the method names (docs/extending.md)."""
 
     @model_validator(mode="before")
     @classmethod

@@ -20,7 +20,7 @@ Colour = tuple[_Level, _Level, _Level]
 class Section(BaseModel):
     """A mapping in a YAML file: an unknown key is a mistake."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class _Growing(Section):
@@ -40,35 +40,39 @@ class _Growing(Section):
 class Photos(Section):
     """Images of any size, decoded when they are needed: from a random part to `size` x `size` pixels in training
     (at least `min_area` of the image, Szegedy et al., arXiv:1409.4842, section 6), from the middle in evaluation.
-
-    `classes`: how many of ImageNet's 1,000 classes the folder has (source imagenet). `mean`, `std`: by channel, of
-    pixels in 0..1; those of ImageNet unless a network's published weights ask for others.
     """
 
     size: Annotated[int, Field(ge=32)] = 224
+    """Pixels of an image's side."""
     min_area: Annotated[float, Field(gt=0, le=1)] = 0.08
+    """Least share of a photograph that a training image shows."""
     classes: Positive = 1000
+    """How many of ImageNet's classes the folder has (source `imagenet`)."""
     mean: Colour = (0.485, 0.456, 0.406)
+    """By channel, of pixels in 0..1; unless a network's published weights ask for another."""
     std: Colour = (0.229, 0.224, 0.225)
+    """By channel, of pixels in 0..1; unless a network's published weights ask for another."""
 
 
 class Data(_Growing):
-    """The data set, its splits, and how training images are augmented.
-
-    `path`: a folder of images where the source takes one; $NAME in it stands for an environment variable.
-    `train_images`: a balanced subset of that many, by a fixed seed. `validation`: the share of the training images set
-    aside by seed, never trained on; `evaluate: validation` scores a run on it and leaves the test images alone: that is
-    how choices are made. `photos`: for images that do not fit into memory at one size.
-    """
+    """The data set, its splits, and how training images are augmented."""
 
     source: str
+    """`digits`, `cifar10`, `imagenet` or `folder`."""
     path: str | None = None
+    """A folder of images where the source takes one; `$NAME` in it stands for an environment variable."""
     train_images: Positive | None = None
+    """A balanced subset of that many training images, by a fixed seed; all without it."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the training images set aside by seed, never trained on."""
     evaluate: Literal["test", "validation"] = "test"
+    """What a run is scored on. `validation` leaves the test images alone: that is how choices are made."""
     pad: Annotated[int, Field(ge=0)] = 0
+    """Black pixels around a training image, out of which a random part of the original size is cut."""
     flip: bool = False
+    """Mirror training images with probability 1/2."""
     photos: Photos | None = None
+    """For images that do not fit into memory at one size."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -93,17 +97,20 @@ class Data(_Growing):
 
 
 class Recipe(_Growing):
-    """Epochs and learning rate. `milestones` are shares of the epochs, for `schedule: step` only.
-
-    `weights: published`, for dense networks only, starts from the weights that timm or torchvision publish.
-    """
+    """Epochs and learning rate."""
 
     weights: Literal["published"] | None = None
+    """For dense networks only: start from the weights that timm or torchvision publish."""
     epochs: Positive
+    """Passes over the training images."""
     lr: Annotated[float, Field(gt=0)]
+    """Learning rate, the largest of its schedule."""
     schedule: Literal["step", "cosine", "one_cycle"] = "cosine"
+    """`step`: times `gamma` at each milestone; `cosine` to zero; `one_cycle`: up for a third, then down to zero."""
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    """Shares of the epochs, for `schedule: step` only."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Factor at each milestone."""
 
     @model_validator(mode="after")
     def _effective(self) -> Self:
@@ -117,29 +124,32 @@ class Recipe(_Growing):
 
 
 class Training(_Growing):
-    """SGD with Nesterov momentum; a recipe for the dense networks and one for each init of the pruned ones.
-
-    `batch_size` images make an optimiser's step, whatever the number of devices; they are taken `micro_batch` at a time
-    (all at once by default), which is also what batch-norm sees; to train on several devices it must be given.
-    `clip_norm` bounds the gradient's norm.
-    `precision: bfloat16` and `float16` (with loss scaling) compute under autocast, for devices with arithmetic for it;
-    `compile` uses torch.compile (needs a C++ compiler; `psap bench train` shows whether it pays back). The held-out
-    images are scored after every `score_every` epochs, for the learning curve, and after the last one.
-    `dense: published` (None) takes the dense networks with their published weights, and trains them no further.
-    """
+    """SGD with Nesterov momentum; a recipe for the dense networks and one for each init of the pruned ones."""
 
     batch_size: Positive = 128
+    """Images of an optimiser's step, whatever the number of devices."""
     micro_batch: Positive | None = None
+    """Images taken at a time, which is what batch-norm sees; the whole batch without it. Several devices need it."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD, in Nesterov's form."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    """On all parameters."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the loss that is spread over all classes."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Bound on the norm of the gradient, after it was supervised; none without it."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Below `float32`: computed under autocast, on devices with arithmetic for it; `float16` with loss scaling."""
     compile: bool = False
+    """Use torch.compile (needs a C++ compiler; `psap bench train` shows whether it pays back)."""
     score_every: Annotated[int, Field(ge=1)] = 1
+    """Epochs from one scoring of the held-out images to the next; the last epoch is scored always."""
     dense: Recipe | None
+    """Of the dense networks; `published` takes them with their published weights and trains them no further."""
     pretrained: Recipe
+    """Of networks pruned from the dense ones."""
     scratch: Recipe
+    """Of networks pruned from new weights."""
 
     @field_validator("dense", mode="before")
     @classmethod

@@ -36,6 +36,22 @@ def randomise() -> Callable[[nn.Module, int], nn.Module]:
     return change
 
 
+@pytest.fixture
+def psap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command line; returns its exit code and what it wrote to stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        from psap.cli import main
+
+        monkeypatch.setattr("sys.argv", ["psap", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capsys.readouterr()
+        return int(stop.value.code or 0), said.out, said.err
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""

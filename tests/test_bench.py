@@ -8,7 +8,6 @@ from psap.bench.latency import available, bench_latency, prune_at_once
 from psap.bench.measure import Timing, interleaved, ratios
 from psap.bench.prune import NETWORKS, bench_prune
 from psap.bench.track import bench_track
-from psap.bench.train import bench_train
 from psap.opening import Network, open_named
 from psap.pruning.cost import count_macs
 
@@ -19,8 +18,10 @@ def cells(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
-def test_training_table_has_one_conventional_way_and_ratios_that_agree() -> None:
-    header, _, *rows = cells(bench_train("resnet8", iterations=1, repetitions=1, device=CPU, compile=False))
+def test_training_table_has_one_conventional_way_and_ratios_that_agree(psap) -> None:
+    code, out, err = psap("bench", "train", "resnet8", "--iterations", 1, "--repetitions", 1)
+    assert code == 0, err
+    header, _, *rows = cells(out)
     rows = [row for row in rows if "bfloat16" not in row[0]]  # only where the processor has it
     assert len(header) == 6 and len(rows) == 4
     assert [row[0].split(",")[0].split(":")[0] for row in rows] == ["bare", "our loop", "our loop", "conventional"]

@@ -10,16 +10,22 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Schedule(_Section):
-    """When pruning steps happen: from `start` to `freeze` (shares of the epochs), every `interval` epochs."""
+    """When pruning steps happen, and what they aim at."""
 
     kind: Literal["one_shot", "constant", "asymptotic", "cubic"] = "cubic"
+    """How a step's target rises: `constant` (whole at once), `cubic`, `asymptotic` (ASFP); `one_shot` has the freeze as
+    its only step.
+    """
     start: Share = 0.0
+    """Share of the epochs after which the first step comes."""
     freeze: Share = 0.3
+    """Share of the epochs after which the last step comes, which makes the masks final."""
     interval: Annotated[int, Field(ge=1)] = 1
+    """Epochs from one step to the next."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -32,7 +38,9 @@ class Bounds(_Section):
     """Least and largest ratio of a group that pruning may take."""
 
     min_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Least share of a group's channels to prune."""
     max_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Largest share of a group's channels to prune; one channel stays in any case."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -45,10 +53,15 @@ class Sparsity(_Section):
     """How the weight sparsity ratio is read and what it does; see docs/method.md, allocation."""
 
     scale: Literal["model", "group"] = "group"
+    """Which weights count as small: against the `model`'s or against the `group`'s own."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """With `scale: model`: the threshold is this quantile of the absolute weights at the first step."""
     multiple: Annotated[float, Field(gt=0)] = 0.5
+    """With `scale: group`: the threshold is so many times the root mean square of the group's weights."""
     live_only: bool = True
+    """Leave out the channels that are pruned at the time."""
     alpha: Annotated[float, Field(ge=0)] = 1.0
+    """Exponent by which a group's ratio follows its sparsity; 0 is uniform."""
 
 
 class Protection(_Section):
@@ -58,11 +71,17 @@ class Protection(_Section):
     """
 
     when: Literal["before", "after"] = "before"
+    """`before`: live channels with a strong gradient are not chosen; `after`: pruned channels with one come back."""
     signal: Literal["weight_gradient", "gate_gradient"] = "weight_gradient"
+    """The gradient that is read: of the channel's weights, or of a gate on its output (with `when: after` only)."""
     quantile: Share = 0.7
+    """Protected is the share 1 - `quantile` with the strongest signal."""
     share: Share = 0.3
+    """Largest share of a group's channels to protect."""
     immunity: Annotated[int, Field(ge=0)] = 0
+    """Steps that a channel which came back is protected for."""
     rest: Literal["free", "hold"] = "hold"
+    """What becomes of the other pruned channels until the next step: `free` to regrow, or to `hold` at zero."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -72,24 +91,36 @@ class Protection(_Section):
 
 
 class Method(_Section):
-    """A pruning method. Defaults: PSAP. PsapError for a criterion, allocation or reconstruction that nobody registered.
-
-    `criterion`: how channels are scored; `allocation`: how the ratio is shared out among groups; `reconstruction`: what
-    becomes of pruned channels. Built in, or registered (docs/extending.md).
-    `window`: iterations of gradients that a decision looks at. `round_to`: what remains of a group is a multiple of it.
-    """
+    """A pruning method. Defaults: PSAP. Raises PsapError for a part that nobody has registered (docs/extending.md)."""
 
     criterion: str = "l2"
+    """The score of a channel, of which the lowest are pruned: `l1`, `l2` norm of its filters, `fpgm` distance to the
+    group's others, `bn_scale`, `taylor` first-order change of the loss, `random`.
+    """
     allocation: str = "sparsity"
+    """How the target is shared out among groups: one ratio (`uniform`), by weight `sparsity`, or one threshold over all
+    scores (`global`).
+    """
     reconstruction: str = "protective"
+    """What becomes of pruned channels: zero for good (`hard`), free to regrow (`soft`), given back where gradients ask
+    for it (`protective`).
+    """
     schedule: Schedule = Schedule()
+    """When steps come and how the target rises."""
     bounds: Bounds = Bounds()
+    """What a group may lose."""
     sparsity: Sparsity = Sparsity()
+    """For `allocation: sparsity`."""
     protection: Protection = Protection()
+    """For `reconstruction: protective`."""
     window: Annotated[int, Field(ge=1)] = 10
+    """Iterations of gradients that a decision looks at."""
     momentum: Literal["clear", "keep"] = "clear"
+    """What the optimiser remembers of pruned channels: `clear` it, or `keep` it until the freeze."""
     bn_penalty: Annotated[float, Field(ge=0)] = 0.0
+    """L1 penalty on batch-norm scales until the freeze (network slimming)."""
     round_to: Annotated[int, Field(ge=1)] = 1
+    """What remains of a group is a multiple of it."""
 
     @field_validator("criterion", "allocation", "reconstruction")
     @classmethod

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from psap.config import Preset, Suite, Target, Tuned
-from psap.pruning.method import Method
 from psap.schema import Colour, Data, Photos, Positive, Recipe, Section, Training
 from psap.suite import Grid, Run
 
@@ -16,34 +15,46 @@ _RATE_FROM_NOTHING = 0.1
 
 
 class Order(Section):
-    """One network to prune: the options of `psap prune`, and the keys of its YAML file.
-
-    model: a name, as everywhere. data: `digits`, `cifar10`, or a folder: train/<class>/* and val/<class>/* (or test/),
-    or <class>/*, of which a fifth is held out. target: share of `measure` to remove. out: the folder to write.
-    weights: a file of weights, or the folder of a saved network; without, the network is trained from nothing.
-    epochs: of pruning. dense_epochs: of training before that; by default none where the weights fit the classes, else
-    as many as `epochs`. lr: of pruning, by default 0.01 with weights and 0.05 without; the training before has the same
-    rate, or 0.1 without weights. size: pixels of a photograph's side; mean, std: by channel, of pixels in 0..1; by
-    default those of the network's published weights. method: as in params/methods.yaml, by default PSAP's own.
-    """
+    """One network to prune: the options of `psap prune`, and the keys of its YAML file."""
 
     model: str
+    """Name of a network: our own, `timm:<name>` or `torchvision:<name>`."""
     data: str
+    """`digits`, `cifar10`, or a folder of photographs: `train/<class>/*` and `val/<class>/*` (or `test/`), or
+    `<class>/*`, of which a fifth is held out.
+    """
     target: Target
+    """Share of `measure` to remove."""
     out: str
+    """The folder to write."""
     weights: str | None = None
+    """A file of weights, or the folder of a saved network; without it the network is trained from nothing."""
     epochs: Positive = 30
+    """Of pruning."""
     dense_epochs: Annotated[int, Field(ge=0)] | None = None
+    """Of training before that; without it none where the weights fit the classes, else as many as `epochs`."""
     size: Annotated[int, Field(ge=32)] | None = None
+    """Pixels of a photograph's side; without it those of the network's published weights."""
     mean: Colour | None = None
+    """By channel, of pixels in 0..1; without it that of the network's published weights."""
     std: Colour | None = None
+    """By channel, of pixels in 0..1; without it that of the network's published weights."""
     measure: Literal["macs", "params"] = "macs"
-    method: Method = Method()
+    """What the target is a share of: multiply-adds or parameters."""
+    method: Tuned = Tuned()
+    """As in `methods.yaml`, without `scratch`; PSAP by default."""
     batch_size: Positive = 32
+    """Images of an optimiser's step."""
     lr: Annotated[float, Field(gt=0)] | None = None
+    """Of pruning: 0.01 with weights and 0.05 without, unless given. The training before has the same, or 0.1 without
+    weights.
+    """
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """On all parameters."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """As in a suite's training."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of everything random."""
 
     def photographs(self) -> bool:
         """Whether the data are a folder of photographs."""
@@ -85,6 +96,5 @@ def runs_of(order: Order, data: Data, fits: bool) -> tuple[Run, Run]:
             scratch=pruning,
         ),
     )
-    method = Tuned.model_validate(order.method.model_dump())
-    dense, pruned = Grid("prune", suite, {"psap": Preset(method, method)}).runs.values()
+    dense, pruned = Grid("prune", suite, {"psap": Preset(order.method, order.method)}).runs.values()
     return dense, pruned

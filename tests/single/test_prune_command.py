@@ -98,6 +98,10 @@ def test_a_file_says_the_same_as_options(whole: tuple[Path, str], tmp_path: Path
     )
     assert process.returncode == 0 and process.stdout == said.partition("\ncost ")[0] + "\n"
     assert [file.name for file in tmp_path.iterdir()] == ["order.yaml"], "a dry run writes nothing"
+    (tmp_path / "pruned").symlink_to(out)
+    again = [sys.executable, "-m", "psap", "prune", "order.yaml"]
+    told = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert told == "pruned/report.html: made before; there is nothing left to do\n"
 
 
 def test_the_networks_shape_is_reproducible_without_its_weights(whole: tuple[Path, str]) -> None:

@@ -1,0 +1,42 @@
+"""The documentation's site builds, asks nobody for anything, and says what the code says."""
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from psap.analysis.claims import RULES
+
+
+def test_the_site_builds_without_a_warning_and_stands_alone(root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    pages = yaml.safe_load((root / "mkdocs.yml").read_text())["nav"]
+    for page in (name for entry in pages for name in entry.values()):
+        text = (tmp_path / "site" / page).with_suffix(".html").read_text()
+        assert not re.search(r"""<(?:script|img|iframe)[^>]+src=["']?(?:https?:)?//""", text), page
+        assert not re.search(r"""<link[^>]+rel="(?:stylesheet|preconnect|icon)"[^>]+href="(?:https?:)?//""", text), page
+    library = (tmp_path / "site" / "api.html").read_text()
+    assert 'id="psap.pruning.pruner.Pruner.after_backward"' in library
+
+
+def test_the_parameters_page_is_that_of_the_schema(root: Path) -> None:
+    made = runpy.run_path(str(root / "docs" / "parameters.py"))["page"]()
+    assert (root / "docs" / "parameters.md").read_text() == made, "make site renews it"
+
+
+def test_the_rules_of_verdicts_are_those_of_the_code(root: Path) -> None:
+    page = " ".join((root / "docs" / "analysis.md").read_text().split())
+    assert [rule for rule in RULES if rule not in page] == []
+
+
+def test_the_front_page_links_to_what_is_there(root: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", (root / "README.md").read_text())
+    assert "docs/prune.md" in links
+    assert [link for link in links if not (root / link).exists()] == []
