@@ -85,6 +85,8 @@ def _rounding(plan: Plan) -> dict[str, float]:
         return {}
     images = torch.randn(LATENCY_BATCH, *plan.images.shape)
     shapes = [prune_at_once(dense, plan.order.target, each).model for each in (to, 1)]
+    for shape in shapes:
+        shape.to(memory_format=torch.channels_last)  # as the networks in the table
     return dict(zip(("rounded", "free"), latencies(shapes, images), strict=True))
 
 
