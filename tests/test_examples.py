@@ -5,16 +5,20 @@ import re
 import runpy
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from psap.data import dataset
 from psap.data.photo_batches import PhotoBatches
 from psap.data.sources import prepare
 from psap.evaluate import accuracy
 from psap.models import published
+from psap.pruning.cost import count_macs
 from psap.pruning.criteria import CRITERIA
 
 PHOTOGRAPHS = Path(os.environ.get("PSAP_DATA", "/nonexistent"), "imagenette")
@@ -71,3 +75,14 @@ def test_a_loop_of_lightning(run: Callable[[str], list[float]]) -> None:
 def test_a_criterion_of_ones_own(run: Callable[[str], list[float]]) -> None:
     macs, accuracy, own_macs, own_accuracy = run("own_criterion.py")
     assert 50 <= macs < 52 and 50 <= own_macs < 52 and accuracy > 80 and own_accuracy > 80
+
+
+def test_torch_pruning_is_held_to_the_same_target(root: Path) -> None:
+    """The rest of the comparison takes minutes; that both networks lose as much is what makes it one."""
+    example = torch.randn(1, 3, 16, 16)
+    layers = {"a": nn.Conv2d(3, 32, 3), "b": nn.Conv2d(32, 32, 3), "pool": nn.AdaptiveAvgPool2d(1)}
+    network = nn.Sequential(OrderedDict(layers | {"flat": nn.Flatten(), "classifier": nn.Linear(32, 10)}))
+    compared = runpy.run_path(str(root / "examples" / "beside_torch_pruning.py"))
+    macs = count_macs(network, example)
+    small = compared["one_shot"](network, example, 0.7 * macs)
+    assert 0.65 * macs < count_macs(small, example) <= 0.7 * macs and small(example).shape == (1, 10)
