@@ -36,6 +36,7 @@ _TRANSPOSED = nn.modules.conv._ConvTransposeNd
 _SPLITS = (tp.ops._SplitOp, tp.ops._SliceOp, tp.ops._UnbindOp)
 # Zero in, zero out, channel by channel: a pruned channel stays zero behind these.
 _SAFE_NORMS = (_BatchNorm, nn.PReLU)
+_OUTPUT = "feeds the network's output"
 
 
 class _ShortcutPruner(tp.pruner.function.BasePruningFunc):  # type: ignore[misc,name-defined]
@@ -112,34 +113,47 @@ def find_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
 
 
 def _group(items: Any, names: dict[nn.Module, str]) -> Group:
-    channel_of = _components(items)
+    reason = _refusal(items, names)
+    # What cannot be pruned needs no exact channels, which take time where something is split.
+    channel_of = torch.arange(len(items[0].idxs)) if reason else _components(items)
     channels = int(channel_of.max()) + 1
     members: dict[str, list[Member]] = {"producers": [], "norms": [], "consumers": []}
-    reason = "" if channels > 1 else "a single channel"
     for item in items:
         module, is_out = item.dep.target.module, items._DG.is_out_channel_pruning_fn(item.dep.handler)
-        is_consumer = module in names and _kind(module, is_out) == "consumers"
-        if not item.dep.target.outputs and not is_consumer:
-            reason = "feeds the network's output"
-        reason = reason or _mixing(module)
-        if module not in names:  # an operation, not a layer; a bare parameter is one that we cannot place
-            reason = reason or ("a parameter outside any layer" if isinstance(module, nn.Parameter) else "")
-            continue
-        if isinstance(module, nn.PReLU) and module.num_parameters == 1:
+        if module not in names or _is_shared(module):
             continue
         position = torch.tensor(item.idxs)
         channel = channel_of[torch.tensor(item.root_idxs)]
         by_channel = channel.argsort(stable=True)
         member = Member(names[module], module, position[by_channel], channel[by_channel])
-        kind = _kind(module, is_out)
-        problem = _problem(member, kind, is_out)
-        reason = reason or (f"{member.name}: {problem}" if problem else "")
-        if kind:
-            members[kind].append(member)
+        members[_kind(module, is_out)].append(member)
     start = items[0].dep.target.module
     root = Member(names[start], start, torch.arange(len(channel_of)), channel_of)
     first = min((m.name for m in members["producers"]), key=list(names.values()).index)
+    reason = reason or ("a single channel" if channels == 1 else "")
     return Group(first, channels, root, **members, reason=reason)
+
+
+def _refusal(items: Any, names: dict[nn.Module, str]) -> str:
+    """Why no channel of a group may be removed; empty where they may be."""
+    reasons = [_obstacle(item, items._DG, names) for item in items]
+    return _OUTPUT if _OUTPUT in reasons else next(filter(None, reasons), "")
+
+
+def _obstacle(item: Any, graph: Any, names: dict[nn.Module, str]) -> str:
+    """Why an item of a group forbids to remove channels; empty where it does not."""
+    module, is_out = item.dep.target.module, graph.is_out_channel_pruning_fn(item.dep.handler)
+    if not item.dep.target.outputs and not (module in names and _kind(module, is_out) == "consumers"):
+        return _OUTPUT
+    if module not in names:  # an operation, or a parameter of no layer, which we cannot place
+        return "a parameter outside any layer" if isinstance(module, nn.Parameter) else _mixing(module)
+    problem = "" if _is_shared(module) else _problem(module, is_out, max(item.idxs))
+    return f"{names[module]}: {problem}" if problem else ""
+
+
+def _is_shared(module: nn.Module) -> bool:
+    """Whether the module has nothing for each channel: a PReLU with one slope for all."""
+    return isinstance(module, nn.PReLU) and module.num_parameters == 1
 
 
 def _components(items: Any) -> Tensor:
@@ -179,18 +193,17 @@ def _kind(module: nn.Module, is_out: bool) -> str:
     return "norms"
 
 
-def _problem(member: Member, kind: str, is_out: bool) -> str:
-    """Why this member forbids pruning; empty when it does not."""
-    module = member.module
+def _problem(module: nn.Module, is_out: bool, last: int) -> str:
+    """Why a layer forbids pruning, its positions being up to `last`; empty when it does not."""
     if isinstance(module, _TRANSPOSED):
         return "a transposed convolution"
     if isinstance(module, _CONV) and 1 < module.groups != module.out_channels:
         return "a grouped convolution"
     if isinstance(module, _CONV) and module.groups > 1 and module.in_channels != module.out_channels:
         return "a depthwise convolution that multiplies its channels"
-    if kind == "norms" and not isinstance(module, _SAFE_NORMS):
+    if _kind(module, is_out) == "norms" and not isinstance(module, _SAFE_NORMS):
         return f"{type(module).__name__} mixes or shifts channels, so a zeroed one is not a removed one"
-    if int(member.position.max()) >= _width(module, is_out):
+    if last >= _width(module, is_out):
         return "torch-pruning's indices reach beyond the layer"
     return ""
 
