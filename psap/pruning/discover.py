@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from psap.errors import PsapError
-from psap.pruning.groups import Group, Member
+from psap.pruning.groups import Group, Member, summary
 from psap.pruning.shortcut import PadShortcut
 
 
@@ -106,10 +106,15 @@ def find_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
         warnings.simplefilter("ignore")
         found = [_group(items, names) for items in graph.get_all_groups()]
     groups = sorted(found, key=lambda group: order[group.name])
-    if not any(not group.reason for group in groups):
-        reasons = "; ".join(f"{group.name}: {group.reason}" for group in groups) or "no convolution or linear layer"
-        raise PsapError(f"{type(model).__name__} has no group of filters that can be pruned ({reasons})")
+    check_any(model, groups)
     return groups
+
+
+def check_any(model: nn.Module, groups: Sequence[Group]) -> None:
+    """Raise PsapError, with the reasons, unless one of `groups` can be pruned."""
+    if not any(not group.reason for group in groups):
+        reasons = summary(groups) or "no convolution or linear layer"
+        raise PsapError(f"{type(model).__name__} has no group of filters that can be pruned ({reasons})")
 
 
 def _group(items: Any, names: dict[nn.Module, str]) -> Group:
