@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from psap.bench.attempt import TARGETS, Row, attempt, column
-from psap.bench.families import Family, families
+from psap.bench.families import families, smallest
 from psap.errors import PsapError
-from psap.files import write_text
+from psap.files import write_csv, write_text
 
 CSV, MARKDOWN = "coverage.csv", "coverage.md"
 COLUMNS = ("family", "members", "network", "input", "prunable", "groups", *map(column, TARGETS))
@@ -26,20 +26,24 @@ MEMORY = 12 * 2**30  # bytes that a network's process may take
 
 
 def bench_coverage(folder: Path, seconds: int, only: Sequence[str] = ()) -> str:
-    """Try the families that `folder`'s table lacks (of those named `only`, if any); return the summary in words.
+    """Try the families that `folder`'s table lacks (of those named `only`, if any); return the counts in words.
 
     A network gets a process and at most `seconds`. Raises PsapError for a name that is no family.
     """
-    todo = families()
-    if strangers := set(only) - {family.name for family in todo}:
+    known = families()
+    if strangers := set(only) - known.keys():
         raise PsapError(f"{min(strangers)!r} is no family of timm's networks; {folder / CSV} lists them")
     file = folder / CSV
     done = {row["family"] for row in read(file)} if file.exists() else set()
-    for family in todo:
-        if family.name not in done and (not only or family.name in only):
-            _append(file, {**family._asdict(), "network": family.smallest} | _tried(family, seconds))
-    write_text(folder / MARKDOWN, render(read(file)))
-    return summary(read(file))
+    for name in only or known:
+        if name not in done:
+            network, parameters = smallest(known[name])
+            row: Row = {"family": name, "members": len(known[name]), "network": network}
+            _append(file, row | _tried(network, parameters, seconds))
+    rows = sorted(read(file), key=lambda row: str(row["family"]))
+    write_csv(file, COLUMNS, rows)
+    write_text(folder / MARKDOWN, render(rows))
+    return counts(rows)
 
 
 def read(file: Path) -> list[Row]:
@@ -57,13 +61,13 @@ def _append(file: Path, row: Row) -> None:
         writer.writerow(row | {name: f"{row[name]:.1e}" for name in ("difference", "change") if name in row})
 
 
-def _tried(family: Family, seconds: int) -> Row:
+def _tried(network: str, parameters: int, seconds: int) -> Row:
     """The outcome of `attempt` in a process of its own, which cannot take this one with it."""
-    if family.parameters > PARAMETERS:
-        return _not_tried(f"{family.parameters / 1e6:.0f} M parameters, more than {PARAMETERS / 1e6:.0f} M")
+    if parameters > PARAMETERS:
+        return _not_tried(f"{parameters / 1e6:.0f} M parameters, more than {PARAMETERS / 1e6:.0f} M")
     torch.set_num_threads(1)  # nothing has run yet, so that a fork is safe, and imports nothing anew
     here, there = multiprocessing.get_context("fork").Pipe(duplex=False)
-    process = multiprocessing.get_context("fork").Process(target=_child, args=(family.smallest, there))
+    process = multiprocessing.get_context("fork").Process(target=_child, args=(network, there))
     process.start()
     there.close()
     try:

@@ -1,88 +1,38 @@
-"""timm's networks by family, each family with its smallest member."""
+"""timm's networks by family."""
 
 import re
 from collections import defaultdict
-from typing import NamedTuple
 
 import timm
 import torch
 
-# Parts of a name that say how large a member is, not what it is.
-_SIZES = frozenset(
-    [
-        "zepto",
-        "atto",
-        "femto",
-        "pico",
-        "nano",
-        "xxtiny",
-        "xtiny",
-        "tiny",
-        "mini",
-        "xsmall",
-        "small",
-        "medium",
-        "mediumd",
-        "base",
-        "large",
-        "xlarge",
-        "xxlarge",
-        "huge",
-        "giant",
-        "giantopt",
-        "gigantic",
-        "enormous",
-        "big",
-        "plus",
-        "xx",
-        "xxs",
-        "xs",
-        "xl",
-        "xxl",
-        "ti",
-        "little",
-        "betwixt",
-        "wee",
-        "dwee",
-        "pwee",
-        "dpwee",
-        "dlittle",
-        "so",
-        "kobe",
-        "short",
-        "tall",
-        "wide",
-    ]
+# Parts of a name that say how large a network is, not what it is: words for sizes, and single letters.
+_SIZE = re.compile(
+    "[a-z]?|x*(tiny|small|large|s|l)?|ti|zepto|atto|femto|pico|nano|mini|mediumd?|base|huge|giant(opt)?|gigantic|enormous|"
+    "big|plus|so|kobe|d?little|betwixt|[dp]*wee|short|tall|wide"
 )
 # A part ends at its first number: vit_base_patch16_224, resnet50d. Not after v (resnetv2), nor within a word (res2net).
 _NUMBER = re.compile(r"(?<!v)\d+(?![a-z]{3}).*$")
 
 
-class Family(NamedTuple):
-    """A family of timm's networks: its name, how many members it has, the smallest of them and its parameters."""
-
-    name: str
-    members: int
-    smallest: str
-    parameters: int
-
-
 def family_of(network: str) -> str:
-    """The name of the network's family: its own without numbers, words for sizes and single letters after the first."""
+    """The name of the network's family: its own, whose parts end at their first number, without parts for sizes."""
     first, *rest = (_NUMBER.sub("", part) for part in network.split("_"))
-    return "_".join([first, *(part for part in rest if len(part) > 1 and part not in _SIZES)])
+    return "_".join([first, *(part for part in rest if not _SIZE.fullmatch(part))])
 
 
-def families() -> list[Family]:
-    """All families of `timm.list_models()`, by name. The smallest member is the one with the fewest parameters."""
+def families() -> dict[str, list[str]]:
+    """The networks of `timm.list_models()` by their family, in alphabetical order."""
     members: dict[str, list[str]] = defaultdict(list)
     for network in timm.list_models():
         members[family_of(network)].append(network)
-    found = []
-    for name, networks in sorted(members.items()):
-        parameters, smallest = min((_parameters(network), network) for network in networks)
-        found.append(Family(name, len(networks), smallest, parameters))
-    return found
+    return dict(sorted(members.items()))
+
+
+def smallest(networks: list[str]) -> tuple[str, int]:
+    """The network with the fewest parameters, and how many it has."""
+    parameters, network = min((_parameters(network), network) for network in networks)
+    return network, parameters
 
 
 def _parameters(network: str) -> int:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from psap.errors import PsapError
 from psap.pruning.cost import forward
-from psap.pruning.discover import dependency_graph
 from psap.pruning.groups import Group
+from psap.pruning.tracing import dependency_graph, pruning_group
 
 TOLERANCE = 1e-9  # of the largest output, in float64
 
@@ -32,9 +32,7 @@ def compact(model: nn.Module, example_inputs: Any, groups: Sequence[Group], mask
         for group, mask in zip(groups, masks, strict=True):
             removed = group.root.positions(mask).tolist()
             if removed:
-                layer = modules[group.root.name]
-                prune = graph.get_pruner_of_module(layer).prune_out_channels
-                graph.get_pruning_group(layer, prune, removed).prune()
+                pruning_group(graph, modules[group.root.name], removed).prune()
     return small
 
 

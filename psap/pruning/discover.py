@@ -1,9 +1,7 @@
-"""Find a network's filter groups with torch-pruning's dependency graph (Fang et al., arXiv:2301.12900)."""
+"""Find a network's filter groups in its dependency graph."""
 
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,83 +13,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from psap.errors import PsapError
 from psap.pruning.groups import Group, Member, summary
 from psap.pruning.shortcut import PadShortcut
+from psap.pruning.tracing import Endless, dependency_graph, pruning_group, tp
 
-
-def _torch_pruning() -> Any:
-    """Import torch-pruning as on a machine without timm: its operation counter, which is not used here, would
-    import all of timm and torchvision into every process, which takes longer than everything else together."""
-    hidden = {"timm": None} if "timm" not in sys.modules else {}
-    sys.modules.update(hidden)  # type: ignore[arg-type]
-    try:
-        import torch_pruning
-    finally:
-        for name in hidden:
-            del sys.modules[name]
-    return torch_pruning
-
-
-tp = _torch_pruning()
 _CONV = nn.modules.conv._ConvNd
 _TRANSPOSED = nn.modules.conv._ConvTransposeNd
 _SPLITS = (tp.ops._SplitOp, tp.ops._SliceOp, tp.ops._UnbindOp)
 # Zero in, zero out, channel by channel: a pruned channel stays zero behind these.
 _SAFE_NORMS = (_BatchNorm, nn.PReLU)
 _OUTPUT = "feeds the network's output"
-
-
-class _ShortcutPruner(tp.pruner.function.BasePruningFunc):  # type: ignore[misc,name-defined]
-    """Teaches torch-pruning that the two sides of a padded shortcut are independent."""
-
-    def prune_out_channels(self, layer: PadShortcut, idxs: list[int]) -> PadShortcut:
-        layer.remove_outputs(idxs)
-        return layer
-
-    def prune_in_channels(self, layer: PadShortcut, idxs: list[int]) -> PadShortcut:
-        layer.remove_inputs(idxs)
-        return layer
-
-    def get_out_channels(self, layer: PadShortcut) -> int:
-        return layer.out_channels
-
-    def get_in_channels(self, layer: PadShortcut) -> int:
-        return layer.in_channels
-
-
-def dependency_graph(model: nn.Module, example_inputs: Any) -> Any:
-    """Trace `model` on `example_inputs` (a tensor, or a tuple of arguments); its mode and flags stay as they were.
-
-    Raises PsapError when the network cannot be traced.
-    """
-    graph = tp.DependencyGraph()
-    with _traceable(model), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            graph.build_dependency(
-                model, example_inputs, customized_pruners={PadShortcut: _ShortcutPruner()}, verbose=False
-            )
-        except Exception as error:
-            raise PsapError(
-                f"{type(model).__name__} cannot be traced for pruning on the example input: {error}; "
-                "pass example_inputs of the shape that the network takes"
-            ) from error
-    return graph
-
-
-@contextmanager
-def _traceable(model: nn.Module) -> Iterator[None]:
-    """Autograd on, every parameter trainable (a frozen one would hide its layer), eval mode; all undone at the end."""
-    modes = [(module, module.training) for module in model.modules()]
-    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
-    try:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-        with torch.enable_grad():
-            yield
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        for module, mode in modes:
-            module.training = mode
 
 
 def find_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
@@ -104,7 +33,7 @@ def find_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
     order = {name: place for place, name in enumerate(names.values())}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = [_group(items, names) for items in graph.get_all_groups()]
+        found = list(_all_groups(graph, names))
     groups = sorted(found, key=lambda group: order[group.name])
     check_any(model, groups)
     return groups
@@ -115,6 +44,23 @@ def check_any(model: nn.Module, groups: Sequence[Group]) -> None:
     if not any(not group.reason for group in groups):
         reasons = summary(groups) or "no convolution or linear layer"
         raise PsapError(f"{type(model).__name__} has no group of filters that can be pruned ({reasons})")
+
+
+def _all_groups(graph: Any, names: dict[nn.Module, str]) -> Iterator[Group]:
+    """The group of every layer that makes channels, once each."""
+    seen: set[nn.Module] = set()
+    for layer in [module for module in graph.module2node if isinstance(module, (_CONV, nn.Linear))]:
+        if layer in seen:
+            continue
+        channels = graph.get_out_channels(layer)
+        try:
+            items = pruning_group(graph, layer, list(range(channels)))
+        except Endless:
+            own = Member(names[layer], layer, torch.arange(channels), torch.arange(channels))
+            yield Group(own.name, channels, own, [own], [], [], "reshaped in a way that mixes channels (attention)")
+        else:
+            seen |= {item.dep.target.module for item in items if graph.is_out_channel_pruning_fn(item.dep.handler)}
+            yield _group(items, names)
 
 
 def _group(items: Any, names: dict[nn.Module, str]) -> Group:
@@ -174,7 +120,7 @@ def _components(items: Any) -> Tensor:
     pairs = [
         (index, tied)
         for index in range(count)
-        for item in items._DG.get_pruning_group(root.module, handler, [index])
+        for item in pruning_group(items._DG, root.module, [index])
         if item.dep.target is root and item.dep.handler is handler
         for tied in item.idxs
     ]
