@@ -100,12 +100,14 @@ def _built(name: str) -> tuple[nn.Module, Tensor]:
     A network for images of one size is built for a smaller one where timm lets it. Raises whatever the last size did.
     """
     described = timm.models.get_pretrained_cfg(name)
-    option = "img_size" if described.fixed_input_size else None
-    tries = [({option: size} if option else {}, (size, size)) for size in _SIZES]
+    assert described, name
+    tries: list[tuple[dict[str, Any], tuple[int, int]]] = [
+        ({"img_size": size} if described.fixed_input_size else {}, (size, size)) for size in _SIZES
+    ]
     problem: Exception | None = None
     for options, size in [*tries, ({}, described.input_size[-2:])]:
         try:
-            model = timm.create_model(name, num_classes=_CLASSES, **options).eval()
+            model: nn.Module = timm.create_model(name, num_classes=_CLASSES, **options).eval()
             image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
             with torch.no_grad():
                 output = model(image)

@@ -14,9 +14,11 @@ from pathlib import Path
 import torch
 
 from psap.bench.attempt import TARGETS, Row, attempt, column
+from psap.bench.coverage_page import count, render
 from psap.bench.families import families, smallest
 from psap.errors import PsapError
 from psap.files import write_csv, write_text
+from psap.markdown import table
 
 CSV, MARKDOWN = "coverage.csv", "coverage.md"
 COLUMNS = ("family", "members", "network", "input", "prunable", "groups", *map(column, TARGETS))
@@ -26,7 +28,7 @@ MEMORY = 12 * 2**30  # bytes that a network's process may take
 
 
 def bench_coverage(folder: Path, seconds: int, only: Sequence[str] = ()) -> str:
-    """Try the families that `folder`'s table lacks (of those named `only`, if any); return the counts in words.
+    """Try the families that `folder`'s table lacks (of those named `only`, if any); return the counts as a table.
 
     A network gets a process and at most `seconds`. Raises PsapError for a name that is no family.
     """
@@ -43,7 +45,8 @@ def bench_coverage(folder: Path, seconds: int, only: Sequence[str] = ()) -> str:
     rows = sorted(read(file), key=lambda row: str(row["family"]))
     write_csv(file, COLUMNS, rows)
     write_text(folder / MARKDOWN, render(rows))
-    return counts(rows)
+    numbers = count(rows)
+    return table(("families", *map(column, TARGETS)), [[what, *map(str, values)] for what, values in numbers.items()])
 
 
 def read(file: Path) -> list[Row]:
