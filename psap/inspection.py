@@ -12,9 +12,9 @@ from psap.pruning.budget import limits
 from psap.pruning.channels import Bank, zero
 from psap.pruning.cost import CostModel
 from psap.pruning.criteria import CRITERIA, Channels
-from psap.pruning.discover import find_groups
 from psap.pruning.groups import Group
 from psap.pruning.method import Method
+from psap.pruning.trial import usable_groups
 
 COLUMNS = ("group", "channels", "layers", "macs", "sparsity", "most", "most_macs", "change", "reason")
 _IMAGES = 4
@@ -31,7 +31,7 @@ def inspect_network(network: Network, method: Method | None = None) -> list[dict
     Raises PsapError for a network that has nothing to prune.
     """
     model, method = network.model, method or Method()
-    groups = find_groups(model, network.images)
+    groups = usable_groups(model, network.images)
     prunable = [group for group in groups if not group.reason]
     cost = CostModel(model, network.images, prunable)
     sizes = [group.channels for group in prunable]

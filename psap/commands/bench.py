@@ -53,6 +53,18 @@ def plan(
 
 
 @app.command()
+def coverage(
+    family: Annotated[list[str] | None, typer.Argument(help="Only these families (default: all of timm's).")] = None,
+    folder: Annotated[Path, typer.Option(help="Where coverage.csv and coverage.md are.")] = Path("docs"),
+    seconds: Annotated[int, typer.Option(min=1, help="Most that a network may take.")] = 300,
+) -> None:
+    """Which of timm's families can be pruned: a row for each that the table lacks."""
+    from psap.bench.coverage import bench_coverage
+
+    typer.echo(bench_coverage(folder, seconds, family or ()))
+
+
+@app.command()
 def latency(
     compact: Annotated[Path | None, typer.Argument(help="Folder of a saved compacted network.")] = None,
     dense: Annotated[Path | None, typer.Option(help="Its dense network (default: fresh, at full width).")] = None,

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from psap.errors import PsapError
-from psap.pruning.channels import zero
 from psap.pruning.cost import forward
-from psap.pruning.discover import dependency_graph, find_groups
 from psap.pruning.groups import Group
+from psap.pruning.tracing import dependency_graph, pruning_group
+
+TOLERANCE = 1e-9  # of the largest output, in float64
 
 
 def compact(model: nn.Module, example_inputs: Any, groups: Sequence[Group], masks: Sequence[Tensor]) -> nn.Module:
@@ -31,9 +32,7 @@ def compact(model: nn.Module, example_inputs: Any, groups: Sequence[Group], mask
         for group, mask in zip(groups, masks, strict=True):
             removed = group.root.positions(mask).tolist()
             if removed:
-                layer = modules[group.root.name]
-                prune = graph.get_pruner_of_module(layer).prune_out_channels
-                graph.get_pruning_group(layer, prune, removed).prune()
+                pruning_group(graph, modules[group.root.name], removed).prune()
     return small
 
 
@@ -43,13 +42,9 @@ def difference(model: nn.Module, small: nn.Module, example_inputs: Any) -> float
     Computed in float64, where no choice of kernel can hide or feign a difference. Raises PsapError when it is more than
     rounding explains: then the compacted network is another one.
     """
-    inputs = _doubled(example_inputs)
-    exact = [copy.deepcopy(network).double().eval() for network in (model, small)]
-    with torch.no_grad():
-        expected, found = (_outputs(forward(network, inputs)) for network in exact)
-    gap = max(float((a - b).abs().max()) for a, b in zip(expected, found, strict=True))
-    relative = gap / max(float(a.abs().max()) for a in expected) if gap else 0.0
-    if not relative <= _TOLERANCE:
+    masked, compacted = (copy.deepcopy(network).double().eval() for network in (model, small))
+    relative = gap(masked, compacted, doubled(example_inputs))
+    if not relative <= TOLERANCE:
         raise PsapError(
             f"{type(model).__name__} cannot be compacted: without its pruned channels its outputs differ by "
             f"{relative:.1e} of their size; the network does something with channels that the groups do not show"
@@ -57,23 +52,19 @@ def difference(model: nn.Module, small: nn.Module, example_inputs: Any) -> float
     return relative
 
 
-_TOLERANCE = 1e-9
+@torch.no_grad()
+def gap(model: nn.Module, small: nn.Module, inputs: Any) -> float:
+    """Largest difference of the two networks' outputs as they are, relative to the largest output of `model`."""
+    expected, found = (_outputs(forward(network, inputs)) for network in (model, small))
+    largest = max(float((a - b).abs().max()) for a, b in zip(expected, found, strict=True))
+    return largest / max(float(a.abs().max()) for a in expected) if largest else 0.0
 
 
-def check_compactable(model: nn.Module, example_inputs: Any) -> None:
-    """Try on a copy that the first channel of every group can be removed; PsapError, before any training, if not."""
-    trial = copy.deepcopy(model)
-    groups = [group for group in find_groups(trial, example_inputs) if not group.reason]
-    masks = [torch.arange(group.channels) == 0 for group in groups]
-    for group, mask in zip(groups, masks, strict=True):
-        zero(group.slots, mask)
-    difference(trial, compact(trial, example_inputs, groups, masks), example_inputs)
-
-
-def _doubled(inputs: Any) -> Any:
+def doubled(inputs: Any) -> Any:
+    """Example inputs (a tensor or a tuple of arguments) in float64."""
     if isinstance(inputs, Tensor):
         return inputs.double() if inputs.is_floating_point() else inputs
-    return type(inputs)(_doubled(value) for value in inputs)
+    return type(inputs)(doubled(value) for value in inputs)
 
 
 def _outputs(output: Any) -> list[Tensor]:

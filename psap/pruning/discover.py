@@ -1,9 +1,7 @@
-"""Find a network's filter groups with torch-pruning's dependency graph (Fang et al., arXiv:2301.12900)."""
+"""Find a network's filter groups in its dependency graph."""
 
-import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,84 +11,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from psap.errors import PsapError
-from psap.pruning.groups import Group, Member
+from psap.pruning.groups import Group, Member, summary
 from psap.pruning.shortcut import PadShortcut
+from psap.pruning.tracing import Endless, dependency_graph, pruning_group, tp
 
-
-def _torch_pruning() -> Any:
-    """Import torch-pruning as on a machine without timm: its operation counter, which is not used here, would
-    import all of timm and torchvision into every process, which takes longer than everything else together."""
-    hidden = {"timm": None} if "timm" not in sys.modules else {}
-    sys.modules.update(hidden)  # type: ignore[arg-type]
-    try:
-        import torch_pruning
-    finally:
-        for name in hidden:
-            del sys.modules[name]
-    return torch_pruning
-
-
-tp = _torch_pruning()
 _CONV = nn.modules.conv._ConvNd
 _TRANSPOSED = nn.modules.conv._ConvTransposeNd
 _SPLITS = (tp.ops._SplitOp, tp.ops._SliceOp, tp.ops._UnbindOp)
 # Zero in, zero out, channel by channel: a pruned channel stays zero behind these.
 _SAFE_NORMS = (_BatchNorm, nn.PReLU)
-
-
-class _ShortcutPruner(tp.pruner.function.BasePruningFunc):  # type: ignore[misc,name-defined]
-    """Teaches torch-pruning that the two sides of a padded shortcut are independent."""
-
-    def prune_out_channels(self, layer: PadShortcut, idxs: list[int]) -> PadShortcut:
-        layer.remove_outputs(idxs)
-        return layer
-
-    def prune_in_channels(self, layer: PadShortcut, idxs: list[int]) -> PadShortcut:
-        layer.remove_inputs(idxs)
-        return layer
-
-    def get_out_channels(self, layer: PadShortcut) -> int:
-        return layer.out_channels
-
-    def get_in_channels(self, layer: PadShortcut) -> int:
-        return layer.in_channels
-
-
-def dependency_graph(model: nn.Module, example_inputs: Any) -> Any:
-    """Trace `model` on `example_inputs` (a tensor, or a tuple of arguments); its mode and flags stay as they were.
-
-    Raises PsapError when the network cannot be traced.
-    """
-    graph = tp.DependencyGraph()
-    with _traceable(model), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            graph.build_dependency(
-                model, example_inputs, customized_pruners={PadShortcut: _ShortcutPruner()}, verbose=False
-            )
-        except Exception as error:
-            raise PsapError(
-                f"{type(model).__name__} cannot be traced for pruning on the example input: {error}; "
-                "pass example_inputs of the shape that the network takes"
-            ) from error
-    return graph
-
-
-@contextmanager
-def _traceable(model: nn.Module) -> Iterator[None]:
-    """Autograd on, every parameter trainable (a frozen one would hide its layer), eval mode; all undone at the end."""
-    modes = [(module, module.training) for module in model.modules()]
-    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
-    try:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-        with torch.enable_grad():
-            yield
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        for module, mode in modes:
-            module.training = mode
+_OUTPUT = "feeds the network's output"
 
 
 def find_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
@@ -103,43 +33,78 @@ def find_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
     order = {name: place for place, name in enumerate(names.values())}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = [_group(items, names) for items in graph.get_all_groups()]
+        found = list(_all_groups(graph, names))
     groups = sorted(found, key=lambda group: order[group.name])
-    if not any(not group.reason for group in groups):
-        reasons = "; ".join(f"{group.name}: {group.reason}" for group in groups) or "no convolution or linear layer"
-        raise PsapError(f"{type(model).__name__} has no group of filters that can be pruned ({reasons})")
+    check_any(model, groups)
     return groups
 
 
+def check_any(model: nn.Module, groups: Sequence[Group]) -> None:
+    """Raise PsapError, with the reasons, unless one of `groups` can be pruned."""
+    if not any(not group.reason for group in groups):
+        reasons = summary(groups) or "no convolution or linear layer"
+        raise PsapError(f"{type(model).__name__} has no group of filters that can be pruned ({reasons})")
+
+
+def _all_groups(graph: Any, names: dict[nn.Module, str]) -> Iterator[Group]:
+    """The group of every layer that makes channels, once each."""
+    seen: set[nn.Module] = set()
+    for layer in [module for module in graph.module2node if isinstance(module, (_CONV, nn.Linear))]:
+        if layer in seen:
+            continue
+        channels = graph.get_out_channels(layer)
+        try:
+            items = pruning_group(graph, layer, list(range(channels)))
+        except Endless:
+            own = Member(names[layer], layer, torch.arange(channels), torch.arange(channels))
+            yield Group(own.name, channels, own, [own], [], [], "reshaped in a way that mixes channels (attention)")
+        else:
+            seen |= {item.dep.target.module for item in items if graph.is_out_channel_pruning_fn(item.dep.handler)}
+            yield _group(items, names)
+
+
 def _group(items: Any, names: dict[nn.Module, str]) -> Group:
-    channel_of = _components(items)
+    reason = _refusal(items, names)
+    # What cannot be pruned needs no exact channels, which take time where something is split.
+    channel_of = torch.arange(len(items[0].idxs)) if reason else _components(items)
     channels = int(channel_of.max()) + 1
     members: dict[str, list[Member]] = {"producers": [], "norms": [], "consumers": []}
-    reason = "" if channels > 1 else "a single channel"
     for item in items:
         module, is_out = item.dep.target.module, items._DG.is_out_channel_pruning_fn(item.dep.handler)
-        is_consumer = module in names and _kind(module, is_out) == "consumers"
-        if not item.dep.target.outputs and not is_consumer:
-            reason = "feeds the network's output"
-        reason = reason or _mixing(module)
-        if module not in names:  # an operation, not a layer; a bare parameter is one that we cannot place
-            reason = reason or ("a parameter outside any layer" if isinstance(module, nn.Parameter) else "")
-            continue
-        if isinstance(module, nn.PReLU) and module.num_parameters == 1:
+        if module not in names or _is_shared(module):
             continue
         position = torch.tensor(item.idxs)
         channel = channel_of[torch.tensor(item.root_idxs)]
         by_channel = channel.argsort(stable=True)
         member = Member(names[module], module, position[by_channel], channel[by_channel])
-        kind = _kind(module, is_out)
-        problem = _problem(member, kind, is_out)
-        reason = reason or (f"{member.name}: {problem}" if problem else "")
-        if kind:
-            members[kind].append(member)
+        members[_kind(module, is_out)].append(member)
     start = items[0].dep.target.module
     root = Member(names[start], start, torch.arange(len(channel_of)), channel_of)
     first = min((m.name for m in members["producers"]), key=list(names.values()).index)
+    reason = reason or ("a single channel" if channels == 1 else "")
     return Group(first, channels, root, **members, reason=reason)
+
+
+def _refusal(items: Any, names: dict[nn.Module, str]) -> str:
+    """Why no channel of a group may be removed; empty where they may be."""
+    reasons = [_obstacle(item, items._DG, names) for item in items]
+    return _OUTPUT if _OUTPUT in reasons else next(filter(None, reasons), "")
+
+
+def _obstacle(item: Any, graph: Any, names: dict[nn.Module, str]) -> str:
+    """Why an item of a group forbids to remove channels; empty where it does not."""
+    module, is_out = item.dep.target.module, graph.is_out_channel_pruning_fn(item.dep.handler)
+    if not item.dep.target.outputs and not (module in names and _kind(module, is_out) == "consumers"):
+        return _OUTPUT
+    if module not in names:  # an operation, or a parameter of no layer, which we cannot place
+        return "a parameter outside any layer" if isinstance(module, nn.Parameter) else _mixing(module)
+    problem = "" if _is_shared(module) else _problem(module, is_out, max(item.idxs))
+    return f"{names[module]}: {problem}" if problem else ""
+
+
+def _is_shared(module: nn.Module) -> bool:
+    """Whether the module has nothing for each channel: a PReLU with one slope for all."""
+    return isinstance(module, nn.PReLU) and module.num_parameters == 1
 
 
 def _components(items: Any) -> Tensor:
@@ -155,8 +120,8 @@ def _components(items: Any) -> Tensor:
     pairs = [
         (index, tied)
         for index in range(count)
-        for item in items._DG.get_pruning_group(root.module, handler, [index])
-        if item.dep.target is root and item.dep.handler is handler
+        for item in pruning_group(items._DG, root.module, [index])
+        if item.dep.target is root and item.dep.handler == handler
         for tied in item.idxs
     ]
     source, target = zip(*pairs, strict=True)
@@ -179,18 +144,19 @@ def _kind(module: nn.Module, is_out: bool) -> str:
     return "norms"
 
 
-def _problem(member: Member, kind: str, is_out: bool) -> str:
-    """Why this member forbids pruning; empty when it does not."""
-    module = member.module
+def _problem(module: nn.Module, is_out: bool, last: int) -> str:
+    """Why a layer forbids pruning, its positions being up to `last`; empty when it does not."""
     if isinstance(module, _TRANSPOSED):
         return "a transposed convolution"
+    if "StdConv" in type(module).__name__:  # by name, since importing timm takes long
+        return "weight standardisation, by which a layer's weights are others without one of its inputs"
     if isinstance(module, _CONV) and 1 < module.groups != module.out_channels:
         return "a grouped convolution"
     if isinstance(module, _CONV) and module.groups > 1 and module.in_channels != module.out_channels:
         return "a depthwise convolution that multiplies its channels"
-    if kind == "norms" and not isinstance(module, _SAFE_NORMS):
+    if _kind(module, is_out) == "norms" and not isinstance(module, _SAFE_NORMS):
         return f"{type(module).__name__} mixes or shifts channels, so a zeroed one is not a removed one"
-    if int(member.position.max()) >= _width(module, is_out):
+    if last >= _width(module, is_out):
         return "torch-pruning's indices reach beyond the layer"
     return ""
 

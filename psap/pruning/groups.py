@@ -4,8 +4,8 @@ A channel c of a group owns slices (along dimension 0) of the tensors of its *pr
 padded shortcuts whose output it is) and of the *norms* it passes; its *consumers* read it as an input channel.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,17 @@ class Group:
         """Everything that the group's channels own: weights and the others."""
         return [*self.weights, *self.others]
 
+    def within(self, network: nn.Module) -> "Group":
+        """The same group of `network`, a copy of the one that it was found in."""
+
+        def moved(member: Member) -> Member:
+            return replace(member, module=network.get_submodule(member.name))
+
+        producers, norms, consumers = (
+            [moved(member) for member in members] for members in (self.producers, self.norms, self.consumers)
+        )
+        return replace(self, root=moved(self.root), producers=producers, norms=norms, consumers=consumers)
+
     def filters(self, *, gradients: bool = False) -> Tensor:
         """Weights of every channel, or their gradients: shape (C, D), all producers side by side.
 
@@ -117,6 +128,17 @@ class Group:
             channel = slot.member.channel.to(total.device)
             total.index_add_(0, channel, slot.tensor.detach().abs()[slot.member.position.to(total.device)])
         return total
+
+
+def summary(groups: Iterable[Group]) -> str:
+    """Why groups stay whole, in one line: each reason once, with the first group that it holds for."""
+    found: dict[str, list[str]] = {}
+    for group in groups:
+        if group.reason:
+            # Without the layer that a reason may begin with.
+            found.setdefault(group.reason.rpartition(": ")[2], []).append(group.name)
+    parts = (f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {why}" for why, names in found.items())
+    return "; ".join(parts)
 
 
 def _slots(members: list[Member], attributes: list[str]) -> Iterator[Slot]:

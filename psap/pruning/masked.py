@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from psap.errors import PsapError
 from psap.pruning.compact import compact, difference
-from psap.pruning.discover import find_groups
 from psap.pruning.groups import Group
+from psap.pruning.trial import usable_groups
 
 
 def compact_masked(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, int]:
@@ -16,7 +16,7 @@ def compact_masked(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, in
 
     Raises PsapError when the network has nothing to prune, no channel is zero, or outputs would change.
     """
-    groups = [group for group in find_groups(model, example_inputs) if not group.reason]
+    groups = [group for group in usable_groups(model, example_inputs) if not group.reason]
     masks = [zeroed(group) for group in groups]
     removed = sum(int(mask.sum()) for mask in masks)
     if not removed:

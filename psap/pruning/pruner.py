@@ -24,12 +24,12 @@ from psap.pruning.channels import penalise_scales
 from psap.pruning.choice import Chooser
 from psap.pruning.cost import CostModel, Measure, OrderedCost, count_macs, count_params
 from psap.pruning.criteria import CRITERIA
-from psap.pruning.discover import find_groups
 from psap.pruning.history import History
 from psap.pruning.method import Method
 from psap.pruning.reconstruction import Reconstruction, protect
 from psap.pruning.schedule import steps
 from psap.pruning.signals import added, weight_gradient
+from psap.pruning.trial import usable_groups
 from psap.ranks import agreed, average
 
 _IDLE, _COLLECT, _SUPERVISE = "idle", "collect", "supervise"
@@ -45,9 +45,10 @@ class Pruner:
     epochs: how many times `step` will be called. optimizer: only its per-channel state is touched.
     method: what to do (default: PSAP). seed: for the `random` criterion.
 
-    `groups` are the prunable groups, `pruned` the bool mask (C_g,) of each one's pruned channels, `restored` the number
-    of channels given back since the last `step`, `frozen` whether the masks are final, `history.rows` a row for each
-    pruning step and group, `difference` that of the masked and the compacted network, once there is one.
+    `groups` are the prunable groups, `refused` the others, each with its `reason`; `pruned` the bool mask (C_g,) of
+    each prunable group's pruned channels, `restored` the number of channels given back since the last `step`, `frozen`
+    whether the masks are final, `history.rows` a row for each pruning step and group, `difference` that of the masked
+    and the compacted network, once there is one.
     Errors: PsapError when the network has nothing to prune or cannot be compacted, or the target cannot be met.
     """
 
@@ -64,8 +65,9 @@ class Pruner:
     ) -> None:
         self.method = method or Method()
         self._model, self._inputs = model, example_inputs
-        self.groups = [group for group in find_groups(model, example_inputs) if not group.reason]
-        compaction.check_compactable(model, example_inputs)
+        found = usable_groups(model, example_inputs)
+        self.groups = [group for group in found if not group.reason]
+        self.refused = [group for group in found if group.reason]
         self.cost = CostModel(model, example_inputs, self.groups)
         self._chooser = Chooser(self.groups, self.cost, self.method, measure, seed)
         any_order = self.cost.order([torch.arange(group.channels) for group in self.groups])

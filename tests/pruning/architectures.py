@@ -93,3 +93,28 @@ class Transposed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.b(self.up(self.a(x).relu()).relu()).relu().mean((2, 3)))
+
+
+class Remembered(nn.Module):
+    """Its forward pass has a width by heart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.fixed = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)
+        self.after, self.head = nn.Conv2d(8, 8, 3), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.fixed(self.before(x).relu()).split([3, 5], dim=1)
+        return self.head(self.after(torch.cat([a.relu(), b], dim=1)).relu().mean((2, 3)))
+
+
+class Offset(nn.Module):
+    """A number, 0 at first, is added to all channels alike: then a zeroed channel is not a removed one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Linear(8, 5)
+        self.offset = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.b(self.a(x).relu() + self.offset).relu().mean((2, 3)))

@@ -1,9 +1,21 @@
 """Groups: what belongs together, what is refused and why, and the traps of tracing."""
 
+import copy
+
 import pytest
 import timm
 import torch
-from architectures import Concatenated, Flattened, Gated, Grouped, Padded, Shifted, Transposed
+from architectures import (
+    Concatenated,
+    Flattened,
+    Gated,
+    Grouped,
+    Offset,
+    Padded,
+    Remembered,
+    Shifted,
+    Transposed,
+)
 from torch import Tensor, nn
 
 from psap.errors import PsapError
@@ -12,6 +24,7 @@ from psap.pruning.discover import find_groups
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 from psap.pruning.shortcut import PadShortcut
+from psap.pruning.trial import usable_groups
 
 IMAGE = torch.randn(2, 3, 16, 16)
 
@@ -109,9 +122,30 @@ def test_shortcut_padded_with_f_pad_is_refused() -> None:
         pruner.compact()
 
 
-def test_a_wrong_compaction_is_found_by_comparing_outputs_before_any_training() -> None:
-    with pytest.raises(PsapError, match="cannot be compacted"):
-        Pruner(Shifted(), IMAGE, 0.5, 1)
+def test_what_the_graph_does_not_tell_is_found_by_trial_before_any_training() -> None:
+    reasons = {group.name: group.reason for group in usable_groups(Shifted(), IMAGE)}
+    assert "still have a say" in reasons["a"], "sigmoid(0) is not 0"
+    assert reasons["b"] == ""
+
+
+def test_only_the_groups_to_blame_are_refused() -> None:
+    model = Remembered()
+    reasons = {group.name: group.reason for group in usable_groups(model, IMAGE)}
+    assert "a layer cannot do without them" in reasons["fixed"]
+    assert [name for name, reason in reasons.items() if not reason] == ["before", "after"]
+    pruner = Pruner(model, IMAGE, 0.3, 1, method=Method(reconstruction="hard", schedule={"kind": "one_shot"}))
+    assert {group.name for group in pruner.refused} == {"fixed", "head"}
+    pruner.step(0)
+    assert pruner.compact().fixed.out_channels == 8
+
+
+def test_a_fresh_network_is_tried_as_a_trained_one() -> None:
+    """An offset of 0 hides that the channels behind it would speak; the trial gives it another value."""
+    model = Offset()
+    before = copy.deepcopy(model.state_dict())
+    reasons = {group.name: group.reason for group in usable_groups(model, IMAGE)}
+    assert reasons["a"]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()), "left as it was"
 
 
 def test_transposed_convolutions_are_refused() -> None:

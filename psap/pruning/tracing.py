@@ -1,0 +1,125 @@
+"""torch-pruning's dependency graph (Fang et al., arXiv:2301.12900), told what it does not know of networks."""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from psap.errors import PsapError
+from psap.pruning.shortcut import PadShortcut
+
+
+def _torch_pruning() -> Any:
+    """Import torch-pruning as on a machine without timm: its operation counter, which is not used here, would
+    import all of timm and torchvision into every process, which takes longer than everything else together."""
+    hidden = {"timm": None} if "timm" not in sys.modules else {}
+    sys.modules.update(hidden)  # type: ignore[arg-type]
+    try:
+        import torch_pruning
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+    return torch_pruning
+
+
+tp = _torch_pruning()
+_mappings = tp.dependency.index_mapping
+
+
+class Endless(Exception):
+    """The indices of a group go round without end."""
+
+
+class _BoundedFlattening(_mappings._FlattenIndexMapping):  # type: ignore[misc,name-defined]
+    """torch-pruning reads the reshapes of an attention as flattenings, one after another, and would follow them round
+    and round with ever more indices."""
+
+    budget = 0
+
+    def __call__(self, idxs: list[Any]) -> list[Any]:
+        _BoundedFlattening.budget -= len(idxs)
+        if _BoundedFlattening.budget < 0:
+            raise Endless
+        flattened: list[Any] = super().__call__(idxs)
+        return flattened
+
+
+_mappings._FlattenIndexMapping = _BoundedFlattening
+
+
+def pruning_group(graph: Any, layer: nn.Module, outputs: list[int]) -> Any:
+    """torch-pruning's group of some of the outputs of `layer`. Raises Endless where it would not end."""
+    _BoundedFlattening.budget = 2**18  # indices: VGG's 25,088, flattened a few times, are the most that end
+    return graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, outputs)
+
+
+class _ShortcutPruner(tp.pruner.function.BasePruningFunc):  # type: ignore[misc,name-defined]
+    """Teaches torch-pruning that the two sides of a padded shortcut are independent."""
+
+    def prune_out_channels(self, layer: PadShortcut, idxs: list[int]) -> PadShortcut:
+        layer.remove_outputs(idxs)
+        return layer
+
+    def prune_in_channels(self, layer: PadShortcut, idxs: list[int]) -> PadShortcut:
+        layer.remove_inputs(idxs)
+        return layer
+
+    def get_out_channels(self, layer: PadShortcut) -> int:
+        return layer.out_channels
+
+    def get_in_channels(self, layer: PadShortcut) -> int:
+        return layer.in_channels
+
+
+def dependency_graph(model: nn.Module, example_inputs: Any) -> Any:
+    """Trace `model` on `example_inputs` (a tensor, or a tuple of arguments); its mode and flags stay as they were.
+
+    Raises PsapError when the network cannot be traced.
+    """
+    graph = tp.DependencyGraph()
+    with _traceable(model), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            graph.build_dependency(
+                model, example_inputs, customized_pruners={PadShortcut: _ShortcutPruner()}, verbose=False
+            )
+        except Exception as error:
+            raise PsapError(
+                f"{type(model).__name__} cannot be traced for pruning on the example input: {error}; "
+                "pass example_inputs of the shape that the network takes"
+            ) from error
+        _split_last_dimensions(graph)
+    return graph
+
+
+def _split_last_dimensions(graph: Any) -> None:
+    """Let splits of a last dimension count as splits of channels, which torch-pruning only sees in dimension 1, and
+    not at all behind a class token. That is where channels are in the gated hidden layers of transformers."""
+    for node in graph.module2node.values():
+        if node.type == tp.ops.OPTYPE.SPLIT and hasattr(node.grad_fn, "_saved_self_sym_sizes"):
+            last = len(node.grad_fn._saved_self_sym_sizes) - 1
+            if last > 1 and node.grad_fn._saved_dim in (last, 2**64 - 1):
+                node.grad_fn = None  # what the dimension is read from; without it, it counts as that of the channels
+                node.enable_index_mapping = True
+    _mappings.update_index_mapping(graph)
+
+
+@contextmanager
+def _traceable(model: nn.Module) -> Iterator[None]:
+    """Autograd on, every parameter trainable (a frozen one would hide its layer), eval mode; all undone at the end."""
+    modes = [(module, module.training) for module in model.modules()]
+    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        with torch.enable_grad():
+            yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        for module, mode in modes:
+            module.training = mode

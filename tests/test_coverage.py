@@ -1,0 +1,83 @@
+"""The coverage table: families, single networks of different kinds, the page; and what is committed of it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from psap.bench.attempt import TARGETS, attempt, column
+from psap.bench.coverage import CSV, MARKDOWN, bench_coverage, read
+from psap.bench.coverage_page import count, render
+from psap.bench.families import families, family_of
+from psap.errors import PsapError
+
+
+@pytest.fixture(scope="module")
+def committed() -> list[dict]:
+    return read(Path(__file__).parents[1] / "docs" / CSV)
+
+
+def test_a_family_is_a_name_without_sizes() -> None:
+    names = {
+        "resnet50d": "resnet",
+        "res2net50_26w_4s": "res2net",
+        "resnetv2_50x1_bit": "resnetv2_bit",
+        "vit_base_patch16_224": "vit_patch",
+        "mobilenetv3_small_050": "mobilenetv3",
+        "tf_efficientnet_b0": "tf_efficientnet",
+        "convnext_xxlarge": "convnext",
+    }
+    assert {name: family_of(name) for name in names} == names
+    assert sum(map(len, families().values())) > 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "outcomes"),
+    [
+        ("test_resnet", ["pruned", "pruned"]),
+        ("test_efficientnet", ["pruned", "pruned"]),  # squeeze and excitation, depthwise convolutions
+        ("test_convnext", ["pruned", "pruned"]),  # LayerNorm, layer scale
+        ("test_vit", ["pruned", "refused"]),  # the hidden layers alone do not reach 50 %
+    ],
+)
+def test_networks_of_different_kinds(name: str, outcomes: list[str]) -> None:
+    row = attempt(name)
+    assert [row[column(target)] for target in TARGETS] == outcomes
+    assert row["difference"] <= 1e-9 < 1e-3 < row["change"]
+    assert 0 < row["prunable"] < row["groups"], "the classifier stays whole"
+    if "refused" in outcomes:
+        assert "cannot be met" in row["reason"] and "LayerNorm mixes or shifts channels" in row["reason"]
+
+
+def test_a_network_that_cannot_be_built_is_a_row() -> None:
+    row = attempt("no_such_network")
+    assert {row[column(target)] for target in TARGETS} == {"not built"} and "no_such_network" in row["reason"]
+
+
+def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    for names in (["test_nfnet"], ["test_nfnet", "test_resnet"]):
+        bench_coverage(tmp_path, 300, names)
+    rows = read(tmp_path / CSV)
+    assert [row["family"] for row in rows] == ["test_nfnet", "test_resnet"]
+    assert (tmp_path / MARKDOWN).read_text() == render(rows)
+    with pytest.raises(PsapError, match="'nonsense' is no family"):
+        bench_coverage(tmp_path, 300, ["nonsense"])
+
+
+def test_a_network_that_takes_too_long_is_not_tried(tmp_path: Path) -> None:
+    bench_coverage(tmp_path, 0, ["test_resnet"])
+    (row,) = read(tmp_path / CSV)
+    assert {row[column(target)] for target in TARGETS} == {"not tried"} and "took more than 0 s" in row["reason"]
+
+
+def test_what_is_committed_has_no_failure_and_most_families_pruned(committed: list[dict]) -> None:
+    numbers = count(committed)
+    assert [row["family"] for row in committed] == list(families())
+    assert numbers["failed"] == [0, 0]
+    assert all(pruned >= 0.7 * built for pruned, built in zip(numbers["pruned"], numbers["built"], strict=True))
+    assert all(row["reason"] for row in committed if {row[column(t)] for t in TARGETS} != {"pruned"})
+
+
+def test_the_page_committed_is_made_of_the_table(committed: list[dict], root: Path) -> None:
+    assert (root / "docs" / MARKDOWN).read_text() == render(committed)
