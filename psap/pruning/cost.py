@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from psap.errors import PsapError
 from psap.pruning.groups import Group
 
 Measure = Literal["macs", "params"]
@@ -31,6 +32,16 @@ def count_macs(model: nn.Module, example_inputs: Any) -> int:
 def count_params(model: nn.Module) -> int:
     """Number of parameters."""
     return sum(p.numel() for p in model.parameters())
+
+
+def check_as_planned(small: nn.Module, example_inputs: Any, planned: tuple[int, int]) -> None:
+    """Raise PsapError unless the compacted network has the multiply-adds and parameters that were `planned`."""
+    found = (count_macs(small, example_inputs), count_params(small))
+    if planned != found:
+        raise PsapError(
+            f"{type(small).__name__} cannot be compacted: {planned[0]} multiply-adds and {planned[1]} parameters were "
+            f"planned, {found[0]} and {found[1]} are there; please report this network"
+        )
 
 
 def forward(model: nn.Module, example_inputs: Any) -> Any:

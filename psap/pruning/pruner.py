@@ -22,7 +22,7 @@ from psap.pruning import compact as compaction
 from psap.pruning.budget import check_reachable
 from psap.pruning.channels import penalise_scales
 from psap.pruning.choice import Chooser
-from psap.pruning.cost import CostModel, Measure, OrderedCost, count_macs, count_params
+from psap.pruning.cost import CostModel, Measure, OrderedCost, check_as_planned
 from psap.pruning.criteria import CRITERIA
 from psap.pruning.history import History
 from psap.pruning.method import Method
@@ -145,13 +145,7 @@ class Pruner:
             )
         small = self.reduced(self._model)
         self.difference = compaction.difference(self._model, small, self._inputs)
-        planned = self._counted()([int(mask.sum()) for mask in self._pruned])
-        found = (count_macs(small, self._inputs), count_params(small))
-        if planned != found:
-            raise PsapError(
-                f"{type(self._model).__name__} cannot be compacted: {planned[0]} multiply-adds and {planned[1]} "
-                f"parameters were planned, {found[0]} and {found[1]} are there; please report this network"
-            )
+        check_as_planned(small, self._inputs, self._counted()([int(mask.sum()) for mask in self._pruned]))
         return small
 
     def reduced(self, network: nn.Module) -> nn.Module:
