@@ -135,7 +135,7 @@ def steps_of(repetitions: int) -> str:
         "PSAP, step": step,
         "Torch-Pruning, step": other.step,
     }
-    timings = interleaved(actions, repetitions, torch.device("cpu"))  # type: ignore[arg-type]
+    timings = interleaved(actions, repetitions, torch.device("cpu"))
     rows = [
         [name, f"{statistics.median(t.seconds):.2f}", f"{min(t.seconds):.2f} to {max(t.seconds):.2f}"]
         for name, t in timings.items()
