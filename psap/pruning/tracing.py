@@ -3,7 +3,7 @@
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -50,6 +50,17 @@ class _BoundedFlattening(_mappings._FlattenIndexMapping):  # type: ignore[misc,n
 
 _mappings._FlattenIndexMapping = _BoundedFlattening
 _MOST_INDICES = 2**18  # VGG's 25,088, flattened a few times, are the most that end
+
+
+def _map_concatenation(graph: Any, node: Any) -> None:
+    """torch-pruning's own, which adds up sizes before it asks whether it could find them; without, nothing is mapped
+    (and the trial has the last word: psap.pruning.trial)."""
+    with suppress(TypeError):
+        _map_known_concatenation(graph, node)
+
+
+_map_known_concatenation = _mappings.update_concat_index_mapping
+_mappings.update_concat_index_mapping = _map_concatenation
 
 
 def pruning_group(graph: Any, layer: nn.Module, outputs: list[int]) -> Any:
@@ -147,5 +158,6 @@ def _traceable(model: nn.Module) -> Iterator[None]:
     finally:
         for parameter in frozen:
             parameter.requires_grad_(False)
+        model.train()  # some networks keep what they computed in eval mode until then: here with gradients
         for module, mode in modes:
             module.training = mode
