@@ -1,6 +1,7 @@
 """One network of timm, pruned at several targets: does it work, is it refused and why, or is the result wrong?"""
 
 import copy
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import timm
@@ -37,29 +38,33 @@ def attempt(name: str) -> Row:
     # float64: what remains of a difference is then no rounding.
     model, image = model.double(), image.double()
     row: Row = {"input": "x".join(map(str, image.shape[2:]))}
+    try:
+        groups = usable_groups(model, image)
+    except PsapError as error:
+        return row | {**{column(target): "refused" for target in TARGETS}, "reason": str(error)}
+    except Exception as error:
+        return row | {**{column(target): "failed" for target in TARGETS}, "reason": _one_line(error)}
+    row |= {"groups": len(groups), "prunable": sum(not group.reason for group in groups)}
     found: list[Comparison] = []
-    reason = ""
-    groups: list[Group] = []
     for target in TARGETS:
         try:
-            masked = copy.deepcopy(model)
-            pruner = Pruner(masked, image, target, epochs=1, method=_AT_ONCE)
-            groups = [*pruner.groups, *pruner.refused]
-            pruner.step(0)
-            found.append(_compared(model, masked, pruner.compact(), image))
+            found.append(_pruned(model, image, target, groups))
             row[column(target)] = "pruned" if found[-1].equal else "failed"
-        except PsapError as error:  # and what is refused at one target is refused at those above it
-            row |= {column(other): "refused" for other in TARGETS if other >= target}
-            reason = str(error).partition("; choose")[0]
-            break
+        except PsapError as error:
+            problem = str(error).partition("; choose")[0]
+            row |= {column(target): "refused", "reason": f"{problem} ({summary(groups)})"}
         except Exception as error:
-            row[column(target)], reason = "failed", _one_line(error)
+            row |= {column(target): "failed", "reason": _one_line(error)}
     if found:
         row |= {"difference": max(c.difference for c in found), "change": min(c.change for c in found)}
-    if reason:
-        groups = groups or _groups(model, image)
-        row["reason"] = f"{reason} ({summary(groups)})" if groups else reason
-    return row | {"groups": len(groups), "prunable": sum(not group.reason for group in groups)}
+    return row
+
+
+def _pruned(model: nn.Module, image: Tensor, target: float, groups: Sequence[Group]) -> "Comparison":
+    masked = copy.deepcopy(model)
+    pruner = Pruner(masked, image, target, epochs=1, method=_AT_ONCE, groups=groups)
+    pruner.step(0)
+    return _compared(model, masked, pruner.compact(), image)
 
 
 class Comparison(NamedTuple):
@@ -81,14 +86,6 @@ def _compared(dense: nn.Module, masked: nn.Module, small: nn.Module, image: Tens
     before, expected, found = (model.eval()(images) for model in (dense, masked, small))
     difference, change = ((expected - other).abs().max() / expected.abs().max() for other in (found, before))
     return Comparison(float(difference), float(change))
-
-
-def _groups(model: nn.Module, image: Tensor) -> list[Group]:
-    """All groups of a network, none where there are none that can be pruned: then the error has told why."""
-    try:
-        return usable_groups(model, image)
-    except PsapError:
-        return []
 
 
 def column(target: float) -> str:

@@ -24,8 +24,11 @@ _CONV = nn.modules.conv._ConvNd
 
 def count_macs(model: nn.Module, example_inputs: Any) -> int:
     """Multiply-adds of one forward pass on `example_inputs`, by PyTorch's own counter (which counts two for each)."""
+    # Without gradients even where a layer is called with a parameter, which the counter would not let pass otherwise.
+    tensors = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    arguments = tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
     with _evaluating(model), FlopCounterMode(display=False) as counter:
-        forward(model, example_inputs)
+        torch.func.functional_call(model, tensors, arguments)
     return int(counter.get_total_flops()) // 2
 
 

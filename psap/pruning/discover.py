@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from psap.errors import PsapError
 from psap.pruning.groups import Group, Member, summary
 from psap.pruning.shortcut import PadShortcut
-from psap.pruning.tracing import Endless, dependency_graph, pruning_group, tp
+from psap.pruning.tracing import Endless, dependency_graph, pruning_group, reached, tp
 
 _CONV = nn.modules.conv._ConvNd
 _TRANSPOSED = nn.modules.conv._ConvTransposeNd
@@ -55,12 +55,13 @@ def _all_groups(graph: Any, names: dict[nn.Module, str]) -> Iterator[Group]:
         channels = graph.get_out_channels(layer)
         try:
             items = pruning_group(graph, layer, list(range(channels)))
+            group = _group(items, names)
         except Endless:
             own = Member(names[layer], layer, torch.arange(channels), torch.arange(channels))
             yield Group(own.name, channels, own, [own], [], [], "reshaped in a way that mixes channels (attention)")
         else:
             seen |= {item.dep.target.module for item in items if graph.is_out_channel_pruning_fn(item.dep.handler)}
-            yield _group(items, names)
+            yield group
 
 
 def _group(items: Any, names: dict[nn.Module, str]) -> Group:
@@ -110,22 +111,19 @@ def _is_shared(module: nn.Module) -> bool:
 def _components(items: Any) -> Tensor:
     """Which channel each root index belongs to, shape (R,): roots that must go together are one channel.
 
-    Split and gated activations tie them: both halves of `a * sigmoid(b)` carry the same channel. torch-pruning shows
-    that only when it is asked for one index at a time, which is worth its time only where something is split.
+    Split and gated activations tie them: both halves of `a * sigmoid(b)` carry the same channel. The ties show where
+    two roots reach the same index of the same layer or operation.
     """
-    root, handler = items[0].dep.target, items[0].dep.handler
-    count = len(items[0].idxs)
+    start, count = items[0].dep, len(items[0].idxs)
     if not any(isinstance(item.dep.target.module, _SPLITS) for item in items):
         return torch.arange(count)
-    pairs = [
-        (index, tied)
-        for index in range(count)
-        for item in pruning_group(items._DG, root.module, [index])
-        if item.dep.target is root and item.dep.handler == handler
-        for tied in item.idxs
-    ]
-    source, target = zip(*pairs, strict=True)
-    edges = coo_array(([True] * len(pairs), (source, target)), shape=(count, count))
+    first = [tp._helpers._HybridIndex(idx=index, root_idx=index) for index in range(count)]
+    ties: list[tuple[int, int]] = []
+    for arrivals in reached(start.target, start.handler, first).values():
+        owner: dict[int, int] = {}
+        ties += {(owner.setdefault(index.idx, index.root_idx), index.root_idx) for found in arrivals for index in found}
+    source, target = zip(*ties, strict=True)
+    edges = coo_array(([True] * len(ties), (source, target)), shape=(count, count))
     labels = connected_components(edges, directed=False)[1]
     return torch.from_numpy(labels.astype("int64"))
 

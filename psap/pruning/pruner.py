@@ -11,6 +11,7 @@ for epoch in range(epochs):
 small = pruner.compact()                    # a smaller ordinary network, same outputs
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from psap.pruning.channels import penalise_scales
 from psap.pruning.choice import Chooser
 from psap.pruning.cost import CostModel, Measure, OrderedCost, check_as_planned
 from psap.pruning.criteria import CRITERIA
+from psap.pruning.groups import Group
 from psap.pruning.history import History
 from psap.pruning.method import Method
 from psap.pruning.reconstruction import Reconstruction, protect
@@ -44,6 +46,7 @@ class Pruner:
     target: share of multiply-adds (`measure="macs"`) or parameters (`"params"`) to remove, in (0, 1).
     epochs: how many times `step` will be called. optimizer: only its per-channel state is touched.
     method: what to do (default: PSAP). seed: for the `random` criterion.
+    groups: what `usable_groups` found in a network like `model`, where several are pruned (default: found anew).
 
     `groups` are the prunable groups, `refused` the others, each with its `reason`; `pruned` the bool mask (C_g,) of
     each prunable group's pruned channels, `restored` the number of channels given back since the last `step`, `frozen`
@@ -62,10 +65,11 @@ class Pruner:
         method: Method | None = None,
         measure: Measure = "macs",
         seed: int = 0,
+        groups: Sequence[Group] | None = None,
     ) -> None:
         self.method = method or Method()
         self._model, self._inputs = model, example_inputs
-        found = usable_groups(model, example_inputs)
+        found = usable_groups(model, example_inputs) if groups is None else [group.within(model) for group in groups]
         self.groups = [group for group in found if not group.reason]
         self.refused = [group for group in found if group.reason]
         self.cost = CostModel(model, example_inputs, self.groups)

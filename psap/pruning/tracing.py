@@ -3,7 +3,7 @@
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -49,12 +49,47 @@ class _BoundedFlattening(_mappings._FlattenIndexMapping):  # type: ignore[misc,n
 
 
 _mappings._FlattenIndexMapping = _BoundedFlattening
+_MOST_INDICES = 2**18  # VGG's 25,088, flattened a few times, are the most that end
+
+
+def _map_concatenation(graph: Any, node: Any) -> None:
+    """torch-pruning's own, which adds up sizes before it asks whether it could find them; without, nothing is mapped
+    (and the trial has the last word: psap.pruning.trial)."""
+    with suppress(TypeError):
+        _map_known_concatenation(graph, node)
+
+
+_map_known_concatenation = _mappings.update_concat_index_mapping
+_mappings.update_concat_index_mapping = _map_concatenation
 
 
 def pruning_group(graph: Any, layer: nn.Module, outputs: list[int]) -> Any:
     """torch-pruning's group of some of the outputs of `layer`. Raises Endless where it would not end."""
-    _BoundedFlattening.budget = 2**18  # indices: VGG's 25,088, flattened a few times, are the most that end
+    _BoundedFlattening.budget = _MOST_INDICES
     return graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, outputs)
+
+
+def reached(node: Any, handler: Any, indices: list[Any]) -> dict[tuple[Any, Any], list[list[Any]]]:
+    """What removing `indices` of `node` by `handler` leads to: all lists of indices, by node and handler.
+
+    torch-pruning's own walk keeps of several roots that reach one index only the first. Raises Endless as it does.
+    """
+    _BoundedFlattening.budget = _MOST_INDICES
+    found: dict[tuple[Any, Any], list[list[Any]]] = {(node, handler): [indices]}
+    stack = [(node, handler, indices)]
+    while stack:
+        node, handler, indices = stack.pop()
+        for dependency in node.dependencies:
+            if not dependency.is_triggered_by(handler):
+                continue
+            there = indices
+            for mapping in filter(None, dependency.index_mapping):
+                there = mapping(there)
+            lists = found.setdefault((dependency.target, dependency.handler), [])
+            if there and there not in lists:
+                lists.append(there)
+                stack.append((dependency.target, dependency.handler, there))
+    return found
 
 
 class _ShortcutPruner(tp.pruner.function.BasePruningFunc):  # type: ignore[misc,name-defined]
@@ -97,14 +132,16 @@ def dependency_graph(model: nn.Module, example_inputs: Any) -> Any:
 
 
 def _split_last_dimensions(graph: Any) -> None:
-    """Let splits of a last dimension count as splits of channels, which torch-pruning only sees in dimension 1, and
-    not at all behind a class token. That is where channels are in the gated hidden layers of transformers."""
+    """Let splits of what a linear layer makes be splits of channels, which lie in the last dimension there.
+
+    torch-pruning looks for them in dimension 1, and nowhere behind a class token; gated transformers have them.
+    """
     for node in graph.module2node.values():
-        if node.type == tp.ops.OPTYPE.SPLIT and hasattr(node.grad_fn, "_saved_self_sym_sizes"):
-            last = len(node.grad_fn._saved_self_sym_sizes) - 1
-            if last > 1 and node.grad_fn._saved_dim in (last, 2**64 - 1):
-                node.grad_fn = None  # what the dimension is read from; without it, it counts as that of the channels
-                node.enable_index_mapping = True
+        sizes = getattr(node.grad_fn, "_saved_self_sym_sizes", ())
+        linear = any(isinstance(source.module, nn.Linear) for source in node.inputs)
+        if node.type == tp.ops.OPTYPE.SPLIT and linear and node.grad_fn._saved_dim in (len(sizes) - 1, 2**64 - 1):
+            node.grad_fn = None  # which tells the dimension; without it, it is taken for that of the channels
+            node.enable_index_mapping = True
     _mappings.update_index_mapping(graph)
 
 
@@ -121,5 +158,6 @@ def _traceable(model: nn.Module) -> Iterator[None]:
     finally:
         for parameter in frozen:
             parameter.requires_grad_(False)
+        model.train()  # some networks keep what they computed in eval mode until then: here with gradients
         for module, mode in modes:
             module.training = mode
