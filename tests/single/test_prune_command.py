@@ -21,8 +21,13 @@ ORDER = {"--model": "resnet8", "--data": "digits", "--target": "0.5", "--epochs"
 
 def command(folder: Path, *more: str) -> subprocess.Popen[str]:
     words = [word for pair in ORDER.items() for word in pair]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-m", "psap", "prune", *words, *more], cwd=folder, text=True, **pipes)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": hear_interrupts}
+    return subprocess.Popen([sys.executable, "-m", "psap", "prune", *words, *more], cwd=folder, **options)
+
+
+def hear_interrupts() -> None:
+    """As at a terminal: what a shell starts in the background is deaf to them, and so would be what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
