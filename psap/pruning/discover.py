@@ -72,7 +72,7 @@ def _group(items: Any, names: dict[nn.Module, str]) -> Group:
     members: dict[str, list[Member]] = {"producers": [], "norms": [], "consumers": []}
     for item in items:
         module, is_out = item.dep.target.module, items._DG.is_out_channel_pruning_fn(item.dep.handler)
-        if module not in names or _is_shared(module):
+        if module not in names or _is_shared(module) or _is_expanded(item):
             continue
         position = torch.tensor(item.idxs)
         channel = channel_of[torch.tensor(item.root_idxs)]
@@ -97,10 +97,17 @@ def _obstacle(item: Any, graph: Any, names: dict[nn.Module, str]) -> str:
     module, is_out = item.dep.target.module, graph.is_out_channel_pruning_fn(item.dep.handler)
     if not item.dep.target.outputs and not (module in names and _kind(module, is_out) == "consumers"):
         return _OUTPUT
+    if _is_expanded(item):
+        return "expanded in a way that mixes channels"
     if module not in names:  # an operation, or a parameter of no layer, which we cannot place
         return "a parameter outside any layer" if isinstance(module, nn.Parameter) else _mixing(module)
     problem = "" if _is_shared(module) else _problem(module, is_out, max(item.idxs))
     return f"{names[module]}: {problem}" if problem else ""
+
+
+def _is_expanded(item: Any) -> bool:
+    """Whether an operation before it has repeated channels, of which torch-pruning does not tell the origin."""
+    return None in item.root_idxs
 
 
 def _is_shared(module: nn.Module) -> bool:

@@ -118,3 +118,59 @@ class Offset(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.b(self.a(x).relu() + self.offset).relu().mean((2, 3)))
+
+
+class GatedTokens(nn.Module):
+    """Tokens of an image behind a class token; the two halves of a linear layer's outputs gate each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 6, 4, stride=4)
+        self.token = nn.Parameter(torch.randn(1, 1, 6))
+        self.norm = nn.LayerNorm(6)
+        self.gated, self.back, self.head = nn.Linear(6, 16), nn.Linear(8, 6), nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(len(x), -1, -1), x], dim=1)
+        a, b = self.gated(self.norm(x)).chunk(2, dim=-1)
+        return self.head((x + self.back(a.tanh() * b))[:, 0])
+
+
+class Keeping(nn.Module):
+    """Keeps a table that it computes of a parameter until it trains again, and calls a layer with a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Linear(8, 5)
+        self.table, self.query = nn.Parameter(torch.randn(5)), nn.Parameter(torch.randn(1, 5))
+        self.project = nn.Linear(5, 5)
+        self.kept: Tensor | None = None
+
+    def train(self, mode: bool = True) -> "Keeping":
+        if mode:
+            self.kept = None
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or self.kept is None:
+            self.kept = self.table.exp()
+        return self.head(self.b(self.a(x).relu()).relu().mean((2, 3))) + self.kept + self.project(self.query)
+
+
+class StdConv2d(nn.Conv2d):
+    """Weight standardisation, as timm's layers of such names have it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return self._conv_forward(x, weight / weight.std((1, 2, 3), keepdim=True), self.bias)
+
+
+class Standardised(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 8, 3), StdConv2d(8, 8, 3), nn.Conv2d(8, 6, 3)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.c(self.b(self.a(x).relu()).relu()).relu().mean((2, 3)))

@@ -9,17 +9,21 @@ from architectures import (
     Concatenated,
     Flattened,
     Gated,
+    GatedTokens,
     Grouped,
+    Keeping,
     Offset,
     Padded,
     Remembered,
     Shifted,
+    Standardised,
     Transposed,
 )
 from torch import Tensor, nn
 
 from psap.errors import PsapError
 from psap.models import build
+from psap.pruning import tracing
 from psap.pruning.discover import find_groups
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
@@ -74,11 +78,11 @@ def test_flattened_channels_take_all_their_positions() -> None:
     assert sorted(consumer.positions(mask).tolist()) == [4, 5, 6, 7]
 
 
-@pytest.mark.parametrize("make", [Gated, Flattened, Concatenated])
+@pytest.mark.parametrize("make", [Gated, GatedTokens, Flattened, Concatenated, Keeping])
 def test_small_architectures_compact_exactly(make, randomise) -> None:
     torch.manual_seed(0)
     model, x = randomise(make().double()), IMAGE.double()
-    pruner = Pruner(model, x, 0.4, 1, method=Method(reconstruction="hard"))
+    pruner = Pruner(model, x, 0.25, 1, method=Method(reconstruction="hard"))
     pruner.step(0)
     small = pruner.compact()
     assert pruner.difference <= 1e-12
@@ -146,6 +150,45 @@ def test_a_fresh_network_is_tried_as_a_trained_one() -> None:
     reasons = {group.name: group.reason for group in usable_groups(model, IMAGE)}
     assert reasons["a"]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()), "left as it was"
+
+
+def test_gated_linear_layers_are_split_in_their_last_dimension() -> None:
+    groups = by_name(GatedTokens())
+    assert groups["gated"].channels == 8 and groups["gated"].reason == ""
+    assert groups["gated"].filters().shape == (8, 2 * 7), "two filters of 6 weights and a bias for each channel"
+    assert groups["patch"].reason
+
+
+def test_what_a_network_keeps_in_eval_mode_is_not_kept_from_tracing() -> None:
+    model = Keeping().eval()
+    find_groups(model, IMAGE)
+    assert model.kept is None and not model.training
+    copy.deepcopy(model)  # which a kept tensor with gradients would forbid
+
+
+def test_weight_standardisation_is_refused() -> None:
+    groups = by_name(Standardised())
+    assert "weight standardisation" in groups["a"].reason and "weight standardisation" in groups["b"].reason
+    assert groups["c"].reason == ""
+
+
+def test_indices_that_go_round_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr(tracing, "_MOST_INDICES", 5)  # fewer than are flattened here
+    groups = by_name(Flattened())
+    assert "mixes channels" in groups["conv"].reason and groups["hidden"].reason == ""
+
+
+def test_groups_found_once_serve_for_every_copy(randomise) -> None:
+    model = randomise(Flattened())
+    groups = usable_groups(model, IMAGE)
+    method = Method(reconstruction="hard", schedule={"kind": "one_shot", "freeze": 0.0})
+    for target in (0.2, 0.5):
+        masked = copy.deepcopy(model)
+        pruner = Pruner(masked, IMAGE, target, 1, method=method, groups=groups)
+        pruner.step(0)
+        assert not masked.conv.weight.detach()[pruner.pruned[0]].any()
+        assert pruner.reduction() >= target and pruner.compact()
+    assert model.conv.weight.detach().abs().sum((1, 2, 3)).all(), "the network that they were found in stays as it was"
 
 
 def test_transposed_convolutions_are_refused() -> None:
