@@ -52,15 +52,16 @@ def test_a_network_that_cannot_be_built_is_a_row() -> None:
 def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     for names in (["test_nfnet"], ["test_nfnet", "test_resnet"]):
-        bench_coverage(tmp_path, 300, names)
+        bench_coverage(tmp_path, 300, 60, names)
     rows = read(tmp_path / CSV)
     assert [row["family"] for row in rows] == ["test_nfnet", "test_resnet"]
     assert (tmp_path / MARKDOWN).read_text() == render(rows)
     with pytest.raises(PsapError, match="'nonsense' is no family"):
-        bench_coverage(tmp_path, 300, ["nonsense"])
+        bench_coverage(tmp_path, 300, 60, ["nonsense"])
 
 
-def test_a_network_that_takes_too_long_is_not_tried(tmp_path: Path) -> None:
-    bench_coverage(tmp_path, 0, ["test_resnet"])
+@pytest.mark.parametrize(("seconds", "largest", "reason"), [(0, 60, "took more than 0 s"), (300, 0, "more than 0 M")])
+def test_a_network_too_large_or_too_slow_is_not_tried(tmp_path: Path, seconds: int, largest: int, reason: str) -> None:
+    bench_coverage(tmp_path, seconds, largest, ["test_resnet"])
     (row,) = read(tmp_path / CSV)
-    assert {row[column(target)] for target in TARGETS} == {"not tried"} and "took more than 0 s" in row["reason"]
+    assert {row[column(target)] for target in TARGETS} == {"not tried"} and reason in row["reason"]

@@ -23,14 +23,14 @@ from psap.markdown import table
 CSV, MARKDOWN = "coverage.csv", "coverage.md"
 COLUMNS = ("family", "members", "network", "input", "prunable", "groups", *map(column, TARGETS))
 COLUMNS += ("difference", "change", "reason")
-PARAMETERS = 150_000_000  # a larger network is not tried
 MEMORY = 12 * 2**30  # bytes that a network's process may take
 
 
-def bench_coverage(folder: Path, seconds: int, only: Sequence[str] = ()) -> str:
+def bench_coverage(folder: Path, seconds: int, largest: int, only: Sequence[str] = ()) -> str:
     """Try the families that `folder`'s table lacks (of those named `only`, if any); return the counts as a table.
 
-    A network gets a process and at most `seconds`. Raises PsapError for a name that is no family.
+    A network gets a process and at most `seconds`; one of more than `largest` million parameters is not tried. Raises
+    PsapError for a name that is no family.
     """
     known = families()
     if strangers := set(only) - known.keys():
@@ -41,7 +41,11 @@ def bench_coverage(folder: Path, seconds: int, only: Sequence[str] = ()) -> str:
         if name not in done:
             network, parameters = smallest(known[name])
             row: Row = {"family": name, "members": len(known[name]), "network": network}
-            _append(file, row | _tried(network, parameters, seconds))
+            if parameters > largest * 10**6:
+                row |= _not_tried(f"{parameters / 1e6:.0f} M parameters, more than {largest} M")
+            else:
+                row |= _tried(network, seconds)
+            _append(file, row)
     rows = sorted(read(file), key=lambda row: str(row["family"]))
     write_csv(file, COLUMNS, rows)
     write_text(folder / MARKDOWN, render(rows))
@@ -64,10 +68,8 @@ def _append(file: Path, row: Row) -> None:
         writer.writerow(row | {name: f"{row[name]:.1e}" for name in ("difference", "change") if name in row})
 
 
-def _tried(network: str, parameters: int, seconds: int) -> Row:
+def _tried(network: str, seconds: int) -> Row:
     """The outcome of `attempt` in a process of its own, which cannot take this one with it."""
-    if parameters > PARAMETERS:
-        return _not_tried(f"{parameters / 1e6:.0f} M parameters, more than {PARAMETERS / 1e6:.0f} M")
     torch.set_num_threads(1)  # nothing has run yet, so that a fork is safe, and imports nothing anew
     here, there = multiprocessing.get_context("fork").Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=_child, args=(network, there))
