@@ -34,22 +34,31 @@ class Endless(Exception):
     """The indices of a group go round without end."""
 
 
-class _BoundedFlattening(_mappings._FlattenIndexMapping):  # type: ignore[misc,name-defined]
-    """torch-pruning reads the reshapes of an attention as flattenings, one after another, and would follow them round
-    and round with ever more indices."""
+class _Budget:
+    """How many indices a walk through the graph may still map: torch-pruning reads the reshapes and splits of an
+    attention as flattenings and splits of channels, and would follow them round and round."""
 
-    budget = 0
-
-    def __call__(self, idxs: list[Any]) -> list[Any]:
-        _BoundedFlattening.budget -= len(idxs)
-        if _BoundedFlattening.budget < 0:
-            raise Endless
-        flattened: list[Any] = super().__call__(idxs)
-        return flattened
+    left = 0
 
 
-_mappings._FlattenIndexMapping = _BoundedFlattening
-_MOST_INDICES = 2**18  # VGG's 25,088, flattened a few times, are the most that end
+def _bounded(mapping: Any, price: int) -> Any:
+    """The class `mapping` of torch-pruning, on a budget: `price` for each index."""
+
+    class Bounded(mapping):  # type: ignore[misc]
+        def __call__(self, idxs: list[Any]) -> list[Any]:
+            _Budget.left -= price * len(idxs)
+            if _Budget.left < 0:
+                raise Endless
+            mapped: list[Any] = super().__call__(idxs)
+            return mapped
+
+    return Bounded
+
+
+# VGG's 25,088 inputs, flattened a few times, and DenseNet's hundreds of concatenations are the most that end.
+_MOST_INDICES = 2**20
+for _name, _price in {"_FlattenIndexMapping": 4, "_SplitIndexMapping": 1, "_ConcatIndexMapping": 1}.items():
+    setattr(_mappings, _name, _bounded(getattr(_mappings, _name), _price))
 
 
 def _map_concatenation(graph: Any, node: Any) -> None:
@@ -65,7 +74,7 @@ _mappings.update_concat_index_mapping = _map_concatenation
 
 def pruning_group(graph: Any, layer: nn.Module, outputs: list[int]) -> Any:
     """torch-pruning's group of some of the outputs of `layer`. Raises Endless where it would not end."""
-    _BoundedFlattening.budget = _MOST_INDICES
+    _Budget.left = _MOST_INDICES
     return graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, outputs)
 
 
@@ -74,7 +83,7 @@ def reached(node: Any, handler: Any, indices: list[Any]) -> dict[tuple[Any, Any]
 
     torch-pruning's own walk keeps of several roots that reach one index only the first. Raises Endless as it does.
     """
-    _BoundedFlattening.budget = _MOST_INDICES
+    _Budget.left = _MOST_INDICES
     found: dict[tuple[Any, Any], list[list[Any]]] = {(node, handler): [indices]}
     stack = [(node, handler, indices)]
     while stack:
