@@ -141,7 +141,7 @@ def test_validation_keeps_away_from_the_test_images(digits, dense) -> None:
     back = [((image.permute(1, 2, 0) * std + mean) * 255).round().to(torch.uint8) for image in held_out]
     assert all(image.numpy().tobytes() in seen for image in back), "every scored image is a training image set aside"
     assert len(back) == pytest.approx(0.2 * len(digits.train), abs=10)
-    assert len(job._train) == (len(digits.train) - len(back)) // 50
+    assert len(job.batches) == (len(digits.train) - len(back)) // 50
 
 
 def test_a_loss_that_explodes_is_one_line(digits, tmp_path) -> None:
