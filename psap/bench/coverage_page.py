@@ -64,9 +64,7 @@ def count(rows: Sequence[Cells]) -> dict[str, list[int]]:
     """How many families there are and have been built, and how many came to each outcome, for each target."""
     outcomes = [Counter(row[column(target)] for row in rows) for target in TARGETS]
     built = [sum(found[outcome] for outcome in _OUTCOMES[:3]) for found in outcomes]
-    each = {
-        what: [found[what] for found in outcomes] for what in ("pruned", "refused", "failed", "not built", "not tried")
-    }
+    each = {what: [found[what] for found in outcomes] for what in _OUTCOMES}
     return {"all": [len(rows)] * len(TARGETS), "built": built, **each}
 
 

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from psap.errors import PsapError
 from psap.pruning.groups import Group, Member, summary
 from psap.pruning.shortcut import PadShortcut
-from psap.pruning.tracing import Endless, dependency_graph, pruning_group, reached, tp
+from psap.pruning.tracing import Astray, dependency_graph, pruning_group, reached, tp
 
 _CONV = nn.modules.conv._ConvNd
 _TRANSPOSED = nn.modules.conv._ConvTransposeNd
@@ -56,7 +56,7 @@ def _all_groups(graph: Any, names: dict[nn.Module, str]) -> Iterator[Group]:
         try:
             items = pruning_group(graph, layer, list(range(channels)))
             group = _group(items, names)
-        except Endless:
+        except Astray:
             own = Member(names[layer], layer, torch.arange(channels), torch.arange(channels))
             yield Group(own.name, channels, own, [own], [], [], "reshaped in a way that mixes channels (attention)")
         else:

@@ -30,8 +30,8 @@ tp = _torch_pruning()
 _mappings = tp.dependency.index_mapping
 
 
-class Endless(Exception):
-    """The indices of a group go round without end."""
+class Astray(Exception):
+    """The indices of a group go round without end, or past the sizes of a split."""
 
 
 class _Budget:
@@ -48,8 +48,11 @@ def _bounded(mapping: Any, price: int) -> Any:
         def __call__(self, idxs: list[Any]) -> list[Any]:
             _Budget.left -= price * len(idxs)
             if _Budget.left < 0:
-                raise Endless
-            mapped: list[Any] = super().__call__(idxs)
+                raise Astray
+            try:
+                mapped: list[Any] = super().__call__(idxs)
+            except IndexError:
+                raise Astray from None
             return mapped
 
     return Bounded
@@ -73,7 +76,7 @@ _mappings.update_concat_index_mapping = _map_concatenation
 
 
 def pruning_group(graph: Any, layer: nn.Module, outputs: list[int]) -> Any:
-    """torch-pruning's group of some of the outputs of `layer`. Raises Endless where it would not end."""
+    """torch-pruning's group of some of the outputs of `layer`. Raises Astray where there is none."""
     _Budget.left = _MOST_INDICES
     return graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, outputs)
 
@@ -81,7 +84,7 @@ def pruning_group(graph: Any, layer: nn.Module, outputs: list[int]) -> Any:
 def reached(node: Any, handler: Any, indices: list[Any]) -> dict[tuple[Any, Any], list[list[Any]]]:
     """What removing `indices` of `node` by `handler` leads to: all lists of indices, by node and handler.
 
-    torch-pruning's own walk keeps of several roots that reach one index only the first. Raises Endless as it does.
+    torch-pruning's own walk keeps of several roots that reach one index only the first. Raises Astray as it does.
     """
     _Budget.left = _MOST_INDICES
     found: dict[tuple[Any, Any], list[list[Any]]] = {(node, handler): [indices]}

@@ -1,6 +1,7 @@
 """Small networks, each with one structure that pruning has to get right or refuse."""
 
 import torch
+from timm.layers.non_local_attn import BatNonLocalAttn
 from torch import Tensor, nn
 
 
@@ -135,6 +136,15 @@ class GatedTokens(nn.Module):
         x = torch.cat([self.token.expand(len(x), -1, -1), x], dim=1)
         a, b = self.gated(self.norm(x)).chunk(2, dim=-1)
         return self.head((x + self.back(a.tanh() * b))[:, 0])
+
+
+class Bilinear(nn.Sequential):
+    """An attention that splits and joins what is not channels."""
+
+    def __init__(self) -> None:
+        attention = BatNonLocalAttn(32, block_size=4)
+        hidden = [nn.Conv2d(3, 32, 1), attention, nn.Conv2d(32, 8, 3), nn.ReLU()]
+        super().__init__(*hidden, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
 
 
 class Keeping(nn.Module):

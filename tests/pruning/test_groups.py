@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 from architectures import (
+    Bilinear,
     Concatenated,
     Flattened,
     Gated,
@@ -78,7 +79,7 @@ def test_flattened_channels_take_all_their_positions() -> None:
     assert sorted(consumer.positions(mask).tolist()) == [4, 5, 6, 7]
 
 
-@pytest.mark.parametrize("make", [Gated, GatedTokens, Flattened, Concatenated, Keeping])
+@pytest.mark.parametrize("make", [Gated, GatedTokens, Bilinear, Flattened, Concatenated, Keeping])
 def test_small_architectures_compact_exactly(make, randomise) -> None:
     torch.manual_seed(0)
     model, x = randomise(make().double()), IMAGE.double()
@@ -170,6 +171,11 @@ def test_weight_standardisation_is_refused() -> None:
     groups = by_name(Standardised())
     assert "weight standardisation" in groups["a"].reason and "weight standardisation" in groups["b"].reason
     assert groups["c"].reason == ""
+
+
+def test_splits_of_something_else_are_refused() -> None:
+    groups = by_name(Bilinear())
+    assert "mixes channels" in groups["1.ba.conv_p"].reason and groups["1.ba.conv2.conv"].reason == ""
 
 
 def test_indices_that_go_round_are_refused(monkeypatch) -> None:
