@@ -35,10 +35,16 @@ class Astray(Exception):
 
 
 class _Budget:
-    """How many indices a walk through the graph may still map: torch-pruning reads the reshapes and splits of an
-    attention as flattenings and splits of channels, and would follow them round and round."""
+    """What a walk through the graph may still do: torch-pruning reads the reshapes and splits of an attention as
+    flattenings and splits of channels, and would follow them round and round."""
 
     left = 0
+
+    @classmethod
+    def spend(cls, amount: int) -> None:
+        cls.left -= amount
+        if cls.left < 0:
+            raise Astray
 
 
 def _bounded(mapping: Any, price: int) -> Any:
@@ -46,9 +52,7 @@ def _bounded(mapping: Any, price: int) -> Any:
 
     class Bounded(mapping):  # type: ignore[misc]
         def __call__(self, idxs: list[Any]) -> list[Any]:
-            _Budget.left -= price * len(idxs)
-            if _Budget.left < 0:
-                raise Astray
+            _Budget.spend(price * len(idxs))
             try:
                 mapped: list[Any] = super().__call__(idxs)
             except IndexError:
@@ -59,9 +63,29 @@ def _bounded(mapping: Any, price: int) -> Any:
 
 
 # VGG's 25,088 inputs, flattened a few times, and DenseNet's hundreds of concatenations are the most that end.
-_MOST_INDICES = 2**20
-for _name, _price in {"_FlattenIndexMapping": 4, "_SplitIndexMapping": 1, "_ConcatIndexMapping": 1}.items():
+_MOST_INDICES = 2**22
+_ITEM = 64  # indices that an item of a group costs as much as
+for _name, _price in {"_FlattenIndexMapping": 16, "_SplitIndexMapping": 4, "_ConcatIndexMapping": 1}.items():
     setattr(_mappings, _name, _bounded(getattr(_mappings, _name), _price))
+
+
+class _IndexedGroup(tp.dependency.group.Group):  # type: ignore[misc,name-defined]
+    """torch-pruning's group, which looks through all that it has for each of its tens of thousands of additions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: set[tuple[Any, Any, tuple[Any, ...]]] = set()
+
+    def add_dep(self, dep: Any, idxs: list[Any]) -> None:
+        _Budget.spend(_ITEM)
+        self._known.add((dep.target, dep.handler, tuple(idxs)))
+        super().add_dep(dep, idxs)
+
+    def has_pruning_op(self, dep: Any, idxs: list[Any]) -> bool:
+        return (dep.target, dep.handler, tuple(idxs)) in self._known
+
+
+tp.dependency.graph.Group = _IndexedGroup
 
 
 def _map_concatenation(graph: Any, node: Any) -> None:
