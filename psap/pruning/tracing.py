@@ -48,11 +48,11 @@ class _Budget:
 
 
 def _bounded(mapping: Any, price: int) -> Any:
-    """The class `mapping` of torch-pruning, on a budget: `price` for each index."""
+    """The class `mapping` of torch-pruning, on a budget: `price` for each index, those that a flattening adds too."""
 
     class Bounded(mapping):  # type: ignore[misc]
         def __call__(self, idxs: list[Any]) -> list[Any]:
-            _Budget.spend(price * len(idxs))
+            _Budget.spend(price * len(idxs) * (1 if self.reverse else getattr(self, "_stride", 1)))
             try:
                 mapped: list[Any] = super().__call__(idxs)
             except IndexError:
@@ -65,7 +65,7 @@ def _bounded(mapping: Any, price: int) -> Any:
 # VGG's 25,088 inputs, flattened a few times, and DenseNet's hundreds of concatenations are the most that end.
 _MOST_INDICES = 2**22
 _ITEM = 64  # indices that an item of a group costs as much as
-for _name, _price in {"_FlattenIndexMapping": 16, "_SplitIndexMapping": 4, "_ConcatIndexMapping": 1}.items():
+for _name, _price in {"_FlattenIndexMapping": 8, "_SplitIndexMapping": 4, "_ConcatIndexMapping": 1}.items():
     setattr(_mappings, _name, _bounded(getattr(_mappings, _name), _price))
 
 
