@@ -31,7 +31,7 @@ _mappings = tp.dependency.index_mapping
 
 
 class Astray(Exception):
-    """The indices of a group go round without end, or past the sizes of a split."""
+    """The indices of a group go round without end, or past the sizes of a split or an expansion."""
 
 
 class _Budget:
@@ -55,7 +55,7 @@ def _bounded(mapping: Any, price: int) -> Any:
             _Budget.spend(price * len(idxs) * (1 if self.reverse else getattr(self, "_stride", 1)))
             try:
                 mapped: list[Any] = super().__call__(idxs)
-            except IndexError:
+            except (IndexError, ZeroDivisionError):
                 raise Astray from None
             return mapped
 
@@ -65,7 +65,8 @@ def _bounded(mapping: Any, price: int) -> Any:
 # VGG's 25,088 inputs, flattened a few times, and DenseNet's hundreds of concatenations are the most that end.
 _MOST_INDICES = 2**22
 _ITEM = 64  # indices that an item of a group costs as much as
-for _name, _price in {"_FlattenIndexMapping": 8, "_SplitIndexMapping": 4, "_ConcatIndexMapping": 1}.items():
+_PRICES = {"_FlattenIndexMapping": 8, "_SplitIndexMapping": 4, "_ConcatIndexMapping": 1, "_GQAIndexMapping": 1}
+for _name, _price in _PRICES.items():
     setattr(_mappings, _name, _bounded(getattr(_mappings, _name), _price))
 
 
