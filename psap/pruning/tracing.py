@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -89,15 +89,19 @@ class _IndexedGroup(tp.dependency.group.Group):  # type: ignore[misc,name-define
 tp.dependency.graph.Group = _IndexedGroup
 
 
-def _map_concatenation(graph: Any, node: Any) -> None:
-    """torch-pruning's own, which adds up sizes before it asks whether it could find them; without, nothing is mapped
-    (and the trial has the last word: psap.pruning.trial)."""
-    with suppress(TypeError):
-        _map_known_concatenation(graph, node)
+def _lenient(update: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """`update` of torch-pruning, which adds up and divides sizes before it asks whether it could find them; without,
+    nothing is mapped (and the trial has the last word: psap.pruning.trial)."""
+
+    def tried(graph: Any, node: Any) -> None:
+        with suppress(TypeError, ZeroDivisionError):
+            update(graph, node)
+
+    return tried
 
 
-_map_known_concatenation = _mappings.update_concat_index_mapping
-_mappings.update_concat_index_mapping = _map_concatenation
+for _name in ("update_concat_index_mapping", "update_reshape_index_mapping"):
+    setattr(_mappings, _name, _lenient(getattr(_mappings, _name)))
 
 
 def pruning_group(graph: Any, layer: nn.Module, outputs: list[int]) -> Any:

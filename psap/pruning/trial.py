@@ -87,5 +87,5 @@ class _Trial:
         try:
             same = gap(masked, compact(masked, self._inputs, groups, masks), self._inputs) <= TOLERANCE
         except Exception as error:  # whatever a layer says to widths that it does not expect
-            return f"a layer cannot do without them ({type(error).__name__})"
+            return f"a layer or the forward pass counts on their number ({type(error).__name__})"
         return "" if same else _SPEAKS
