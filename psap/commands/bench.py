@@ -57,7 +57,7 @@ def coverage(
     family: Annotated[list[str] | None, typer.Argument(help="Only these families (default: all of timm's).")] = None,
     folder: Annotated[Path, typer.Option(help="Where coverage.csv and coverage.md are.")] = Path("docs"),
     seconds: Annotated[int, typer.Option(min=1, help="Most that a network may take.")] = 300,
-    largest: Annotated[int, typer.Option(min=1, help="Most parameters of a network, in millions.")] = 60,
+    largest: Annotated[int, typer.Option(min=1, help="Most parameters of a network, in millions.")] = 150,
 ) -> None:
     """Which of timm's families can be pruned: a row for each that the table lacks."""
     from psap.bench.coverage import bench_coverage
