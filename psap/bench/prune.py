@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from psap.markdown import table
 from psap.models import build
-from psap.pruning.discover import find_groups
 from psap.pruning.method import Method, Schedule
 from psap.pruning.pruner import Pruner
+from psap.pruning.trial import usable_groups
 
 NETWORKS = {"resnet20": 32, "resnet56": 32, "resnet110": 32, "vgg16_bn": 32, "timm:resnet50": 224}
 _BATCH = 32
@@ -58,7 +58,7 @@ def _row(name: str, size: int, repetitions: int, device: torch.device) -> list[s
     training = _median(train, repetitions, device)
     F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
     step = _median(prune, repetitions, device)
-    discovery = _median(lambda: find_groups(model, x[:1]), repetitions, device)
+    discovery = _median(lambda: usable_groups(model, x[:1]), repetitions, device)
     prune()
     compaction = _median(pruner.compact, repetitions, device)
     seconds = [f"{value:.3f}" for value in (training, discovery, step)]
