@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from psap.errors import PsapError
 from psap.pruning.cost import forward
 from psap.pruning.groups import Group
-from psap.pruning.tracing import dependency_graph, pruning_group
+from psap.pruning.tracing import dependency_graph
+from psap.pruning.walks import pruning_group
 
 TOLERANCE = 1e-9  # of the largest output, in float64
 

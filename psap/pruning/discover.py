@@ -13,7 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from psap.errors import PsapError
 from psap.pruning.groups import Group, Member, summary
 from psap.pruning.shortcut import PadShortcut
-from psap.pruning.tracing import Astray, dependency_graph, pruning_group, reached, tp
+from psap.pruning.tracing import dependency_graph
+from psap.pruning.walks import Astray, pruning_group, reached, tp
 
 _CONV = nn.modules.conv._ConvNd
 _TRANSPOSED = nn.modules.conv._ConvTransposeNd

@@ -56,9 +56,8 @@ def stir(model: nn.Module, seed: int = 0) -> None:
 def _some(channels: int) -> Tensor:
     """Two fifths of the channels, at least one, in no regular order that a mistake could hide in: bool, (C,)."""
     mask = torch.zeros(channels, dtype=torch.bool)
-    mask[torch.randperm(channels, generator=torch.Generator().manual_seed(channels))[: max(1, 2 * channels // 5)]] = (
-        True
-    )
+    order = torch.randperm(channels, generator=torch.Generator().manual_seed(channels))
+    mask[order[: max(1, 2 * channels // 5)]] = True
     return mask
 
 

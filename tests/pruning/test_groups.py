@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from psap.errors import PsapError
 from psap.models import build
-from psap.pruning import tracing
+from psap.pruning import walks
 from psap.pruning.discover import find_groups
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
@@ -179,10 +179,21 @@ def test_splits_of_something_else_are_refused() -> None:
 
 
 def test_indices_that_go_round_are_refused(monkeypatch) -> None:
-    monkeypatch.setattr(tracing, "_ITEM", 0)
-    monkeypatch.setattr(tracing, "_MOST_INDICES", 5)  # fewer than are flattened here
+    monkeypatch.setattr(walks, "_ITEM", 0)
+    monkeypatch.setattr(walks, "_MOST_INDICES", 5)  # fewer than are flattened here
     groups = by_name(Flattened())
     assert "mixes channels" in groups["conv"].reason and groups["hidden"].reason == ""
+
+
+def test_torch_pruning_used_beside_us_is_not_cut_short(monkeypatch) -> None:
+    monkeypatch.setattr(walks, "_ITEM", 0)
+    monkeypatch.setattr(walks, "_MOST_INDICES", 5)
+    model = Flattened()
+    find_groups(model, IMAGE)
+    graph = walks.tp.DependencyGraph().build_dependency(model, IMAGE)
+    group = graph.get_pruning_group(model.conv, walks.tp.prune_conv_out_channels, [0])
+    group.prune()
+    assert model.conv.out_channels == 5 and model.hidden.in_features == 20
 
 
 def test_groups_found_once_serve_for_every_copy(randomise) -> None:
