@@ -22,19 +22,19 @@ METHODS = {
 }
 
 
-def train(method: dict, folder: Path, processes: int) -> dict[str, dict]:
-    """What every rank has written, by its name."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    command = [sys.executable, *torchrun, str(SCRIPT), json.dumps(method), str(folder)]
-    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    """What every rank has written, alone and as one of two: `<method>-<rank>-of-<ranks>`."""
+    folder = tmp_path_factory.mktemp("ranks")
+    for launcher in ([], ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]):
+        command = [sys.executable, *launcher, str(SCRIPT), json.dumps(METHODS), str(folder)]
+        subprocess.run(command, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     return {file.stem: torch.load(file, weights_only=True) for file in sorted(folder.glob("*.pt"))}
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_two_ranks_are_one_that_accumulates(name: str, tmp_path: Path) -> None:
-    train(METHODS[name], tmp_path, 1)
-    found = train(METHODS[name], tmp_path, 2)
-    alone, first, second = found["0-of-1"], found["0-of-2"], found["1-of-2"]
+def test_two_ranks_are_one_that_accumulates(name: str, trained: dict[str, dict]) -> None:
+    alone, first, second = (trained[f"{name}-{rank}"] for rank in ("0-of-1", "0-of-2", "1-of-2"))
     steps = len(alone["masks"])
     assert steps >= 15
     pruned = [int(sum(mask.sum() for mask in masks)) for masks in alone["masks"]]

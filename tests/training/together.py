@@ -1,11 +1,13 @@
-"""One rank of a training in float64: `python -m torch.distributed.run ... together.py <method> <folder>`, or alone.
+"""One rank of trainings in float64: `python -m torch.distributed.run ... together.py <methods> <folder>`, or alone.
 
-Writes <folder>/<rank>-of-<ranks>.pt: the parameters after 30 steps, the masks after each, the bank after each epoch.
+Writes <folder>/<method>-<rank>-of-<ranks>.pt: the parameters after 30 steps, the masks after each, the bank after each
+epoch.
 """
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -63,21 +65,26 @@ class Watching:
         learner.pruner.after_step = watched
 
 
-def main(method: str, folder: Path) -> None:
+def train(method: Method) -> dict[str, Any]:
+    pruning = {"example_inputs": torch.zeros(1, 3, 8, 8, dtype=torch.float64), "target": 0.5, "epochs": EPOCHS}
+    learner = Learner(network(), TRAINING, pruning | {"method": method})
+    watching = Watching(learner)
+    batches = data(Share(ranks.rank(), ranks.count(), 64))
+    losses, banks = [], []
+    for epoch in range(EPOCHS):
+        learner.begin(epoch)
+        losses.append(run_epoch(learner, batches, TRAINING, epoch)[0])
+        banks.append(learner.pruner.state_dict()["bank"]["values"])
+    found = {"parameters": dict(learner.model.named_parameters()), "masks": watching.seen}
+    return found | {"losses": losses, "banks": banks}
+
+
+def main(methods: str, folder: Path) -> None:
+    torch.set_num_threads(1)
     with ranks.joined(torch.device("cpu")):
-        torch.set_num_threads(1)
-        pruning = {"example_inputs": torch.zeros(1, 3, 8, 8, dtype=torch.float64), "target": 0.5, "epochs": EPOCHS}
-        learner = Learner(network(), TRAINING, pruning | {"method": Method.model_validate(json.loads(method))})
-        watching = Watching(learner)
-        batches = data(Share(ranks.rank(), ranks.count(), 64))
-        losses, banks = [], []
-        for epoch in range(EPOCHS):
-            learner.begin(epoch)
-            losses.append(run_epoch(learner, batches, TRAINING, epoch)[0])
-            banks.append(learner.pruner.state_dict()["bank"]["values"])
-        found = {"parameters": dict(learner.model.named_parameters()), "masks": watching.seen}
-        found |= {"losses": losses, "banks": banks}
-        torch.save(found, folder / f"{ranks.rank()}-of-{ranks.count()}.pt")
+        for name, method in json.loads(methods).items():
+            found = train(Method.model_validate(method))
+            torch.save(found, folder / f"{name}-{ranks.rank()}-of-{ranks.count()}.pt")
 
 
 if __name__ == "__main__":
