@@ -1,7 +1,6 @@
 """Execute one run of a suite by its path: find what it needs, train it (or go on), write and track what came out."""
 
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from psap.errors import PsapError
 from psap.files import sha256, write_json
 from psap.models import architecture
 from psap.nested import flat
-from psap.provenance import provenance
+from psap.provenance import now, provenance
 from psap.schema import Data
 from psap.suite import CHECKPOINTS, RESULTS, STATE, Grid, Run, data_file
 from psap.tracking import Row, Tracker
@@ -111,8 +110,7 @@ def _write(run: Run, job: Job, outcome: Outcome, labels: Mapping[str, Any]) -> l
     row = {
         name: getattr(run, name) for name in ("suite", "model", "init", "method", "target", "seed", "hash", "config")
     }
-    finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    parts = {"result": outcome.result, "cost": outcome.cost, "provenance": {**labels, "finished": finished}}
+    parts = {"result": outcome.result, "cost": outcome.cost, "provenance": {**labels, "finished": now()}}
     write_json(folder / "run.json", {"run": run.path, **row, **parts})
     return [folder / "run.json", *tables]
 

@@ -20,8 +20,12 @@ COLUMNS = ("group", "channels", "layers", "macs", "sparsity", "most", "most_macs
 _IMAGES = 4
 
 
-def inspect_network(network: Network, method: Method | None = None) -> list[dict[str, Any]]:
+def inspect_network(
+    network: Network, method: Method | None = None, groups: Sequence[Group] | None = None
+) -> list[dict[str, Any]]:
     """A row for each group of `network`, in the order of its layers, for `method` (default: PSAP).
+
+    groups: what `usable_groups` found in it (default: found anew).
 
     group: its name; channels: how many; layers: those whose outputs they are; macs: share of the network's
     multiply-adds in these layers and in those that read them (a layer between two groups counts for both). Of a group
@@ -31,7 +35,7 @@ def inspect_network(network: Network, method: Method | None = None) -> list[dict
     Raises PsapError for a network that has nothing to prune.
     """
     model, method = network.model, method or Method()
-    groups = usable_groups(model, network.images)
+    groups = usable_groups(model, network.images) if groups is None else groups
     prunable = [group for group in groups if not group.reason]
     cost = CostModel(model, network.images, prunable)
     sizes = [group.channels for group in prunable]

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import time
 from importlib.metadata import version
 from typing import Any
 
@@ -23,6 +24,11 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "hardware": hardware(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
+
+
+def now() -> str:
+    """The time, in UTC: "2023-03-21T12:00:00Z"."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def hardware() -> str:

@@ -12,7 +12,7 @@ from psap.data.images import layout, read_folder, scan
 from psap.errors import PsapError
 from psap.files import sha256
 
-__all__ = ["check_changed", "check_source", "find_folder", "fingerprint", "prepare"]
+__all__ = ["check_changed", "check_source", "find_folder", "fingerprint", "prepare", "prepared_with"]
 
 SOURCES = ("digits", "cifar10", "imagenet", "folder")
 
@@ -82,8 +82,7 @@ def fingerprint(source: str, path: str | None, out: Path) -> str:
     """
     root = find_folder(source, path)
     if root is None or not root.exists():
-        described = out.with_suffix(".json")
-        return json.loads(described.read_text()).get("fingerprint", "") if described.exists() else ""
+        return prepared_with(out) or ""
     if source == "imagenet":
         lines = [file.relative_to(root).as_posix() for part in imagenet.listings(root) for file in part.files]
     else:
@@ -92,14 +91,19 @@ def fingerprint(source: str, path: str | None, out: Path) -> str:
     return sha256("\n".join(lines).encode())
 
 
+def prepared_with(out: Path) -> str | None:
+    """The fingerprint that `out` was prepared with; None where it is not prepared."""
+    described = out.with_suffix(".json")
+    return json.loads(described.read_text()).get("fingerprint", "") if described.exists() else None
+
+
 def check_changed(source: str, path: str | None, out: Path, mark: str) -> None:
     """Read every image of a folder whose fingerprint `mark` is another than when `out` was prepared from it.
 
     A job that fails takes its old files with it, and whatever was trained on them is trained again: so images that went
     bad must not come so far. Raises PsapError as `prepare` does.
     """
-    described = out.with_suffix(".json")
-    if described.exists() and mark != json.loads(described.read_text())["fingerprint"]:
+    if prepared_with(out) not in (None, mark):
         _read(source, path, out.parent / "raw", as_photos=False)
 
 

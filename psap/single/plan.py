@@ -18,6 +18,7 @@ from psap.models import build
 from psap.opening import Network
 from psap.pruning.cost import count_params
 from psap.pruning.pruner import Pruner
+from psap.pruning.trial import usable_groups
 from psap.schema import Data
 from psap.single.order import Order, data_of, runs_of
 from psap.single.start import Start, starting
@@ -60,9 +61,12 @@ def planned(order: Order) -> Plan:
     model, example = copy.deepcopy(start.model).eval(), torch.zeros(1, *images.shape)
     _check_takes(order, model, example)
     network = Network(order.model, images.classes, model, example)
-    groups = inspect_network(network, order.method)
-    pruner = Pruner(model, example, order.target, order.epochs, method=order.method, measure=order.measure)
-    return Plan(order, data, images, start, dense, pruned, network, groups, pruner.cost.macs, count_params(model))
+    groups = usable_groups(model, example)
+    rows = inspect_network(network, order.method, groups)
+    pruner = Pruner(
+        model, example, order.target, order.epochs, method=order.method, measure=order.measure, groups=groups
+    )
+    return Plan(order, data, images, start, dense, pruned, network, rows, pruner.cost.macs, count_params(model))
 
 
 def _check_takes(order: Order, model: nn.Module, example: torch.Tensor) -> None:

@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from psap.digest import state_key
 from psap.errors import PsapError
 from psap.files import sha256, write_json, write_text
 from psap.models import architecture
-from psap.provenance import provenance
+from psap.provenance import now, provenance
 from psap.single.order import Order
 from psap.single.plan import Plan, estimated, planned
 from psap.single.report import card, report
@@ -76,8 +75,7 @@ class Pruning:
         """Read and check every image, unless they are as they were; put the network to start from in place."""
         data, file, order = self.plan.data, self._state / "data.safetensors", self.plan.order
         mark = sources.fingerprint(data.source, data.path, file)
-        described = file.with_suffix(".json")
-        if not (described.exists() and json.loads(described.read_text())["fingerprint"] == mark):
+        if sources.prepared_with(file) != mark:
             sources.prepare(data.source, data.path, file, self._state, as_photos=order.photographs())
         root = sources.find_folder(data.source, data.path) if order.photographs() else None
         self._data = dataset.load(file, root)
@@ -127,8 +125,5 @@ class Pruning:
             "data": {"label": self._data.label, "digest": self._data.digest, "classes": self._data.classes},
             "result": outcome.result,
             "cost": outcome.cost,
-            "provenance": {
-                **provenance(self._device),
-                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            },
+            "provenance": {**provenance(self._device), "finished": now()},
         }

@@ -13,10 +13,7 @@ from architectures import (
     GatedTokens,
     Grouped,
     Keeping,
-    Offset,
     Padded,
-    Remembered,
-    Shifted,
     Standardised,
     Transposed,
 )
@@ -29,7 +26,6 @@ from psap.pruning.discover import find_groups
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 from psap.pruning.shortcut import PadShortcut
-from psap.pruning.trial import usable_groups
 
 IMAGE = torch.randn(2, 3, 16, 16)
 
@@ -127,32 +123,6 @@ def test_shortcut_padded_with_f_pad_is_refused() -> None:
         pruner.compact()
 
 
-def test_what_the_graph_does_not_tell_is_found_by_trial_before_any_training() -> None:
-    reasons = {group.name: group.reason for group in usable_groups(Shifted(), IMAGE)}
-    assert "still have a say" in reasons["a"], "sigmoid(0) is not 0"
-    assert reasons["b"] == ""
-
-
-def test_only_the_groups_to_blame_are_refused() -> None:
-    model = Remembered()
-    reasons = {group.name: group.reason for group in usable_groups(model, IMAGE)}
-    assert "counts on their number" in reasons["fixed"]
-    assert [name for name, reason in reasons.items() if not reason] == ["before", "after"]
-    pruner = Pruner(model, IMAGE, 0.3, 1, method=Method(reconstruction="hard", schedule={"kind": "one_shot"}))
-    assert {group.name for group in pruner.refused} == {"fixed", "head"}
-    pruner.step(0)
-    assert pruner.compact().fixed.out_channels == 8
-
-
-def test_a_fresh_network_is_tried_as_a_trained_one() -> None:
-    """An offset of 0 hides that the channels behind it would speak; the trial gives it another value."""
-    model = Offset()
-    before = copy.deepcopy(model.state_dict())
-    reasons = {group.name: group.reason for group in usable_groups(model, IMAGE)}
-    assert reasons["a"]
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()), "left as it was"
-
-
 def test_gated_linear_layers_are_split_in_their_last_dimension() -> None:
     groups = by_name(GatedTokens())
     assert groups["gated"].channels == 8 and groups["gated"].reason == ""
@@ -194,19 +164,6 @@ def test_torch_pruning_used_beside_us_is_not_cut_short(monkeypatch) -> None:
     group = graph.get_pruning_group(model.conv, walks.tp.prune_conv_out_channels, [0])
     group.prune()
     assert model.conv.out_channels == 5 and model.hidden.in_features == 20
-
-
-def test_groups_found_once_serve_for_every_copy(randomise) -> None:
-    model = randomise(Flattened())
-    groups = usable_groups(model, IMAGE)
-    method = Method(reconstruction="hard", schedule={"kind": "one_shot", "freeze": 0.0})
-    for target in (0.2, 0.5):
-        masked = copy.deepcopy(model)
-        pruner = Pruner(masked, IMAGE, target, 1, method=method, groups=groups)
-        pruner.step(0)
-        assert not masked.conv.weight.detach()[pruner.pruned[0]].any()
-        assert pruner.reduction() >= target and pruner.compact()
-    assert model.conv.weight.detach().abs().sum((1, 2, 3)).all(), "the network that they were found in stays as it was"
 
 
 def test_transposed_convolutions_are_refused() -> None:

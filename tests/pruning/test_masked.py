@@ -54,9 +54,7 @@ def test_one_channel_stays_and_a_network_without_zeros_is_refused(randomise) -> 
     compact_masked(model, images)
 
 
-def test_the_command_takes_the_checkpoint_of_ones_own_loop(tmp_path: Path, monkeypatch, capsys, randomise) -> None:
-    from psap.cli import main
-
+def test_the_command_takes_the_checkpoint_of_ones_own_loop(tmp_path: Path, psap, randomise) -> None:
     model, images = randomise(build("resnet8", 10)), torch.zeros(1, 3, 32, 32)
     pruner = Pruner(model, images, target=0.4, epochs=1)
     pruner.step(0)
@@ -65,11 +63,7 @@ def test_the_command_takes_the_checkpoint_of_ones_own_loop(tmp_path: Path, monke
         pruner.after_backward()
         pruner.after_step()
     torch.save(model.state_dict(), tmp_path / "masked.pt")
-    monkeypatch.setattr(
-        "sys.argv", f"psap compact resnet8 --weights {tmp_path}/masked.pt --out {tmp_path}/small".split()
-    )
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert not stop.value.code and "multiply-adds -4" in capsys.readouterr().out
+    code, out, _ = psap("compact", "resnet8", "--weights", tmp_path / "masked.pt", "--out", tmp_path / "small")
+    assert not code and "multiply-adds -4" in out
     small, expected = open_saved(tmp_path / "small").model, pruner.compact()
     assert all(map(torch.equal, small.state_dict().values(), expected.state_dict().values()))

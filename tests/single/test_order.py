@@ -11,7 +11,6 @@ import yaml
 from numpy.random import default_rng
 from PIL import Image
 
-from psap.cli import main
 from psap.errors import PsapError
 from psap.models import build
 from psap.models.architecture import save
@@ -80,7 +79,7 @@ MISTAKES = re.findall(r"^\| `([^`]*: [^`]*)` \| (.*) \|$", PAGE.read_text(), re.
 
 
 @pytest.mark.parametrize(("values", "says"), MISTAKES)
-def test_mistakes_are_told_as_the_page_shows(values: str, says: str, photos: Path, monkeypatch, capsys) -> None:
+def test_mistakes_are_told_as_the_page_shows(values: str, says: str, photos: Path, psap, monkeypatch) -> None:
     monkeypatch.chdir(photos.parent)
     for name in ("few", "broken"):
         shutil.copytree(photos, photos.with_name(name))
@@ -90,10 +89,8 @@ def test_mistakes_are_told_as_the_page_shows(values: str, says: str, photos: Pat
     cut.write_bytes(cut.read_bytes()[:60])
     defaults = {"model": "resnet8", "data": "digits", "target": 0.5, "out": "new"}
     options = [f"--{name}={value}" for name, value in (defaults | yaml.safe_load(values)).items()]
-    monkeypatch.setattr("sys.argv", ["psap", "prune", *options])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert capsys.readouterr().err.splitlines()[-1] == f"psap: {says}" and stop.value.code == 2
+    code, _, err = psap("prune", *options)
+    assert err.splitlines()[-1] == f"psap: {says}" and code == 2
 
 
 @pytest.mark.parametrize(
