@@ -31,6 +31,14 @@ def test_training_table_has_one_conventional_way_and_ratios_that_agree(psap) -> 
         assert abs(float(row[3].split()[0]) - speed / speeds[0]) < 0.02
 
 
+@pytest.mark.skipif("compiled" not in available(), reason="no C++ compiler")
+def test_training_table_has_a_row_for_every_option_and_for_all_of_them(psap) -> None:
+    code, out, err = psap("bench", "train", "resnet8", "--iterations", 1, "--repetitions", 1, "--compile")
+    assert code == 0, err
+    options = [row[0].removeprefix("our loop, ") for row in cells(out)[2:] if row[0].startswith("our loop")]
+    assert options in (["plain", "PSAP", "compiled", "bfloat16", "bfloat16, compiled"], ["plain", "PSAP", "compiled"])
+
+
 def test_pruning_table(monkeypatch) -> None:
     for name in list(NETWORKS):
         monkeypatch.delitem(NETWORKS, name)

@@ -32,8 +32,8 @@ _TRAINING: dict[str, Any] = {
 def bench_train(name: str, iterations: int, repetitions: int, device: torch.device, compile: bool) -> str:
     """Train the CIFAR network `name` for `iterations` batches of 128 by each way in turns; returns a table.
 
-    `compile` adds our loop under torch.compile, and a device with arithmetic for bfloat16 our loop in that.
-    Images are random: their content does not change how long anything takes.
+    `compile` adds our loop under torch.compile, a device with arithmetic for bfloat16 our loop in that; where there are
+    both, also the two at once. Images are random: their content does not change how long anything takes.
     """
     numbers = np.random.default_rng(0)
     images = numbers.integers(0, 256, (_BATCH * iterations, 32, 32, 3), dtype=np.uint8)
@@ -44,16 +44,25 @@ def bench_train(name: str, iterations: int, repetitions: int, device: torch.devi
         "our loop, plain": _ours(name, split, device, _TRAINING),
         "our loop, PSAP": _ours(name, split, device, _TRAINING, prune=True),
     }
-    if compile:
-        ways["our loop, compiled"] = _ours(name, split, device, _TRAINING | {"compile": True})
-    if _has_bfloat16(device):
-        ways["our loop, bfloat16"] = _ours(name, split, device, _TRAINING | {"precision": "bfloat16"})
+    for options, training in _options(device, compile).items():
+        ways[f"our loop, {options}"] = _ours(name, split, device, _TRAINING | training)
     for workers in (0, 2):
         ways[f"conventional, {workers} workers"] = _conventional(name, images, labels, workers, device)
     timings = interleaved(ways, repetitions, device)
     slow = [way for way in timings if way.startswith("conventional")]
     dropped = max(slow, key=lambda way: timings[way].median)
     return _table({way: timing for way, timing in timings.items() if way != dropped}, len(images))
+
+
+def _options(device: torch.device, compile: bool) -> dict[str, dict[str, Any]]:
+    """What a training can ask for to be faster on `device`, by name."""
+    compiled, bfloat16 = {"compile": True}, {"precision": "bfloat16"}
+    options: dict[str, dict[str, Any]] = {"compiled": compiled} if compile else {}
+    if _has_bfloat16(device):
+        options["bfloat16"] = bfloat16
+    if len(options) == 2:
+        options["bfloat16, compiled"] = compiled | bfloat16
+    return options
 
 
 def _table(timings: dict[str, Timing], images: int) -> str:

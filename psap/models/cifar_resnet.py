@@ -17,16 +17,17 @@ class BasicBlock(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.relu1 = nn.ReLU()
+        self.relu1 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.shortcut = _shortcut(in_channels, channels, stride, option)
-        self.relu2 = nn.ReLU()
+        self.relu2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        out: Tensor = self.relu2(y + self.shortcut(x))
+        y += self.shortcut(x)
+        out: Tensor = self.relu2(y)
         return out
 
 
@@ -53,7 +54,7 @@ class CifarResNet(nn.Module):
         blocks = (depth - 2) // 6
         self.conv1 = nn.Conv2d(in_channels, WIDTHS[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(WIDTHS[0])
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.layer1 = _stage(WIDTHS[0], WIDTHS[0], 1, blocks, option)
         self.layer2 = _stage(WIDTHS[0], WIDTHS[1], 2, blocks, option)
         self.layer3 = _stage(WIDTHS[1], WIDTHS[2], 2, blocks, option)

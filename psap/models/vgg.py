@@ -22,7 +22,7 @@ class VGG16(nn.Module):
         for width in LAYERS:
             if width:
                 conv = nn.Conv2d(channels, width, 3, padding=1)
-                layers += [conv, nn.BatchNorm2d(width), nn.ReLU()]
+                layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
                 channels = width
             else:
                 # Rounding up changes nothing at 32 x 32 and lets maps of smaller images end at 1 x 1, not at 0.

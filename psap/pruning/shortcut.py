@@ -26,7 +26,7 @@ class PadShortcut(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x[:, :, :: self.stride, :: self.stride]
         x = nn.functional.pad(x, (0, 0, 0, 0, 0, 1)).index_select(1, self.source)
-        return x * self.gain[:, None, None]
+        return x * self.gain[:, None, None].to(x.dtype)  # float32 gains would undo autocast
 
     def remove_outputs(self, removed: list[int]) -> None:
         """Remove the output channels `removed`."""

@@ -103,3 +103,14 @@ def test_timm_takes_other_channels_and_torchvision_says_that_it_does_not() -> No
     assert build("timm:mobilenetv2_050", 4, 1).eval()(torch.randn(1, 1, 32, 32)).shape == (1, 4)
     with pytest.raises(PsapError, match="torchvision:resnet18 takes 3 input channels, not 1"):
         build("torchvision:resnet18", 10, 1)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet8_b", "vgg16_bn"])
+def test_under_autocast_every_module_gives_bfloat16(name: str) -> None:
+    model = build(name, 10)
+    given = {}
+    for module_name, module in model.named_modules():
+        module.register_forward_hook(lambda _, __, out, name=module_name: given.update({name: out.dtype}))
+    with torch.autocast("cpu", torch.bfloat16):
+        model(torch.randn(2, 3, 32, 32))
+    assert len(given) > 20 and {name for name, dtype in given.items() if dtype != torch.bfloat16} == set()
