@@ -154,9 +154,9 @@ FIGURES = {
     "learning": Plot(
         curves.learning,
         "Learning curves",
-        "Top-1 on the evaluated split after each epoch at the highest target, mean over seeds. The shaded span is "
-        "where the method takes its pruning steps; the mark on a curve is the first score with that method's final "
-        "masks.",
+        "Top-1 on the evaluated split after each epoch that was scored, at the highest target, mean over seeds. The "
+        "shaded span is where the method takes its pruning steps; the mark on a curve is the first score with that "
+        "method's final masks.",
     ),
 }
 

@@ -154,7 +154,7 @@ def test_the_report_says_what_was_run_and_what_is_missing(report: str) -> None:
     assert f"have no committed row. {ABSENT[0]}" in text
     for fact in ("cifar10; train images 10000", "Runs 74 of 75", "Time of all runs 10 min", "torch 2.14.1", "abc1234"):
         assert fact in text
-    assert ".venv/bin/psap train toy/resnet8/scratch/sfp/0.8/seed2" in text
+    assert ".venv/bin/psap rerun toy/resnet8/scratch/sfp/0.8/seed2" in text
 
 
 def test_the_report_shows_every_verdict_with_its_reason(root: Path, report: str) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from psap.analysis.report import hardest
+from psap.analysis.tables import number
+
 ROOT = Path(__file__).parents[2]
 SUITES = sorted(file.parent for file in (ROOT / "results").glob("*/suite.json"))
 ROWS = ("suite.json", "run.json", "epochs.csv", "history.csv")
@@ -56,3 +59,13 @@ def test_the_table_says_what_the_rows_give(suite: Path) -> None:
     for cell, values in cells:
         assert table.loc[cell, "n"] == len(values)
         assert float(table.loc[cell, "top1_last_mean"]) == pytest.approx(values.mean(), abs=1e-6)
+
+
+def test_the_page_of_the_method_quotes_the_verdicts_as_they_stand() -> None:
+    page = (ROOT / "docs" / "method.md").read_text().splitlines()
+    for claim in json.loads((ROOT / "results" / "cifar10-cpu" / "claims.json").read_text())["claims"]:
+        comparison = hardest(claim)
+        assert comparison
+        effect, low, high = (number(comparison[key], 1, sign=True) for key in ("effect", "low", "high"))
+        cells = f"| {claim['verdict']} | {effect} ({low} to {high}) | {comparison['baseline']} | {claim['n']} |"
+        assert [line for line in page if line.startswith(f"| {claim['id']} |") and line.endswith(cells)], cells
