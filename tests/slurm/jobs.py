@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from project import last_epoch
 
 PROFILE = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "2")
 LONGEST = 600.0  # seconds to wait for anything on a machine that is busy with other things
@@ -46,12 +47,6 @@ def in_the_middle(folder: Path, run: str, workflow: "subprocess.Popen[bytes]", b
             return process
         time.sleep(0.05)
     raise AssertionError(f"{run} is not in its middle (workflow: {workflow.poll()}): {jobs(folder)}")
-
-
-def last_epoch(folder: Path, run: str) -> int:
-    """The epoch that the newest checkpoint of `run` was written after; 0 where there is none."""
-    names = (file.name for file in (folder / "state" / run).glob("*/epoch-*.pt"))
-    return max((int(name.split("-")[1]) for name in names), default=0)
 
 
 def first_epoch(folder: Path, run: str) -> int:

@@ -80,6 +80,12 @@ class Project:
         return found
 
 
+def last_epoch(folder: Path, run: str) -> int:
+    """The epoch that the newest checkpoint of `run` was written after; 0 where there is none."""
+    names = (file.name for file in (folder / "state" / run).glob("*/epoch-*.pt"))
+    return max((int(name.split("-")[1]) for name in names), default=0)
+
+
 def content(file: Path) -> bytes:
     if file.name != "run.json":
         return file.read_bytes()

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from project import TINY, Project
+from project import TINY, Project, last_epoch
 
 CHANGED = {"pretrained": {"epochs": 12, "lr": 0.02}, "micro_batch": 25}
 RUN = "tiny/resnet8/pretrained/psap/0.5/seed0"
@@ -41,7 +41,7 @@ def test_a_rank_that_is_killed_ends_the_run_which_then_goes_on_to_the_same_end(
     with subprocess.Popen(
         command, cwd=project.folder, env=project.environment, stderr=subprocess.PIPE, text=True
     ) as job:
-        wait_for(lambda: list((project.folder / "state" / RUN).glob("*/epoch-00002-*.pt")))
+        wait_for(lambda: last_epoch(project.folder, RUN) >= 2)
         (victim,) = [child for child in psutil.Process(job.pid).children() if is_rank(child, 1)]
         victim.send_signal(signal.SIGKILL)
         said = job.communicate(timeout=120)[1]
@@ -73,7 +73,7 @@ def test_a_run_goes_on_with_another_number_of_ranks(
 ) -> None:
     project = trained_dense(Project(pytestconfig.rootpath, tmp_path))
     job = project.start("train", RUN, "--processes", "2")
-    wait_for(lambda: list((project.folder / "state" / RUN).glob("*/epoch-00002-*.pt")))
+    wait_for(lambda: last_epoch(project.folder, RUN) >= 2)
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()
     for rank in [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(project.folder)]:
