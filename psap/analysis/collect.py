@@ -29,12 +29,18 @@ class Record(BaseModel):
 
 
 class Roles(Record):
-    """The four methods that the claims compare; a suite need not run them all."""
+    """The five methods that the claims compare; a suite need not run them all."""
 
     method: str
     protection: str
+    hard: str = "psap_hard"  # suites were run before there was one
     adaptivity: str
     plain: str
+
+    @property
+    def ours(self) -> list[str]:
+        """The method, then its ablations."""
+        return [self.method, self.protection, self.hard, self.adaptivity, self.plain]
 
 
 class Suite(Record):
@@ -56,17 +62,15 @@ class Suite(Record):
 
     @property
     def all_methods(self) -> list[str]:
-        """The claims' four methods first, then the baselines, in the suite's order."""
-        roles = self.claims
+        """The claims' methods first, then the baselines, in the suite's order."""
+        ours = self.claims.ours
         listed = dict.fromkeys(method for init in self.inits for method in self.methods.get(init, []))
-        ours = [roles.method, roles.protection, roles.adaptivity, roles.plain]
         return [m for m in ours if m in listed] + [m for m in listed if m not in ours]
 
     @property
     def baselines(self) -> list[str]:
-        """Every method of the suite that is not one of the claims' four."""
-        ours = set(self.claims.model_dump().values())
-        return [method for method in self.all_methods if method not in ours]
+        """Every method of the suite that is not one of the claims' own."""
+        return [method for method in self.all_methods if method not in self.claims.ours]
 
 
 class Result(Record):

@@ -50,10 +50,10 @@ def accuracy(results: Results) -> Figure:
 
 
 def ablation(results: Results) -> Figure:
-    """What the method gains over itself without protection, without adaptivity, and without both."""
+    """What the method gains over itself without protection, adaptivity, or both, and pruning hard instead."""
     suite, rows, looks = results.suite, results.rows, style.looks(results.suite)
-    roles = {"protection": suite.claims.protection, "adaptivity": suite.claims.adaptivity}
-    roles |= {"both": suite.claims.plain}
+    roles = {"protection": suite.claims.protection, "protection, not pruning hard": suite.claims.hard}
+    roles |= {"adaptivity": suite.claims.adaptivity, "both": suite.claims.plain}
     parts = {part: method for part, method in roles.items() if method in suite.all_methods}
     others = rows[rows["method"].isin(parts.values())]
     pairs = rows[rows["method"] == suite.claims.method].merge(others, on=["model", "init", "target", "seed"])
@@ -132,9 +132,9 @@ FIGURES = {
     "ablation": Plot(
         ablation,
         "What each part contributes",
-        "Top-1 of the method minus that of its ablation, paired by seed: without protection, without adaptivity, and "
-        "without both. Above 0 the part helps. Large marks are means over seeds, dots the seeds, bars 95 % "
-        "t-intervals from three seeds on.",
+        "Top-1 of the method minus that of its ablation, paired by seed: without protection, pruning hard in its "
+        "place, without adaptivity, and without protection and adaptivity. Above 0 the part helps. Large marks are "
+        "means over seeds, dots the seeds, bars 95 % t-intervals from three seeds on.",
     ),
     "ratios": Plot(
         curves.ratios,

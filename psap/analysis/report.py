@@ -142,7 +142,7 @@ def chart(comparison: dict[str, Any], verdict: dict[str, Any]) -> dict[str, floa
 
 def effects(results: Results, verdicts: list[dict[str, Any]]) -> dict[str, dict[tuple[str, float], float]]:
     """Mean difference of top-1 between the method and each other one: other -> (init, target) -> points."""
-    wanted = [verdict for verdict in verdicts if verdict["id"] in ("S2", "S3", "S5a")]
+    wanted = [verdict for verdict in verdicts if verdict["id"] in ("S2", "S3", "S3b", "S5a")]
     comparisons = [comparison for verdict in wanted for comparison in verdict["comparisons"]]
     return {c["baseline"]: {(b["init"], b["target"]): b["effect"] for b in c["breakdown"]} for c in comparisons}
 

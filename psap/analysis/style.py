@@ -40,11 +40,11 @@ RC: dict[str, Any] = {
 }
 INK = "#555555"
 _METADATA: dict[str, Any] = {"svg": {"Date": None}, "png": {"Software": None}}  # nothing that differs between two runs
-# The method and its ablations are warm, the baselines cold; markers tell apart what colour alone would not.
-WARM = ["#d55e00", "#e69f00", "#cc79a7", "#882255"]
+# The method and its ablations are warm and dashed, the baselines cold; markers tell apart what colour alone would not.
+WARM = ["#d55e00", "#e69f00", "#8c510a", "#cc79a7", "#882255"]
 COLD = ["#0072b2", "#009e73", "#56b4e9", "#332288", "#999933", "#7f7f7f", "#222222", "#44aa99"]
 Line = str | tuple[float, tuple[float, ...]]
-DASHES: list[Line] = ["-", (0, (4, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1))]  # of the method and its ablations
+DASHES: list[Line] = ["-", (0, (4, 1.5)), (0, (2.5, 1)), (0, (1.5, 1)), (0, (5, 1, 1, 1))]
 MARKERS = ["s", "^", "D", "v", "P", "X", "<", ">", "p", "h"]
 
 
@@ -74,14 +74,13 @@ class Look:
 def looks(suite: Suite) -> dict[str, Look]:
     """The look of every method of the suite, the same in all its figures."""
     roles = suite.claims
-    ours = [roles.method, roles.protection, roles.adaptivity, roles.plain]
     table = {}
-    for index, method in enumerate(ours):
+    for index, method in enumerate(roles.ours):
         marker = "o" if index == 0 else MARKERS[-index]
         width, depth = (2.2, 4.0) if index == 0 else (1.3, 3.5)
         table[method] = Look(WARM[index], marker, DASHES[index], width, depth)
     for index, method in enumerate(suite.baselines):
-        table[method] = Look(COLD[index % len(COLD)], MARKERS[index % (len(MARKERS) - 3)], "-", 1.2, 3.0)
+        table[method] = Look(COLD[index % len(COLD)], MARKERS[index % (len(MARKERS) - len(WARM) + 1)], "-", 1.2, 3.0)
     return table
 
 

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-ROLES = {"method": "psap", "protection": "psap_soft", "adaptivity": "psap_uniform", "plain": "psap_plain"}
+ROLES = {
+    "method": "psap",
+    "protection": "psap_soft",
+    "hard": "psap_hard",
+    "adaptivity": "psap_uniform",
+    "plain": "psap_plain",
+}
 METHODS = ("psap", "psap_soft", "psap_uniform", "psap_plain", "sfp", "l1")
 GROUPS = {"conv1": 16, "layer1": 16, "layer2.0.conv1": 32, "layer2": 32, "layer3": 64}
 DENSE = 98.0

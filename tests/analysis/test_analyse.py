@@ -98,7 +98,7 @@ def test_json_is_strict_and_claims_are_complete(root: Path) -> None:
 
     json.loads((root / "metrics.json").read_text(), parse_constant=refuse)
     claims = json.loads((root / "claims.json").read_text(), parse_constant=refuse)
-    assert [c["id"] for c in claims["claims"]] == ["S2", "S3", "S5a", "S5b", "S5c", "S5d", "S5e", "S5f"]
+    assert [c["id"] for c in claims["claims"]] == ["S2", "S3", "S3b", "S5a", "S5b", "S5c", "S5d", "S5e", "S5f"]
     keys = {"id", "statement", "source", "verdict", "reason", "scope", "n", "comparisons"}
     assert all(set(claim) == keys and claim["reason"].endswith(".") for claim in claims["claims"])
 

@@ -92,10 +92,13 @@ def test_holm_can_take_back_what_an_interval_shows(verdicts) -> None:
     assert claim["verdict"] == "inconclusive"
 
 
-def test_the_four_methods_of_the_claims_are_no_baselines(verdicts) -> None:
-    claims = verdicts(lead(), methods=["psap", "psap_soft", "psap_uniform", "psap_plain", "sfp", "retrained"])
+def test_the_method_and_its_ablations_are_no_baselines(verdicts) -> None:
+    ours = ["psap", "psap_soft", "psap_hard", "psap_uniform", "psap_plain"]
+    claims = verdicts(lead(), methods=[*ours, "sfp", "retrained"])
     assert [c["baseline"] for c in claims["S5a"]["comparisons"]] == ["sfp", "retrained"]
     assert [c["baseline"] for c in claims["S2"]["comparisons"]] == ["psap_uniform"]
+    assert [c["baseline"] for c in claims["S3"]["comparisons"]] == ["psap_soft"]
+    assert [c["baseline"] for c in claims["S3b"]["comparisons"]] == ["psap_hard"]
 
 
 def test_a_seed_is_one_number_averaged_over_its_cells(verdicts) -> None:
@@ -188,6 +191,7 @@ def test_differences_that_cancel_are_no_difference(verdicts) -> None:
         ({}, "S5e", "The suite does not have targets on both sides of 80 %."),
         ({}, "S5f", "The suite does not prune both from scratch and from a pretrained network."),
         ({}, "S2", "The suite runs nothing to compare with (adaptivity)."),
+        ({}, "S3b", "The suite runs nothing to compare with (hard)."),
         ({"methods": ["sfp", "l1"]}, "S5a", "The suite does not run psap."),
         ({"absent": lambda path: "sfp" in path or "l1" in path}, "S5a", "No pair of runs is committed yet."),
     ],

@@ -119,6 +119,7 @@ def test_the_ablation_differs_from_psap_in_one_word_each(root: Path) -> None:
         psap = methods["psap"][i]
         changes = {
             "psap_soft": {"reconstruction": "soft"},
+            "psap_hard": {"reconstruction": "hard"},
             "psap_uniform": {"allocation": "uniform"},
             "psap_plain": {"reconstruction": "soft", "allocation": "uniform"},
         }
