@@ -93,7 +93,11 @@ CLAIMS = [
         "Protective reconstruction, keeping important filters by supervising gradients, pays in accuracy.",
         "protection",
     ),
-    Claim("S3b", "It pays over pruning hard as well, where what is pruned stays at zero.", "hard"),
+    Claim(
+        "S3b",
+        "It avoids unrecoverable loss: it pays over pruning hard, where what is pruned stays at zero.",
+        "hard",
+    ),
     Claim("S5a", "More accurate than other methods at equal counted multiply-adds.", "baselines"),
     Claim(
         "S5b",
