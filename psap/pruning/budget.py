@@ -46,15 +46,31 @@ def limits(
     return Limits(fewest.where(fewest <= most, 0), most.where(fewest <= most, 0), round_to)
 
 
-def check_reachable(target: float, reduction: Reduction, bounds: Limits, measure: str) -> None:
-    """Raise PsapError, naming the reachable range, when no pruning within `bounds` meets `target`."""
+def check_reachable(
+    target: float, reduction: Reduction, bounds: Limits, most: Sequence[int], measure: str, whole: str = ""
+) -> None:
+    """Raise PsapError when no pruning within `bounds` meets `target`: the range that is reachable, and what holds it.
+
+    `most` is what each group could lose without bounds; `whole` says which others lose nothing, and why.
+    """
     low, high = reduction(bounds.fewest.tolist()), reduction(bounds.most.tolist())
-    if not low <= target <= high:
-        what = {"macs": "multiply-adds", "params": "parameters"}[measure]
-        raise PsapError(
-            f"target {target:g} of the {what} cannot be met: within the bounds the reduction lies between {low:.3f} "
-            f"and {high:.3f}; choose a target in that range or move bounds.min_ratio, bounds.max_ratio or round_to"
-        )
+    if low <= target <= high:
+        return
+    what = {"macs": "multiply-adds", "params": "parameters"}[measure]
+    raise PsapError(
+        f"target {target:g} of the {what} cannot be met: within the bounds the reduction lies between {low:.3f} and "
+        f"{high:.3f}; choose a target in that range{_holding(target, low, reduction(most), whole)}"
+    )
+
+
+def _holding(target: float, low: float, most: float, whole: str) -> str:
+    """What keeps a target out of reach; `most` is the reduction with one channel left of each group."""
+    if target < low:
+        return " or lower bounds.min_ratio"
+    if target <= most:
+        return f" or move bounds.max_ratio or round_to: with one channel left of each group it would be {most:.3f}"
+    held = f"; stays whole: {whole}" if whole else ""
+    return f"; no bounds reach it: with one channel left of each group it would be {most:.3f}{held}"
 
 
 def solve(ratios: Ratios, reduction: Reduction, channels: Sequence[int], bounds: Limits, target: float) -> list[int]:

@@ -1,7 +1,7 @@
 """Which channels a pruning step chooses: scores, weight sparsity ratios, allocation and budget put together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,10 +14,10 @@ from psap.pruning.allocation import (
     model_threshold,
     weight_sparsity,
 )
-from psap.pruning.budget import Limits, limits, solve
+from psap.pruning.budget import Limits, check_reachable, limits, solve
 from psap.pruning.cost import CostModel, Measure
 from psap.pruning.criteria import CRITERIA, Channels
-from psap.pruning.groups import Group
+from psap.pruning.groups import Group, summary
 from psap.pruning.method import Method
 from psap.pruning.reconstruction import order
 
@@ -42,10 +42,28 @@ class Chooser:
     def bounds(self) -> Limits:
         """How many channels each group may lose: within the method's bounds, and only channels that it can judge."""
         channels = [group.channels for group in self._groups]
-        needs_scales = CRITERIA[self._method.criterion].needs_scales
-        judged = [0 if needs_scales and group.scales() is None else group.channels for group in self._groups]
         bounds = self._method.bounds
-        return limits(channels, judged, bounds.min_ratio, bounds.max_ratio, self._method.round_to)
+        return limits(channels, self._judged(), bounds.min_ratio, bounds.max_ratio, self._method.round_to)
+
+    def check_reachable(self, target: float, refused: Sequence[Group]) -> None:
+        """Raise PsapError, with what holds it, unless the bounds can meet `target`; `refused` are the other groups."""
+        reason = f"the criterion {self._method.criterion} needs batch-norm scales"
+        judged = self._judged()
+        unjudged = [replace(group, reason=reason) for group, size in zip(self._groups, judged, strict=True) if not size]
+        any_order = self._cost.order([torch.arange(group.channels) for group in self._groups])
+        check_reachable(
+            target,
+            lambda counts: any_order.reduction(counts, self._measure),
+            self.bounds(),
+            [max(size - 1, 0) for size in judged],
+            self._measure,
+            summary([*refused, *unjudged]),
+        )
+
+    def _judged(self) -> list[int]:
+        """How many channels of each group the criterion knows something of: all or none."""
+        needs_scales = CRITERIA[self._method.criterion].needs_scales
+        return [0 if needs_scales and group.scales() is None else group.channels for group in self._groups]
 
     def scores(self) -> list[Tensor]:
         """Score of every channel now, shape (C_g,) for each group, on the model's device."""

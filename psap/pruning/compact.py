@@ -1,18 +1,20 @@
 """Remove pruned channels for good: a smaller ordinary network with the same outputs."""
 
 import copy
+import math
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from psap.errors import PsapError
-from psap.pruning.cost import forward
 from psap.pruning.groups import Group
+from psap.pruning.passes import doubled, forward, gap, tensors
 from psap.pruning.tracing import dependency_graph
 from psap.pruning.walks import pruning_group
+from psap.pruning.witness import unwatch
 
 TOLERANCE = 1e-9  # of the largest output, in float64
 
@@ -24,6 +26,7 @@ def compact(model: nn.Module, example_inputs: Any, groups: Sequence[Group], mask
     made anew for it.
     """
     small = copy.deepcopy(model)
+    unwatch(small)
     for parameter in small.parameters():
         parameter.grad = None
     graph = dependency_graph(small, example_inputs)
@@ -37,39 +40,58 @@ def compact(model: nn.Module, example_inputs: Any, groups: Sequence[Group], mask
     return small
 
 
-def difference(model: nn.Module, small: nn.Module, example_inputs: Any) -> float:
+def difference(model: nn.Module, small: nn.Module, example_inputs: Any, others: Iterable[Any] = ()) -> float:
     """Largest difference of the two networks' outputs in eval mode, relative to the largest output of `model`.
 
-    Computed in float64, where no choice of kernel can hide or feign a difference. Raises PsapError when it is more than
-    rounding explains: then the compacted network is another one.
+    On the example; `others` are inputs on which they must be equal too, so far as `model` takes them. Computed in
+    float64, where no choice of kernel can hide or feign a difference. Raises PsapError when it is more than rounding
+    explains: then the compacted network is another one.
     """
-    masked, compacted = (copy.deepcopy(network).double().eval() for network in (model, small))
-    relative = gap(masked, compacted, doubled(example_inputs))
+    pair = Pair(*(copy.deepcopy(network).double().eval() for network in (model, small)))
+    relative = pair.gap(example_inputs)
     if not relative <= TOLERANCE:
-        raise PsapError(
-            f"{type(model).__name__} cannot be compacted: without its pruned channels its outputs differ by "
-            f"{relative:.1e} of their size; the network does something with channels that the groups do not show"
-        )
+        raise _another(model, relative, "the network does something with channels that the groups do not show")
+    for inputs in others:
+        if not (found := pair.gap_elsewhere(inputs)) <= TOLERANCE:
+            raise _another(model, found, _BRANCHES)
     return relative
 
 
-@torch.no_grad()
-def gap(model: nn.Module, small: nn.Module, inputs: Any) -> float:
-    """Largest difference of the two networks' outputs as they are, relative to the largest output of `model`."""
-    expected, found = (_outputs(forward(network, inputs)) for network in (model, small))
-    largest = max(float((a - b).abs().max()) for a, b in zip(expected, found, strict=True))
-    return largest / max(float(a.abs().max()) for a in expected) if largest else 0.0
+_BRANCHES = "it does so on inputs of other values than the example's: its forward pass branches on its input"
 
 
-def doubled(inputs: Any) -> Any:
-    """Example inputs (a tensor or a tuple of arguments) in float64."""
-    if isinstance(inputs, Tensor):
-        return inputs.double() if inputs.is_floating_point() else inputs
-    return type(inputs)(doubled(value) for value in inputs)
+def _another(model: nn.Module, relative: float, why: str) -> PsapError:
+    size = f"by {relative:.1e} of their size" if math.isfinite(relative) else "in shape, or are none"
+    return PsapError(
+        f"{type(model).__name__} cannot be compacted: without its pruned channels its outputs differ {size}; {why}"
+    )
 
 
-def _outputs(output: Any) -> list[Tensor]:
-    if isinstance(output, Tensor):
-        return [output]
-    values = output.values() if isinstance(output, dict) else output
-    return [tensor for value in values for tensor in _outputs(value)]
+class Pair(NamedTuple):
+    """A network and a smaller one, both in float64 and eval mode, that should compute the same."""
+
+    model: nn.Module
+    small: nn.Module
+
+    @torch.no_grad()
+    def gap(self, inputs: Any) -> float:
+        """Their largest difference, relative to the largest output of `model`; infinite where shapes differ."""
+        expected, found = (tensors(forward(network, doubled(inputs))) for network in self)
+        if [tensor.shape for tensor in expected] != [tensor.shape for tensor in found]:
+            return math.inf
+        return gap(expected, found)
+
+    @torch.no_grad()
+    def gap_elsewhere(self, inputs: Any) -> float:
+        """The same for inputs that `model` may not take (then 0); infinite where only `small` does not take them."""
+        call = doubled(inputs)
+        try:
+            expected = tensors(forward(self.model, call))
+        except Exception:  # whatever a network says to values that it is not for
+            return 0.0
+        if not all(bool(tensor.isfinite().all()) for tensor in expected):
+            return 0.0
+        try:
+            return self.gap(call)
+        except Exception:
+            return math.inf

@@ -6,7 +6,6 @@ that is what lets the budget solver try hundreds of them.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,18 +16,23 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from psap.errors import PsapError
 from psap.pruning.groups import Group
+from psap.pruning.passes import Call, evaluating, forward
 
 Measure = Literal["macs", "params"]
 _CONV = nn.modules.conv._ConvNd
 
 
 def count_macs(model: nn.Module, example_inputs: Any) -> int:
-    """Multiply-adds of one forward pass on `example_inputs`, by PyTorch's own counter (which counts two for each)."""
+    """Multiply-adds of one forward pass on `example_inputs`, by PyTorch's own counter (which counts two for each).
+
+    Of convolutions and matrix products, whatever kernel does them: of an attention those of its projections, and both
+    that no layer shows, queries by keys and weights by values; of a recurrent layer all of its steps.
+    """
     # Without gradients even where a layer is called with a parameter, which the counter would not let pass otherwise.
     tensors = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    arguments = tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
-    with _evaluating(model), FlopCounterMode(display=False) as counter:
-        torch.func.functional_call(model, tensors, arguments)
+    call = Call.of(example_inputs)
+    with evaluating(model), FlopCounterMode(display=False) as counter:
+        torch.func.functional_call(model, tensors, call.args, call.kwargs)
     return int(counter.get_total_flops()) // 2
 
 
@@ -45,23 +49,6 @@ def check_as_planned(small: nn.Module, example_inputs: Any, planned: tuple[int, 
             f"{type(small).__name__} cannot be compacted: {planned[0]} multiply-adds and {planned[1]} parameters were "
             f"planned, {found[0]} and {found[1]} are there; please report this network"
         )
-
-
-def forward(model: nn.Module, example_inputs: Any) -> Any:
-    """Call `model` on example inputs: a tensor, or a tuple of arguments."""
-    return model(*example_inputs) if isinstance(example_inputs, (tuple, list)) else model(example_inputs)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @dataclass(frozen=True)
@@ -194,7 +181,7 @@ def _count_places(model: nn.Module, example_inputs: Any) -> dict[str, int]:
         if isinstance(module, (_CONV, nn.Linear))
     ]
     try:
-        with _evaluating(model):
+        with evaluating(model):
             forward(model, example_inputs)
     finally:
         for hook in hooks:

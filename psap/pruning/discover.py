@@ -9,6 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrize
 
 from psap.errors import PsapError
 from psap.pruning.groups import Group, Member, summary
@@ -21,7 +22,8 @@ _TRANSPOSED = nn.modules.conv._ConvTransposeNd
 _SPLITS = (tp.ops._SplitOp, tp.ops._SliceOp, tp.ops._UnbindOp)
 # Zero in, zero out, channel by channel: a pruned channel stays zero behind these.
 _SAFE_NORMS = (_BatchNorm, nn.PReLU)
-_OUTPUT = "feeds the network's output"
+_WHOLE = (nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
+OUTPUT = "feeds the network's output"
 
 
 def find_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
@@ -34,7 +36,7 @@ def find_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
     order = {name: place for place, name in enumerate(names.values())}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = list(_all_groups(graph, names))
+        found = list(_all_groups(graph, names, dict(_bound(model))))
     groups = sorted(found, key=lambda group: order[group.name])
     check_any(model, groups)
     return groups
@@ -47,7 +49,20 @@ def check_any(model: nn.Module, groups: Sequence[Group]) -> None:
         raise PsapError(f"{type(model).__name__} has no group of filters that can be pruned ({reasons})")
 
 
-def _all_groups(graph: Any, names: dict[nn.Module, str]) -> Iterator[Group]:
+def _bound(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """Modules whose tensors are not theirs alone, and why they stay whole."""
+    owner: dict[nn.Parameter, tuple[nn.Module, str]] = {}
+    for name, module in model.named_modules():
+        if parametrize.is_parametrized(module):
+            yield module, "its weight is computed of others (a parametrization, such as weight_norm); remove it first"
+        for parameter in module.parameters(recurse=False):
+            first, other = owner.setdefault(parameter, (module, name))
+            if first is not module:
+                yield module, f"shares a tensor with {other} (tied weights)"
+                yield first, f"shares a tensor with {name} (tied weights)"
+
+
+def _all_groups(graph: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> Iterator[Group]:
     """The group of every layer that makes channels, once each."""
     seen: set[nn.Module] = set()
     for layer in [module for module in graph.module2node if isinstance(module, (_CONV, nn.Linear))]:
@@ -56,7 +71,7 @@ def _all_groups(graph: Any, names: dict[nn.Module, str]) -> Iterator[Group]:
         channels = graph.get_out_channels(layer)
         try:
             items = pruning_group(graph, layer, list(range(channels)))
-            group = _group(items, names)
+            group = _group(items, names, bound)
         except Astray:
             own = Member(names[layer], layer, torch.arange(channels), torch.arange(channels))
             yield Group(own.name, channels, own, [own], [], [], "reshaped in a way that mixes channels (attention)")
@@ -65,8 +80,8 @@ def _all_groups(graph: Any, names: dict[nn.Module, str]) -> Iterator[Group]:
             yield group
 
 
-def _group(items: Any, names: dict[nn.Module, str]) -> Group:
-    reason = _refusal(items, names)
+def _group(items: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> Group:
+    reason = _refusal(items, names, bound)
     # What cannot be pruned needs no exact channels, which take time where something is split.
     channel_of = torch.arange(len(items[0].idxs)) if reason else _components(items)
     channels = int(channel_of.max()) + 1
@@ -87,22 +102,22 @@ def _group(items: Any, names: dict[nn.Module, str]) -> Group:
     return Group(first, channels, root, **members, reason=reason)
 
 
-def _refusal(items: Any, names: dict[nn.Module, str]) -> str:
+def _refusal(items: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> str:
     """Why no channel of a group may be removed; empty where they may be."""
-    reasons = [_obstacle(item, items._DG, names) for item in items]
-    return _OUTPUT if _OUTPUT in reasons else next(filter(None, reasons), "")
+    reasons = [_obstacle(item, items._DG, names, bound) for item in items]
+    return OUTPUT if OUTPUT in reasons else next(filter(None, reasons), "")
 
 
-def _obstacle(item: Any, graph: Any, names: dict[nn.Module, str]) -> str:
+def _obstacle(item: Any, graph: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> str:
     """Why an item of a group forbids to remove channels; empty where it does not."""
     module, is_out = item.dep.target.module, graph.is_out_channel_pruning_fn(item.dep.handler)
     if not item.dep.target.outputs and not (module in names and _kind(module, is_out) == "consumers"):
-        return _OUTPUT
+        return OUTPUT
     if _is_expanded(item):
         return "expanded in a way that mixes channels"
     if module not in names:  # an operation, or a parameter of no layer, which we cannot place
         return "a parameter outside any layer" if isinstance(module, nn.Parameter) else _mixing(module)
-    problem = "" if _is_shared(module) else _problem(module, is_out, max(item.idxs))
+    problem = "" if _is_shared(module) else bound.get(module) or _problem(module, is_out, max(item.idxs))
     return f"{names[module]}: {problem}" if problem else ""
 
 
@@ -160,6 +175,8 @@ def _problem(module: nn.Module, is_out: bool, last: int) -> str:
         return "a grouped convolution"
     if isinstance(module, _CONV) and module.groups > 1 and module.in_channels != module.out_channels:
         return "a depthwise convolution that multiplies its channels"
+    if isinstance(module, _WHOLE):
+        return f"a layer whose channels are not pruned ({type(module).__name__})"
     if _kind(module, is_out) == "norms" and not isinstance(module, _SAFE_NORMS):
         return f"{type(module).__name__} mixes or shifts channels, so a zeroed one is not a removed one"
     if last >= _width(module, is_out):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from psap.errors import PsapError
 from psap.pruning.compact import compact, difference
 from psap.pruning.groups import Group
+from psap.pruning.passes import varied
 from psap.pruning.trial import usable_groups
 
 
@@ -25,7 +26,7 @@ def compact_masked(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, in
             "batch-norm scales and shifts; prune it first"
         )
     small = compact(model, example_inputs, groups, masks)
-    difference(model, small, example_inputs)
+    difference(model, small, example_inputs, varied(example_inputs))
     return small, removed
 
 

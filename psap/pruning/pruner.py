@@ -20,7 +20,6 @@ from torch.optim import Optimizer
 
 from psap.errors import PsapError
 from psap.pruning import compact as compaction
-from psap.pruning.budget import check_reachable
 from psap.pruning.channels import penalise_scales
 from psap.pruning.choice import Chooser
 from psap.pruning.cost import CostModel, Measure, OrderedCost, check_as_planned
@@ -28,10 +27,12 @@ from psap.pruning.criteria import CRITERIA
 from psap.pruning.groups import Group
 from psap.pruning.history import History
 from psap.pruning.method import Method
+from psap.pruning.passes import varied
 from psap.pruning.reconstruction import Reconstruction, protect
 from psap.pruning.schedule import steps
 from psap.pruning.signals import added, weight_gradient
 from psap.pruning.trial import usable_groups
+from psap.pruning.witness import Witness, unwatch
 from psap.ranks import agreed, average
 
 _IDLE, _COLLECT, _SUPERVISE = "idle", "collect", "supervise"
@@ -74,8 +75,7 @@ class Pruner:
         self.refused = [group for group in found if group.reason]
         self.cost = CostModel(model, example_inputs, self.groups)
         self._chooser = Chooser(self.groups, self.cost, self.method, measure, seed)
-        any_order = self.cost.order([torch.arange(group.channels) for group in self.groups])
-        check_reachable(target, lambda counts: any_order.reduction(counts, measure), self._chooser.bounds(), measure)
+        self._chooser.check_reachable(target, self.refused)
         self._reconstruction = Reconstruction(self.groups, self.method, optimizer)
         shares = steps(epochs=epochs, **self.method.schedule.model_dump())
         self._targets = {epoch: share * target for epoch, share in shares.items()}
@@ -87,6 +87,7 @@ class Pruner:
         self._scores: list[Tensor] = []
         self.frozen, self.restored, self.difference = False, 0, 0.0
         self.history = History(self.groups)
+        self._witness = Witness(model)
 
     def step(self, epoch: int) -> None:
         """Begin epoch `epoch` (0-based); prunes if the schedule has a step here.
@@ -148,7 +149,9 @@ class Pruner:
                 "least one iteration of it; train that far before compact()"
             )
         small = self.reduced(self._model)
-        self.difference = compaction.difference(self._model, small, self._inputs)
+        unwatch(self._model)
+        others = [*varied(self._inputs), *self._witness.batches]
+        self.difference = compaction.difference(self._model, small, self._inputs, others)
         check_as_planned(small, self._inputs, self._counted()([int(mask.sum()) for mask in self._pruned]))
         return small
 

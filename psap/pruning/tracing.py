@@ -1,7 +1,7 @@
 """torch-pruning's dependency graph (Fang et al., arXiv:2301.12900), told what it does not know of networks."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from psap.errors import PsapError
+from psap.pruning.admission import check_inputs, check_network, one_line, traceable
+from psap.pruning.passes import forward
 from psap.pruning.shortcut import PadShortcut
 from psap.pruning.walks import tp
 
@@ -32,24 +34,39 @@ class _ShortcutPruner(tp.pruner.function.BasePruningFunc):  # type: ignore[misc]
 
 
 def dependency_graph(model: nn.Module, example_inputs: Any) -> Any:
-    """Trace `model` on `example_inputs` (a tensor, or a tuple of arguments); its mode and flags stay as they were.
+    """Trace `model` on `example_inputs` (see `passes.forward`); its mode and flags stay as they were.
 
     Raises PsapError when the network cannot be traced.
     """
+    check_network(model)
+    check_inputs(example_inputs)
     graph = tp.DependencyGraph()
     with _traceable(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             graph.build_dependency(
-                model, example_inputs, customized_pruners={PadShortcut: _ShortcutPruner()}, verbose=False
+                model,
+                example_inputs,
+                forward_fn=forward,
+                output_transform=traceable,
+                customized_pruners={PadShortcut: _ShortcutPruner()},
+                verbose=False,
             )
+        except PsapError as error:
+            raise PsapError(f"{type(model).__name__} cannot be traced for pruning: {error}") from None
         except Exception as error:
             raise PsapError(
-                f"{type(model).__name__} cannot be traced for pruning on the example input: {error}; "
-                "pass example_inputs of the shape that the network takes"
+                f"{type(model).__name__} cannot be traced for pruning on the example input: {one_line(error)}; "
+                f"pass example_inputs {_wanted(example_inputs)}"
             ) from error
         _split_last_dimensions(graph)
     return graph
+
+
+def _wanted(example_inputs: Any) -> str:
+    if isinstance(example_inputs, Mapping):
+        return "of the names and shapes that the network takes; one that takes a dict itself: (dict,)"
+    return "of the shape that the network takes"
 
 
 def _split_last_dimensions(graph: Any) -> None:

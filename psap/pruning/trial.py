@@ -2,22 +2,28 @@
 
 The graph does not know everything: an activation that is not 0 at 0, sizes that a forward pass has by heart, channels
 that are told apart by their position. So some channels of every group are zeroed and removed, before any training, and
-the outputs compared; where they differ, halving finds the groups that are to blame.
+outputs and counted cost compared, on inputs of several kinds; where they differ, halving finds the groups to blame.
 """
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from psap.pruning.admission import check_outputs
 from psap.pruning.channels import zero
-from psap.pruning.compact import TOLERANCE, compact, doubled, gap
-from psap.pruning.discover import check_any, find_groups
+from psap.pruning.compact import TOLERANCE, Pair, compact
+from psap.pruning.cost import CostModel, count_macs, count_params
+from psap.pruning.discover import OUTPUT, check_any, find_groups
 from psap.pruning.groups import Group
+from psap.pruning.passes import doubled, varied
 
+_UNCOUNTED = "its multiply-adds or parameters do not shrink with its layers"
+_BRANCHES = "needed for inputs of other values than the example's; the forward pass branches on its input"
 _SPEAKS = "channels that are zero still have a say in the outputs, or lie elsewhere than the graph tells"
 
 
@@ -28,9 +34,10 @@ def usable_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
     """
     groups = find_groups(model, example_inputs)
     copied = copy.deepcopy(model).double().eval()
+    check_outputs(copied, doubled(example_inputs))
     stir(copied)
-    trial = _Trial(copied, doubled(example_inputs))
-    faults = trial.faults([group for group in groups if not group.reason])
+    prunable = [group for group in groups if not group.reason]
+    faults = _Trial(copied, doubled(example_inputs), prunable).faults(prunable)
     groups = [replace(group, reason=faults.get(group.name, group.reason)) for group in groups]
     check_any(model, groups)
     return groups
@@ -44,7 +51,7 @@ def stir(model: nn.Module, seed: int = 0) -> None:
     """
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
-        if parameter.is_floating_point() and bool((parameter == parameter.flatten()[0]).all()):
+        if parameter.is_floating_point() and parameter.numel() and bool((parameter == parameter.flatten()[0]).all()):
             parameter.add_(torch.randn(parameter.shape, generator=generator).to(parameter), alpha=0.5)
     for name, buffer in model.named_buffers():
         if name.endswith("running_mean"):
@@ -62,10 +69,11 @@ def _some(channels: int) -> Tensor:
 
 
 class _Trial:
-    """Removes channels from copies of `network`, which is in float64 and eval mode."""
+    """Removes channels of some of `groups` from copies of `network`, which is in float64 and eval mode."""
 
-    def __init__(self, network: nn.Module, inputs: Any) -> None:
-        self._network, self._inputs = network, inputs
+    def __init__(self, network: nn.Module, inputs: Any, groups: Sequence[Group]) -> None:
+        self._network, self._inputs, self._groups = network, inputs, groups
+        self._cost = CostModel(network, inputs, groups)
 
     def faults(self, groups: Sequence[Group]) -> dict[str, str]:
         """What is wrong with each of `groups` that cannot be removed from, by its name."""
@@ -80,11 +88,27 @@ class _Trial:
     def _fault(self, groups: Sequence[Group]) -> str:
         """What goes wrong when some channels of all `groups` are zeroed and removed; empty when nothing does."""
         masked = copy.deepcopy(self._network)
-        masks = [_some(group.channels) for group in groups]
-        for group, mask in zip(groups, masks, strict=True):
-            zero(group.within(masked).slots, mask)
+        masks = {group.name: _some(group.channels) for group in groups}
+        for group in groups:
+            zero(group.within(masked).slots, masks[group.name])
         try:
-            same = gap(masked, compact(masked, self._inputs, groups, masks), self._inputs) <= TOLERANCE
+            small = compact(masked, self._inputs, groups, list(masks.values()))
+            pair = Pair(masked, small)
+            same = pair.gap(self._inputs)
+            counted = count_macs(small, self._inputs), count_params(small)
         except Exception as error:  # whatever a layer says to widths that it does not expect
             return f"a layer or the forward pass counts on their number ({type(error).__name__})"
-        return "" if same else _SPEAKS
+        if not same <= TOLERANCE:
+            return OUTPUT if math.isinf(same) else _SPEAKS
+        if counted != self._planned(masks):
+            return _UNCOUNTED
+        elsewhere = all(pair.gap_elsewhere(inputs) <= TOLERANCE for inputs in varied(self._inputs))
+        return "" if elsewhere else _BRANCHES
+
+    def _planned(self, masks: Mapping[str, Tensor]) -> tuple[int, int]:
+        """Multiply-adds and parameters that the groups tell of the network without the channels in `masks`."""
+        whole = [torch.zeros(group.channels, dtype=torch.bool) for group in self._groups]
+        masked = [masks.get(group.name, none) for group, none in zip(self._groups, whole, strict=True)]
+        return self._cost.order([(~mask).long().argsort(stable=True) for mask in masked])(
+            [int(mask.sum()) for mask in masked]
+        )

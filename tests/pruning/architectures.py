@@ -184,3 +184,65 @@ class Standardised(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.c(self.b(self.a(x).relu()).relu()).relu().mean((2, 3)))
+
+
+class Encoder(nn.Module):
+    """torch's own transformer, which in eval mode runs in one fused kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb, self.head = nn.Linear(8, 32), nn.Linear(32, 5)
+        self.enc = nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.enc(self.emb(x)).mean(1))
+
+
+class Tied(nn.Module):
+    """One table turns words into vectors and vectors into words."""
+
+    def __init__(self, residual: bool) -> None:
+        super().__init__()
+        self.emb, self.up, self.down = nn.Embedding(11, 16), nn.Linear(16, 32), nn.Linear(32, 16)
+        self.head = nn.Linear(16, 11, bias=False)
+        self.head.weight, self.residual = self.emb.weight, residual
+
+    def forward(self, words: Tensor) -> Tensor:
+        x = self.emb(words)
+        y = self.down(self.up(x).relu())
+        return self.head(x + y if self.residual else y.relu())
+
+
+class Layered(nn.Module):
+    """Three convolutions and a classifier, to be used in various ways by what derives from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.c = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)
+        self.head = nn.Linear(8, 5)
+
+    def features(self, x: Tensor) -> tuple[Tensor, ...]:
+        a = self.a(x).relu()
+        b = self.b(a).relu()
+        c = self.c(b).relu()
+        return a, b, c, self.head(c.mean((2, 3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(x)[-1]
+
+
+class Branching(Layered):
+    """Goes another way on bright images: another layer, or one that knows a channel by its place."""
+
+    def __init__(self, kind: str, limit: float) -> None:
+        super().__init__()
+        self.kind, self.limit = kind, limit
+
+    def forward(self, x: Tensor) -> Tensor:
+        bright = bool(x.mean() > self.limit)
+        a = self.a(x).relu()
+        if self.kind == "layer":
+            return self.head((self.c(a) if bright else self.b(a)).relu().mean((2, 3)))
+        a = a.flip(1) if bright else a
+        return self.head(self.c(self.b(a).relu()).relu().mean((2, 3)))

@@ -108,11 +108,16 @@ def test_unreachable_targets_name_the_range() -> None:
     def reduction(counts) -> float:
         return sum(counts) / 20
 
-    check_reachable(0.8, reduction, bounds, "macs")
-    with pytest.raises(PsapError, match=r"target 0\.9 of the multiply-adds .* between 0\.100 and 0\.800"):
-        check_reachable(0.9, reduction, bounds, "macs")
-    with pytest.raises(PsapError, match=r"of the parameters cannot be met"):
-        check_reachable(0.05, reduction, bounds, "params")
+    def check(target: float, measure: str = "macs") -> None:
+        check_reachable(target, reduction, bounds, [9, 9], measure, "head: feeds the network's output")
+
+    check(0.8)
+    with pytest.raises(PsapError, match=r"target 0\.9 of the multiply-adds .* between 0\.100 and 0\.800; .* or move "):
+        check(0.9)
+    with pytest.raises(PsapError, match=r"of the parameters cannot be met.* or lower bounds\.min_ratio$"):
+        check(0.05, "params")
+    with pytest.raises(PsapError, match=r"no bounds reach it: .* 0\.900; stays whole: head: feeds the network's"):
+        check(0.95)
     ratios = uniform(Evidence([torch.rand(10)] * 2, torch.zeros(2), 1.0))
     found = solve(ratios, reduction, channels, bounds, 0.99)
     assert found == [8, 8], "an intermediate target beyond the bounds gives what they allow"
