@@ -1,9 +1,11 @@
 """Networks on disk, without pickles: `model.safetensors` (weights) beside `architecture.json` (what they fit)."""
 
+import copy
 from pathlib import Path
 from typing import Any, Literal
 
 import safetensors.torch
+import torch
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -11,10 +13,13 @@ from torch import Tensor, nn
 from psap.errors import PsapError
 from psap.files import sha256, write_bytes, write_json
 from psap.models import build, initialise
+from psap.models.tensors import load_into
 from psap.models.widths import Widths, set_widths, widths
+from psap.pruning.passes import forward, gap, tensors
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "architecture.json"
 IMAGE_SIZE = "image_size"  # key of `extra`: [height, width] of the images that the network is for
+_TOLERANCE = 1e-9  # of the largest output, in float64
 
 
 class Architecture(BaseModel):
@@ -42,12 +47,15 @@ def save(
 ) -> None:
     """Write `model`, a network `name` with the widths it has now, to `folder`, atomically.
 
+    What cannot be loaded is not written: before anything is, the network is built again from what the files will hold,
+    and compared. Raises PsapError where it is another one, or cannot be built.
+
     The weights come first and the description, which holds their digest, last: whoever reads in between, or after
     a crash in between, is told that the two do not match.
     """
     # Clones, because safetensors refuses tensors that share memory.
-    tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.state_dict().items()}
-    content = safetensors.torch.save(tensors)
+    own = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.state_dict().items()}
+    content = safetensors.torch.save(own)
     described = Architecture(
         name=name,
         classes=classes,
@@ -56,6 +64,12 @@ def save(
         extra=extra or {},
         widths=widths(model),
     )
+    try:
+        with torch.random.fork_rng(devices=[]):  # a training that goes on must not notice
+            again = _restored(Architecture.model_validate_json(described.model_dump_json()), content, folder)
+            _check(model, again, described)
+    except PsapError as error:
+        raise PsapError(f"{folder}: not written, for it could not be loaded: {error}") from None
     write_bytes(folder / WEIGHTS, content)
     write_json(folder / DESCRIPTION, described.model_dump())
 
@@ -88,13 +102,7 @@ def load(folder: Path | str, expect_name: str | None = None) -> nn.Module:
     described = read(folder)
     if expect_name not in (None, described.name):
         raise PsapError(f"{folder / DESCRIPTION}: a {described.name}, where a {expect_name} is expected")
-    tensors = _read_weights(folder / WEIGHTS, described.sha256)
-    model = _skeleton(described, folder / DESCRIPTION)
-    try:
-        model.load_state_dict(tensors, strict=True)
-    except RuntimeError:
-        raise PsapError(f"{folder / WEIGHTS}: its tensors are not those of {DESCRIPTION}; save it anew") from None
-    return model
+    return _restored(described, _read_weights(folder / WEIGHTS), folder)
 
 
 def build_like(source: Path | Architecture) -> nn.Module:
@@ -114,11 +122,44 @@ def _skeleton(described: Architecture, file: Path | None) -> nn.Module:
     return model
 
 
-def _read_weights(file: Path, digest: str) -> dict[str, Tensor]:
+def _restored(described: Architecture, content: bytes, folder: Path) -> nn.Module:
+    """The network that `content`, of the weights' file in `folder`, is of. Raises PsapError where it is of none."""
+    weights = _tensors(content, described.sha256, folder / WEIGHTS)
+    model = _skeleton(described, folder / DESCRIPTION)
     try:
-        content = file.read_bytes()
+        load_into(model, weights)
+    except (RuntimeError, ValueError):
+        raise PsapError(f"{folder / WEIGHTS}: its tensors are not those of {DESCRIPTION}; save it anew") from None
+    return model
+
+
+@torch.no_grad()
+def _check(model: nn.Module, again: nn.Module, described: Architecture) -> None:
+    """Raise PsapError unless both have the same tensors and, where the size of images is known, the same outputs."""
+    found = again.state_dict()
+    for key, tensor in model.state_dict().items():
+        if tensor.dtype != found[key].dtype:
+            raise PsapError(f"{key} is {tensor.dtype}, and would come back as {found[key].dtype}; convert it first")
+        if not torch.allclose(tensor.cpu(), found[key], rtol=0, atol=0, equal_nan=True):  # NaN: of a diverged training
+            raise PsapError(f"{key} would come back with other numbers")
+    if IMAGE_SIZE not in described.extra:
+        return
+    numbers = torch.Generator().manual_seed(0)
+    image = torch.randn(1, described.in_channels, *described.extra[IMAGE_SIZE], generator=numbers).double()
+    networks = (copy.deepcopy(network).cpu().double().eval() for network in (model, again))
+    before, after = (tensors(forward(network, image)) for network in networks)
+    if all(bool(tensor.isfinite().all()) for tensor in before) and gap(before, after) > _TOLERANCE:
+        raise PsapError("its outputs would be others")
+
+
+def _read_weights(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
     except OSError:
         raise PsapError(f"{file}: missing, though {DESCRIPTION} is there; restore it or save it anew") from None
+
+
+def _tensors(content: bytes, digest: str, file: Path) -> dict[str, Tensor]:
     if content[8:9] != b"{":  # after eight bytes of length, every safetensors header begins so
         raise PsapError(f"{file}: refused unread: not a safetensors file")
     if sha256(content) != digest:

@@ -1,5 +1,6 @@
 """Files of weights: read as tensors alone, and held against the network that they are meant for."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,7 +41,19 @@ def fill(model: nn.Module, tensors: Tensors, name: str, origin: object) -> None:
     """Load `tensors`, read from `origin`, into the network `name`. Raises PsapError unless all of them fit."""
     if problem := misfit(model, tensors):
         raise PsapError(f"{origin}: not the weights of {name} ({problem})")
-    model.load_state_dict(tensors)
+    load_into(model, tensors)
+
+
+def load_into(model: nn.Module, tensors: Tensors) -> None:
+    """Load all of `tensors` into `model`, strictly.
+
+    What a saved `state_dict()` says of the versions of its layers counts; other files say nothing of them, and hold
+    what the layers are now. (Without any version, layers that had an older one refuse or rename their tensors.)
+    """
+    versioned = OrderedDict(tensors)
+    versions = getattr(tensors, "_metadata", None) or getattr(model.state_dict(), "_metadata", {})
+    versioned._metadata = versions  # type: ignore[attr-defined]
+    model.load_state_dict(versioned, strict=True)
 
 
 def misfit(model: nn.Module, tensors: Tensors) -> str:
