@@ -43,11 +43,14 @@ _STATE += ["frozen", "restored", "difference"]
 class Pruner:
     """Prunes `model` in place while it trains; see the module's text for the calls and docs/method.md for the method.
 
-    model, example_inputs: the network and a batch (or tuple of arguments) of the shape that it takes, on its device.
+    model, example_inputs: the network and a batch of the shape that it takes, on its device; a tuple is of several
+    arguments, a dict of named ones. Outputs may be tensors in tuples, dicts and dataclasses.
     target: share of multiply-adds (`measure="macs"`) or parameters (`"params"`) to remove, in (0, 1).
     epochs: how many times `step` will be called. optimizer: only its per-channel state is touched.
     method: what to do (default: PSAP). seed: for the `random` criterion.
     groups: what `usable_groups` found in a network like `model`, where several are pruned (default: found anew).
+
+    A few small batches of the training are kept, and the compacted network is compared on them too.
 
     `groups` are the prunable groups, `refused` the others, each with its `reason`; `pruned` the bool mask (C_g,) of
     each prunable group's pruned channels, `restored` the number of channels given back since the last `step`, `frozen`
