@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -33,6 +33,13 @@ class Claims(Section):
     """The method without its adaptivity."""
     plain: Name = "psap_plain"
     """The method without both."""
+
+    @model_validator(mode="after")
+    def _one_part_each(self) -> Self:
+        names = list(self.model_dump().values())
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]} has two parts; each one needs a method of its own")
+        return self
 
 
 class Suite(Section):
@@ -166,6 +173,11 @@ def load_suite(path: Path, methods_file: Path) -> tuple[Suite, Methods]:
                     f"{path}: methods.pretrained: {name} trains as long as the dense network and the pruning together, "
                     "and how long published weights were trained is not known; list it under scratch only"
                 )
+    listed = list(dict.fromkeys(name for names in suite.methods.values() for name in names))
+    for part in sorted(suite.claims.model_fields_set):
+        name = getattr(suite.claims, part)
+        if name not in listed:
+            raise PsapError(f"{path}: claims.{part}: {name!r} is none of the suite's methods{near(name, listed)}")
     for model in suite.models:
         try:
             check_own_name(model)  # whether a library has the network is seen when it is counted

@@ -39,6 +39,7 @@ from psap.analysis.contrasts import (
     more_at_high_ratio,
     more_from_scratch,
 )
+from psap.analysis.parts import twins, unattributable
 from psap.analysis.statistics import estimate, holm
 
 RULES = [" ".join(paragraph.split()) for paragraph in __doc__.split("\n\n")[1:]]  # printed in the report
@@ -118,14 +119,21 @@ def judge(results: Results) -> list[dict[str, Any]]:
 
 
 def _judge(claim: Claim, results: Results) -> dict[str, Any]:
-    scope, others = claim.scope(results.suite), claim.others(results.suite)
+    scope, wrong, same = claim.scope(results.suite), "", []
+    if claim.against == "baselines":
+        same = [other for other in claim.others(results.suite) if other in twins(results)]
+    else:
+        wrong = unattributable(results, claim.against, scope["inits"])
+    others = [] if wrong else [other for other in claim.others(results.suite) if other not in same]
     comparisons = [_compare(claim, results, other, scope) for other in others]
     tested = [c for c in comparisons if c["n"] > 0]
     adjusted = holm([1.0 if c["p"] is None else c["p"] for c in comparisons])
     for comparison, p_holm in zip(comparisons, adjusted, strict=True):
         comparison["p_holm"] = None if comparison["p"] is None else p_holm
         comparison["verdict"] = _verdict(comparison)
-    verdict, reason = _conclude(comparisons) if tested else (UNTESTED, _untested(claim, results.suite))
+    verdict, reason = _conclude(comparisons) if tested else (UNTESTED, wrong or _untested(claim, results.suite, others))
+    if same:
+        reason += f" Left out: {_listed(same)}, {results.suite.claims.method} under another name."
     if any(c["uneven"] for c in comparisons):
         reason += " Not every seed has every cell yet."
     head = {
@@ -184,7 +192,7 @@ def _conclude(comparisons: list[dict[str, Any]]) -> tuple[str, str]:
     return OPEN, f"No difference shown against {_listed(undecided)}{shown}."
 
 
-def _untested(claim: Claim, suite: Suite) -> str:
+def _untested(claim: Claim, suite: Suite, others: list[str]) -> str:
     scope = claim.scope(suite)
     if suite.claims.method not in suite.all_methods:
         return f"The suite does not run {suite.claims.method}."
@@ -196,7 +204,7 @@ def _untested(claim: Claim, suite: Suite) -> str:
         return "The suite does not prune both from scratch and from a pretrained network."
     if claim.contrast is more_at_high_ratio and len({target >= HIGH_RATIO for target in suite.targets}) < 2:
         return "The suite does not have targets on both sides of 80 %."
-    if not claim.others(suite):
+    if not others:
         return f"The suite runs nothing to compare with ({claim.against})."
     return "No pair of runs is committed yet."
 

@@ -51,6 +51,7 @@ class Suite(Record):
     note: str
     data: dict[str, Any]
     models: list[str]
+    variants: dict[str, dict[str, Any]] = {}
     inits: list[str]
     methods: dict[str, list[str]]
     targets: list[float]
@@ -69,8 +70,15 @@ class Suite(Record):
 
     @property
     def baselines(self) -> list[str]:
-        """Every method of the suite that is not one of the claims' own."""
-        return [method for method in self.all_methods if method not in self.claims.ours]
+        """Every method of the suite that is not one of the claims' own, or a variant of one."""
+        own = {*self.claims.ours, *self.own_variants}
+        return [method for method in self.all_methods if method not in own]
+
+    @property
+    def own_variants(self) -> list[str]:
+        """The suite's variants of the claims' methods: neither these nor other methods, so they have no part."""
+        ours = self.claims.ours
+        return [m for m in self.all_methods if m not in ours and self.variants.get(m, {}).get("base") in ours]
 
 
 class Result(Record):

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from psap.analysis.claims import RULES, VERDICTS
 from psap.analysis.collect import Results, Run, Suite
 from psap.analysis.figures import plots
+from psap.analysis.parts import played
 from psap.analysis.style import embedded, init_label
 from psap.analysis.tables import best, number, spread
 from psap.nested import flat
@@ -59,6 +60,7 @@ def render(
         spread=spread,
         off_target=off_target(results),
         compositions=compositions(results),
+        played=played(results),
         rates=rates(results),
         published=published,
         settings=chosen,

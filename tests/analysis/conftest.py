@@ -59,8 +59,10 @@ def composition(method: str) -> dict[str, Any]:
         return {"retrain": "psap"}
     parts: dict[str, Any] = {"criterion": "l2", "allocation": "uniform", "reconstruction": "soft"}
     parts["schedule"] = {"kind": "cubic", "start": 0.0, "freeze": 0.3, "interval": 1}
-    if method in ("psap", "psap_soft"):
+    if method in ("psap", "psap_soft", "psap_hard"):
         parts |= {"allocation": "sparsity", "sparsity": {"scale": "model", "quantile": 0.5, "alpha": 0.5}}
+    if method == "psap_hard":
+        parts |= {"reconstruction": "hard"}
     if method in ("psap", "psap_uniform"):
         parts |= {"reconstruction": "protective", "protection": {"when": "after", "share": 0.3}}
     return parts
