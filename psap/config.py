@@ -48,10 +48,10 @@ class Suite(Section):
     A file with `base: <suite>` is that suite, but for what it says otherwise, section by section.
     """
 
-    title: str
-    """The heading of the report."""
+    title: str = ""
+    """The heading of the report; the suite's name without it. A base's is not taken over."""
     note: str = ""
-    """What a reader of the report should know beforehand."""
+    """What a reader of the report should know beforehand. A base's is not taken over."""
     hardware: Literal["cpu", "gpu"] = "cpu"
     """What the suite is meant for; one for a `gpu` does not start by itself where there is none."""
     data: Data
@@ -187,7 +187,10 @@ def load_suite(path: Path, methods_file: Path) -> tuple[Suite, Methods]:
 
 
 def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The suite in `path`; one with `base: <suite>` is that suite, but for what it says otherwise."""
+    """The suite in `path`; one with `base: <suite>` is that suite, but for what it says otherwise.
+
+    What a base tells its readers is told of its own data and grid, so that is not taken over.
+    """
     values = read_mapping(path)
     base = values.pop("base", None)
     if base is None:
@@ -197,7 +200,8 @@ def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise PsapError(f"{path}: base: {base} has this suite as its own base; one of them must stand alone")
     if not file.exists():
         raise PsapError(f"{path}: base: there is no suite {base!r} beside it ({file})")
-    return _merged(_with_base(file, (path, *above)), values)
+    inherited = _with_base(file, (path, *above))
+    return _merged({name: value for name, value in inherited.items() if name not in ("title", "note")}, values)
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

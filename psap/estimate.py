@@ -82,7 +82,7 @@ class Estimate:
         validation = round(data.validation * self.images.train)
         train = data.train_images or self.images.train - validation
         # As psap.data.batches has it: an incomplete last batch is left out unless it is the only one.
-        return max(1, train // batch) * batch, validation if data.evaluate == "validation" else self.images.test
+        return train // batch * batch or train, validation if data.evaluate == "validation" else self.images.test
 
     def network(self, run: Run) -> Network:
         """The dense network of `run`. Raises PsapError where there is none, or it does not take the suite's images."""

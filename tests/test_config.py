@@ -215,3 +215,11 @@ def test_parts_in_the_claims_are_methods_of_the_suite(claims: str, says: str, tm
     with pytest.raises(PsapError, match=re.escape(says)):
         grid(tmp_path, SUITE + f"claims: {claims}\n")
     assert grid(tmp_path, SUITE + "claims: {method: sfp, protection: sfp_late}\n").suite.claims.protection == "sfp_late"
+
+
+def test_what_a_base_tells_of_itself_is_not_said_of_another_suite(tmp_path: Path) -> None:
+    told = SUITE + "note: of 8 x 8 pixels\n"
+    own = of(tmp_path, c="base: b", b="base: s\nnote: between", s=told)
+    assert (own.suite.title, own.suite.note) == ("", "") and own.describe({})["title"] == "c"
+    again = of(tmp_path, b="base: s\nnote: between", s=told)
+    assert (again.describe({})["title"], again.suite.note) == ("b", "between")

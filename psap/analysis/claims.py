@@ -16,11 +16,15 @@ adjusted p-value is below 0.05 as well. The claim is supported where the method 
 baseline, not supported where it is worse than at least one, and inconclusive otherwise. A baseline of the
 suite without a committed pair leaves the claim inconclusive at best.
 
-Baselines are all methods of the suite except the method itself and its four ablations; a compact
-architecture trained again from new weights is one of them. Accuracy is top-1 at the last epoch. A high
-ratio is a target of 80 % or more. Compression is the largest counted reduction of multiply-adds, among the
-targets that both methods reached, whose accuracy is within one point of the dense network of the same seed;
-0 where none is. "Largest at" and "largest when" compare advantages with each other, whatever their sign.
+S2, S3 and S3b each name a part of the method. They are tested only where the two methods compared differ in that
+part and in nothing else: the same parameters that have an effect, the same learning rate.
+
+Baselines are all methods of the suite except the method itself, its four ablations and variants of these, and
+the method under another name; a compact architecture trained again from new weights is one of them. Accuracy
+is top-1 at the last epoch. A high ratio is a target of 80 % or more. Compression is the largest counted
+reduction of multiply-adds, among the targets that both methods reached, whose accuracy is within one point of
+the dense network of the same seed; 0 where none is. "Largest at" and "largest when" compare advantages with
+each other, whatever their sign.
 """
 
 from collections.abc import Callable

@@ -132,7 +132,7 @@ def _from_folder(root: Path, as_photos: bool) -> prepared.Raw:
     return prepared.Raw(
         arrays,
         classes,
-        label=f"{root.resolve().name} (image folder, {images:,} images)",
+        label=f"{root.resolve().name} (image folder, {images:,} images, {len(classes):,} classes)",
         origin=f"image folder, {layout(root)}",
         licence="that of the folder's owner",
     )

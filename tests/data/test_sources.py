@@ -58,7 +58,7 @@ def test_a_folder_is_read_sorted_and_exactly(tmp_path: Path, folder: Path) -> No
     assert np.array_equal(data.train.images.numpy(), [pixels(i) for i in range(6)])
     assert np.array_equal(data.test.images.numpy(), [pixels(i) for i in (6, 7)])
     assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1] and data.test.labels.tolist() == [0, 1]
-    assert data.classes == ["cat", "dog"] and data.label == "pets (image folder, 8 images)"
+    assert data.classes == ["cat", "dog"] and data.label == "pets (image folder, 8 images, 2 classes)"
     assert manifest["counts"] == {"train": {"cat": 3, "dog": 3}, "test": {"cat": 1, "dog": 1}}
 
 
