@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from psap.analysis.consistency import contradiction
 from psap.errors import PsapError
 
 IDENTITY = ["run", "suite", "model", "init", "method", "target", "seed"]
@@ -186,10 +187,12 @@ def _read_json(path: Path, kind: type[R]) -> R:
 
 
 def read_run(file: Path, path: str) -> Run:
-    """Read the row of the run `path`. Raises PsapError when the file is broken or another run's."""
+    """Read the row of the run `path`. Raises PsapError where it is broken, another run's, or contradicts itself."""
     run = _read_json(file, Run)
     if run.run != path:
         raise PsapError(f"{file}: it says it is run {run.run}, but it lies at {path}; put it back where it belongs")
+    if wrong := contradiction(run):
+        raise PsapError(f"{file}: {wrong}; no run wrote that: restore the file, or remove it and run {path} again")
     return run
 
 

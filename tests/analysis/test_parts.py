@@ -22,7 +22,7 @@ MORE = "{} differs from psap in more than {}: {} too."
 
 
 @pytest.fixture
-def changed(tmp_path: Path, build) -> Callable[..., Results]:
+def changed(tmp_path: Path, build, seal) -> Callable[..., Results]:
     """A suite with the method, its ablations and baselines, in which methods have other parameters than usual."""
 
     def make(changes: dict[str, dict[str, Any]], only: str = "", **suite: Any) -> Results:
@@ -35,7 +35,7 @@ def changed(tmp_path: Path, build) -> Callable[..., Results]:
                 row["config"]["training"]["recipe"]["lr"] = values.pop("lr", 0.1)
                 row["config"] |= {"code": values.pop("code")} if "code" in values else {}
                 row["config"]["method"] = {name: value for name, value in values.items() if value is not None}
-                file.write_text(json.dumps(row))
+                file.write_text(seal(row))
         return collect(root)
 
     return make
