@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -34,6 +34,13 @@ class Claims(Section):
     plain: Name = "psap_plain"
     """The method without both."""
 
+    @model_validator(mode="after")
+    def _one_part_each(self) -> Self:
+        names = list(self.model_dump().values())
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]} has two parts; each one needs a method of its own")
+        return self
+
 
 class Suite(Section):
     """A grid of runs: models x inits x methods x targets x seeds, and the dense networks that they start from.
@@ -41,10 +48,10 @@ class Suite(Section):
     A file with `base: <suite>` is that suite, but for what it says otherwise, section by section.
     """
 
-    title: str
-    """The heading of the report."""
+    title: str = ""
+    """The heading of the report; the suite's name without it. A base's is not taken over."""
     note: str = ""
-    """What a reader of the report should know beforehand."""
+    """What a reader of the report should know beforehand. A base's is not taken over."""
     hardware: Literal["cpu", "gpu"] = "cpu"
     """What the suite is meant for; one for a `gpu` does not start by itself where there is none."""
     data: Data
@@ -166,6 +173,11 @@ def load_suite(path: Path, methods_file: Path) -> tuple[Suite, Methods]:
                     f"{path}: methods.pretrained: {name} trains as long as the dense network and the pruning together, "
                     "and how long published weights were trained is not known; list it under scratch only"
                 )
+    listed = list(dict.fromkeys(name for names in suite.methods.values() for name in names))
+    for part in sorted(suite.claims.model_fields_set):
+        name = getattr(suite.claims, part)
+        if name not in listed:
+            raise PsapError(f"{path}: claims.{part}: {name!r} is none of the suite's methods{near(name, listed)}")
     for model in suite.models:
         try:
             check_own_name(model)  # whether a library has the network is seen when it is counted
@@ -175,7 +187,10 @@ def load_suite(path: Path, methods_file: Path) -> tuple[Suite, Methods]:
 
 
 def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The suite in `path`; one with `base: <suite>` is that suite, but for what it says otherwise."""
+    """The suite in `path`; one with `base: <suite>` is that suite, but for what it says otherwise.
+
+    What a base tells its readers is told of its own data and grid, so that is not taken over.
+    """
     values = read_mapping(path)
     base = values.pop("base", None)
     if base is None:
@@ -185,7 +200,8 @@ def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise PsapError(f"{path}: base: {base} has this suite as its own base; one of them must stand alone")
     if not file.exists():
         raise PsapError(f"{path}: base: there is no suite {base!r} beside it ({file})")
-    return _merged(_with_base(file, (path, *above)), values)
+    inherited = _with_base(file, (path, *above))
+    return _merged({name: value for name, value in inherited.items() if name not in ("title", "note")}, values)
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from psap import devices
 from psap.errors import PsapError
-from psap.estimate import GPUS, REFERENCE, UTILISATION, Estimate
+from psap.estimate import GPUS, REFERENCE, UTILISATION, Estimate, Hours
 from psap.markdown import table
-from psap.suite import Grid, data_file
+from psap.suite import CHECKPOINTS, Grid, data_file
 
 _LONGEST = 24.0  # hours: a suite that takes days on this machine runs only when asked for by name
 _ASSUMED = (
@@ -23,11 +23,11 @@ _DISK = (
 
 def announce_fitting(grids: Mapping[str, Grid]) -> list[str]:
     """Say on stderr which suites fit this machine, how many runs and about how long, and what is left out and why."""
-    fitting = []
+    fitting, total = [], Hours(0.0, 0.0, 0.0)
     for name, grid in grids.items():
         hours = Estimate(grid).hours_here()
-        about = f"{len(grid.runs)} runs, about {duration(hours)} here"
-        if reason := _obstacle(grid, hours):
+        about = f"{len(grid.runs)} runs, {_about(hours)}"
+        if reason := _obstacle(grid, hours.middle):
             print(
                 f"left out  {name}: {reason} ({about}); run it all the same: snakemake {name} --cores all",
                 file=sys.stderr,
@@ -35,8 +35,18 @@ def announce_fitting(grids: Mapping[str, Grid]) -> list[str]:
         else:
             print(f"runs      {name}: {about}", file=sys.stderr)
             fitting.append(name)
+            total = Hours(*(so_far + more for so_far, more in zip(total, hours, strict=True)))
+    if fitting:
+        runs = sum(len(grids[name].runs) for name in fitting)
+        print(f"in all    {runs} runs, {_about(total)}; longer where the machine does other work", file=sys.stderr)
     sys.stderr.flush()
     return fitting
+
+
+def _about(hours: Hours) -> str:
+    """How long, and between which bounds where these read otherwise."""
+    least, middle, most = map(duration, hours)
+    return f"about {middle} here" + (f", {least} to {most}" if least != most else "")
 
 
 def announce_all(grids: Mapping[str, Grid]) -> None:
@@ -84,6 +94,8 @@ def _obstacle(grid: Grid, hours: float) -> str:
         return "meant for a GPU, and there is none here"
     if not _data_here(grid):
         return "its data are not here yet"
+    if lacking := _weights_not_here(grid):
+        return f"published weights are not here yet: {', '.join(lacking)}"
     return f"more than {_LONGEST:.0f} hours" if hours > _LONGEST else ""
 
 
@@ -99,6 +111,17 @@ def _data_here(grid: Grid) -> bool:
     except PsapError:
         return False
     return data.source != "cifar10" or find_folder(data.source, data.path) is not None
+
+
+def _weights_not_here(grid: Grid) -> list[str]:
+    """The networks that start from published weights which would have to be downloaded."""
+    from psap.models import architecture, published
+
+    start = [
+        run for run in grid.runs.values() if run.kind == "dense" and run.config["training"]["recipe"].get("weights")
+    ]
+    missing = [run.model for run in start if not (CHECKPOINTS / run.path / architecture.DESCRIPTION).exists()]
+    return [model for model in dict.fromkeys(missing) if not published.here(model)]
 
 
 def duration(hours: float) -> str:

@@ -6,6 +6,7 @@ What is assumed is said where it is written; only `hours_here` measures.
 
 import math
 import os
+import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import cached_property
@@ -47,8 +48,17 @@ _PROCESSOR = 3e9  # multiply-adds of forward passes a second and thread: the slo
 # operation, so a limit is several times what the peak promises, and never short.
 _MARGIN, _LEAST_MINUTES = 3, 240
 _SAMPLE = 4 * 10**9  # multiply-adds of a step that measures this machine: a second, if it is slow
+_STEPS, _SECONDS, _MOST_STEPS = 5, 0.5, 100  # steps that are measured: at least so many, so long, and at most so many
 _DECODED = 100  # images a second that a thread reads and decodes, at least: a quarter of what docs/scaling.md measures
 _WORKERS = 12  # processor threads that decode photographs for one GPU
+
+
+class Hours(NamedTuple):
+    """How long, if every training step is as fast as the fastest, the median and the slowest of those measured."""
+
+    least: float
+    middle: float
+    most: float
 
 
 class Request(NamedTuple):
@@ -82,7 +92,7 @@ class Estimate:
         validation = round(data.validation * self.images.train)
         train = data.train_images or self.images.train - validation
         # As psap.data.batches has it: an incomplete last batch is left out unless it is the only one.
-        return max(1, train // batch) * batch, validation if data.evaluate == "validation" else self.images.test
+        return train // batch * batch or train, validation if data.evaluate == "validation" else self.images.test
 
     def network(self, run: Run) -> Network:
         """The dense network of `run`. Raises PsapError where there is none, or it does not take the suite's images."""
@@ -148,22 +158,30 @@ class Estimate:
         decoding = sum(self.images[2:]) / _DECODED / 60
         return Request(1, 2000 + 3 * self.data_bytes() // 10**6, math.ceil(60 + decoding))
 
-    def hours_here(self) -> float:
-        """Hours on this machine at the speed of a training step as it is now, a run on every core or one on the GPU."""
+    def hours_here(self) -> Hours:
+        """Hours on this machine if it does nothing else, a run on every core or one on the GPU."""
         import torch
 
         cuda = torch.cuda.is_available()
         work = sum(self.work(run) for run in self._grid.runs.values())
         if cuda:  # in a process of its own: a workflow must not hold a GPU's memory, or the GPU, until it ends
             with ProcessPoolExecutor(1, get_context("spawn")) as elsewhere:
-                speed = elsewhere.submit(self._speed_here, "cuda").result()
+                speeds = elsewhere.submit(self._speeds_here, "cuda").result()
         else:
-            speed = self._speed_here("cpu")
-        seconds = work / speed + _START_UP * len(self._grid.runs)
-        return seconds / (1 if cuda else os.cpu_count() or 1) / 3600
+            speeds = self._speeds_here("cpu")
+        at_once = 1 if cuda else os.cpu_count() or 1
+        slow, middle, fast = (
+            (work / speed + _START_UP * len(self._grid.runs)) / at_once / 3600
+            for speed in (min(speeds), statistics.median(speeds), max(speeds))
+        )
+        return Hours(fast, middle, slow)
 
-    def _speed_here(self, device: str) -> float:
-        """Multiply-adds of forward passes a second of one thread (or the GPU), training the suite's first network."""
+    def _speeds_here(self, device: str) -> list[float]:
+        """Multiply-adds of forward passes a second of one thread (or the GPU), training the suite's first network.
+
+        One for each of several steps, after one that warms up. On a processor it is this process's own time that
+        counts: the clock on the wall would count what else the machine does at the moment.
+        """
         import torch
 
         from psap.models import build
@@ -172,16 +190,18 @@ class Estimate:
         macs = count(model, self.images.classes, shape).macs
         batch = min(32, max(2, _SAMPLE // macs))
         network = build(model, self.images.classes, shape[0]).to(device)
-        example, threads, times = torch.zeros(batch, *shape, device=device), torch.get_num_threads(), []
+        example, threads = torch.zeros(batch, *shape, device=device), torch.get_num_threads()
+        times: list[float] = []
+        clock = time.perf_counter if device == "cuda" else time.process_time
         torch.set_num_threads(1)
-        for _ in range(3):
-            start = time.perf_counter()
+        while len(times) <= _STEPS or (sum(times) < _SECONDS and len(times) < _MOST_STEPS):
+            start = clock()
             network(example).square().mean().backward()
             if device == "cuda":
                 torch.cuda.synchronize()
-            times.append(time.perf_counter() - start)
+            times.append(clock() - start)
         torch.set_num_threads(threads)
-        return _STEP * macs * batch / min(times)
+        return [_STEP * macs * batch / max(seconds, 1e-9) for seconds in times[1:]]
 
 
 def _epochs(run: Run) -> int:

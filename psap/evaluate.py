@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from psap import ranks
 
 LATENCY_BATCH = 32
+LATENCY_ERROR = 0.05
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,15 @@ def latencies(models: Sequence[nn.Module], images: Tensor, repetitions: int = 15
             if repetition >= 2:  # the first passes choose kernels and fill caches
                 seen.append(1000 * (time.perf_counter() - start))
     return [statistics.median(seen) for seen in times]
+
+
+def compared_latencies(model: nn.Module, reference: nn.Module, images: Tensor) -> tuple[float, float] | None:
+    """Milliseconds of a forward pass of both; None where `reference` timed twice is more than 5 % off itself.
+
+    Then something else used the machine meanwhile, and the times say nothing about the networks.
+    """
+    first, before, again = latencies([model, reference, reference], images)
+    return (first, before) if abs(again / before - 1) <= LATENCY_ERROR else None
 
 
 def peak_memory_mb(device: torch.device) -> float:

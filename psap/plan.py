@@ -102,7 +102,7 @@ def fingerprint(grid: Grid, planning: bool = False) -> str:
         gone = file.exists() and folder is not None and not folder.exists()
         if not gone:
             sources.check_source(data.source, data.path, data.classes)
-        mark = sources.fingerprint(data.source, data.path, file)
+        mark = sources.fingerprint(data.source, data.path, file, data.photos is not None)
         if not (planning or data.photos):  # photographs are too many to be read while the user waits for a plan
             sources.check_changed(data.source, data.path, file, mark)
         return mark

@@ -1,5 +1,6 @@
 """Suites and methods as users write them: variants, learning rates of their own, and what a run's identity holds."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,27 @@ def test_what_came_later_leaves_identities_as_they_were(tmp_path: Path) -> None:
         assert "weights" not in config["training"]["recipe"]
     after = grid(tmp_path, SUITE.replace("training:", "training:\n  clip_norm: 1")).runs
     assert all(before[path].hash != after[path].hash for path in before)
+
+
+@pytest.mark.parametrize(
+    ("claims", "says"),
+    [
+        ("{method: pspa}", "s.yaml: claims.method: 'pspa' is none of the suite's methods; did you mean 'psap'?"),
+        ("{method: taylor}", "s.yaml: claims.method: 'taylor' is none of the suite's methods; known: own, psap"),
+        ("{method: sfp, plain: sfp_lat}", "claims.plain: 'sfp_lat' is none of the suite's methods; did you mean"),
+        ("{method: sfp, hard: sfp}", "claims: sfp has two parts; each one needs a method of its own"),
+        ("{protection: psap}", "claims: psap has two parts"),
+    ],
+)
+def test_parts_in_the_claims_are_methods_of_the_suite(claims: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(PsapError, match=re.escape(says)):
+        grid(tmp_path, SUITE + f"claims: {claims}\n")
+    assert grid(tmp_path, SUITE + "claims: {method: sfp, protection: sfp_late}\n").suite.claims.protection == "sfp_late"
+
+
+def test_what_a_base_tells_of_itself_is_not_said_of_another_suite(tmp_path: Path) -> None:
+    told = SUITE + "note: of 8 x 8 pixels\n"
+    own = of(tmp_path, c="base: b", b="base: s\nnote: between", s=told)
+    assert (own.suite.title, own.suite.note) == ("", "") and own.describe({})["title"] == "c"
+    again = of(tmp_path, b="base: s\nnote: between", s=told)
+    assert (again.describe({})["title"], again.suite.note) == ("b", "between")

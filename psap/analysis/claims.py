@@ -16,11 +16,15 @@ adjusted p-value is below 0.05 as well. The claim is supported where the method 
 baseline, not supported where it is worse than at least one, and inconclusive otherwise. A baseline of the
 suite without a committed pair leaves the claim inconclusive at best.
 
-Baselines are all methods of the suite except the method itself and its four ablations; a compact
-architecture trained again from new weights is one of them. Accuracy is top-1 at the last epoch. A high
-ratio is a target of 80 % or more. Compression is the largest counted reduction of multiply-adds, among the
-targets that both methods reached, whose accuracy is within one point of the dense network of the same seed;
-0 where none is. "Largest at" and "largest when" compare advantages with each other, whatever their sign.
+S2, S3 and S3b each name a part of the method. They are tested only where the two methods compared differ in that
+part and in nothing else: the same parameters that have an effect, the same learning rate.
+
+Baselines are all methods of the suite except the method itself, its four ablations and variants of these, and
+the method under another name; a compact architecture trained again from new weights is one of them. Accuracy
+is top-1 at the last epoch. A high ratio is a target of 80 % or more. Compression is the largest counted
+reduction of multiply-adds, among the targets that both methods reached, whose accuracy is within one point of
+the dense network of the same seed; 0 where none is. "Largest at" and "largest when" compare advantages with
+each other, whatever their sign.
 """
 
 from collections.abc import Callable
@@ -39,6 +43,7 @@ from psap.analysis.contrasts import (
     more_at_high_ratio,
     more_from_scratch,
 )
+from psap.analysis.parts import twins, unattributable
 from psap.analysis.statistics import estimate, holm
 
 RULES = [" ".join(paragraph.split()) for paragraph in __doc__.split("\n\n")[1:]]  # printed in the report
@@ -118,14 +123,21 @@ def judge(results: Results) -> list[dict[str, Any]]:
 
 
 def _judge(claim: Claim, results: Results) -> dict[str, Any]:
-    scope, others = claim.scope(results.suite), claim.others(results.suite)
+    scope, wrong, same = claim.scope(results.suite), "", []
+    if claim.against == "baselines":
+        same = [other for other in claim.others(results.suite) if other in twins(results)]
+    else:
+        wrong = unattributable(results, claim.against, scope["inits"])
+    others = [] if wrong else [other for other in claim.others(results.suite) if other not in same]
     comparisons = [_compare(claim, results, other, scope) for other in others]
     tested = [c for c in comparisons if c["n"] > 0]
     adjusted = holm([1.0 if c["p"] is None else c["p"] for c in comparisons])
     for comparison, p_holm in zip(comparisons, adjusted, strict=True):
         comparison["p_holm"] = None if comparison["p"] is None else p_holm
         comparison["verdict"] = _verdict(comparison)
-    verdict, reason = _conclude(comparisons) if tested else (UNTESTED, _untested(claim, results.suite))
+    verdict, reason = _conclude(comparisons) if tested else (UNTESTED, wrong or _untested(claim, results.suite, others))
+    if same:
+        reason += f" Left out: {_listed(same)}, {results.suite.claims.method} under another name."
     if any(c["uneven"] for c in comparisons):
         reason += " Not every seed has every cell yet."
     head = {
@@ -184,7 +196,7 @@ def _conclude(comparisons: list[dict[str, Any]]) -> tuple[str, str]:
     return OPEN, f"No difference shown against {_listed(undecided)}{shown}."
 
 
-def _untested(claim: Claim, suite: Suite) -> str:
+def _untested(claim: Claim, suite: Suite, others: list[str]) -> str:
     scope = claim.scope(suite)
     if suite.claims.method not in suite.all_methods:
         return f"The suite does not run {suite.claims.method}."
@@ -196,7 +208,7 @@ def _untested(claim: Claim, suite: Suite) -> str:
         return "The suite does not prune both from scratch and from a pretrained network."
     if claim.contrast is more_at_high_ratio and len({target >= HIGH_RATIO for target in suite.targets}) < 2:
         return "The suite does not have targets on both sides of 80 %."
-    if not claim.others(suite):
+    if not others:
         return f"The suite runs nothing to compare with ({claim.against})."
     return "No pair of runs is committed yet."
 

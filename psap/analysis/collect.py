@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from psap.analysis.consistency import contradiction
 from psap.errors import PsapError
 
 IDENTITY = ["run", "suite", "model", "init", "method", "target", "seed"]
@@ -51,6 +52,7 @@ class Suite(Record):
     note: str
     data: dict[str, Any]
     models: list[str]
+    variants: dict[str, dict[str, Any]] = {}
     inits: list[str]
     methods: dict[str, list[str]]
     targets: list[float]
@@ -69,8 +71,15 @@ class Suite(Record):
 
     @property
     def baselines(self) -> list[str]:
-        """Every method of the suite that is not one of the claims' own."""
-        return [method for method in self.all_methods if method not in self.claims.ours]
+        """Every method of the suite that is not one of the claims' own, or a variant of one."""
+        own = {*self.claims.ours, *self.own_variants}
+        return [method for method in self.all_methods if method not in own]
+
+    @property
+    def own_variants(self) -> list[str]:
+        """The suite's variants of the claims' methods: neither these nor other methods, so they have no part."""
+        ours = self.claims.ours
+        return [m for m in self.all_methods if m not in ours and self.variants.get(m, {}).get("base") in ours]
 
 
 class Result(Record):
@@ -178,10 +187,12 @@ def _read_json(path: Path, kind: type[R]) -> R:
 
 
 def read_run(file: Path, path: str) -> Run:
-    """Read the row of the run `path`. Raises PsapError when the file is broken or another run's."""
+    """Read the row of the run `path`. Raises PsapError where it is broken, another run's, or contradicts itself."""
     run = _read_json(file, Run)
     if run.run != path:
         raise PsapError(f"{file}: it says it is run {run.run}, but it lies at {path}; put it back where it belongs")
+    if wrong := contradiction(run):
+        raise PsapError(f"{file}: {wrong}; no run wrote that: restore the file, or remove it and run {path} again")
     return run
 
 

@@ -1,7 +1,7 @@
 """The suite's figures over runs, and FIGURES: all figures, with captions that say how to read them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from psap.analysis import curves, style
 from psap.analysis.claims import MIN_SEEDS
 from psap.analysis.collect import Results
+from psap.analysis.parts import PARTS, attributable
 from psap.analysis.settings import chooses, ranking
 from psap.analysis.statistics import estimate
 
@@ -49,12 +50,18 @@ def accuracy(results: Results) -> Figure:
     return figure
 
 
+GAINS = {
+    "protection": "protection",
+    "hard": "protection, not pruning hard",
+    "adaptivity": "adaptivity",
+    "plain": "both",
+}
+
+
 def ablation(results: Results) -> Figure:
     """What the method gains over itself without protection, adaptivity, or both, and pruning hard instead."""
     suite, rows, looks = results.suite, results.rows, style.looks(results.suite)
-    roles = {"protection": suite.claims.protection, "protection, not pruning hard": suite.claims.hard}
-    roles |= {"adaptivity": suite.claims.adaptivity, "both": suite.claims.plain}
-    parts = {part: method for part, method in roles.items() if method in suite.all_methods}
+    parts = {GAINS[role]: method for role, method in attributable(results).items()}
     others = rows[rows["method"].isin(parts.values())]
     pairs = rows[rows["method"] == suite.claims.method].merge(others, on=["model", "init", "target", "seed"])
     if pairs.empty:
@@ -117,7 +124,7 @@ class Plot:
 
     draw: Callable[[Results], Figure]
     title: str
-    caption: str
+    caption: str  # with _words() put in
 
 
 FIGURES = {
@@ -132,21 +139,20 @@ FIGURES = {
     "ablation": Plot(
         ablation,
         "What each part contributes",
-        "Top-1 of the method minus that of its ablation, paired by seed: without protection, pruning hard in its "
-        "place, without adaptivity, and without protection and adaptivity. Above 0 the part helps. Large marks are "
-        "means over seeds, dots the seeds, bars 95 % t-intervals from three seeds on.",
+        "Top-1 of {method} minus that of its ablation, paired by seed: {ablations}. Above 0 the part helps. Large "
+        "marks are means over seeds, dots the seeds, bars 95 % t-intervals from three seeds on.",
     ),
     "ratios": Plot(
         curves.ratios,
         "Where the method prunes",
-        "Share of each group's channels that the allocation asks for at each pruning step, for the first model, at the "
-        "lowest and the highest target; mean over seeds. Groups stand in the order of the network, with their number "
+        "Share of each group's channels that the allocation of {method} asks for at each pruning step, for {model}, at "
+        "{targets}; mean over seeds. Groups stand in the order of the network, with their number "
         "of channels.",
     ),
     "dynamics": Plot(
         curves.dynamics,
         "What happens at the pruning steps",
-        "For the first model at the highest target, with and without protection: the weight sparsity ratio that sets "
+        "For {model} at the highest target, {compared}: the weight sparsity ratio that sets "
         "the allocation; the gradient norm of pruned filters over that of kept ones in the first iteration after a "
         "step (values of exactly 0, filters that receive no gradient, have no place on the logarithmic axis); and the "
         "channels restored. Lines are medians over groups, bands their full range; means over seeds.",
@@ -154,9 +160,8 @@ FIGURES = {
     "learning": Plot(
         curves.learning,
         "Learning curves",
-        "Top-1 on the evaluated split after each epoch that was scored, at the highest target, mean over seeds. The "
-        "shaded span is where the method takes its pruning steps; the mark on a curve is the first score with that "
-        "method's final masks.",
+        "Top-1 on the evaluated split after each epoch that was scored, at the highest target, mean over seeds. "
+        "{span}The mark on a curve is the first score with that method's final masks.",
     ),
 }
 
@@ -173,7 +178,25 @@ SETTINGS = {
 
 def plots(results: Results) -> dict[str, Plot]:
     """The figures of a suite: those of a comparison, or of a choice of settings."""
-    return SETTINGS if chooses(results) else FIGURES
+    words = _words(results)
+    found = SETTINGS if chooses(results) else FIGURES
+    return {name: replace(plot, caption=plot.caption.format(**words)) for name, plot in found.items()}
+
+
+def _words(results: Results) -> dict[str, str]:
+    """What captions say of this suite: only methods that it has are named."""
+    suite = results.suite
+    method, tested = suite.claims.method, attributable(results)
+    compared = [name for name in (method, suite.claims.protection) if name in suite.all_methods]
+    span = f"The shaded span is where {method} takes its pruning steps. " if method in suite.all_methods else ""
+    return {
+        "method": method,
+        "model": suite.models[0],
+        "targets": "the lowest and the highest target" if len(suite.targets) > 1 else "the target",
+        "ablations": ", ".join(f"{PARTS[role].without} ({name})" for role, name in tested.items()) or "none is here",
+        "compared": " and ".join(compared) or "no method",
+        "span": span,
+    }
 
 
 def draw(results: Results, folder: Path) -> None:

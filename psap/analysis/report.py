@@ -11,8 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from psap.analysis.claims import RULES, VERDICTS
 from psap.analysis.collect import Results, Run, Suite
 from psap.analysis.figures import plots
+from psap.analysis.parts import played
 from psap.analysis.style import embedded, init_label
-from psap.analysis.tables import best, number, spread
+from psap.analysis.tables import LATENCY_NOTE, best, number, spread
 from psap.nested import flat
 
 NAMES = ("source", "label", "origin", "licence", "digest")
@@ -59,6 +60,8 @@ def render(
         spread=spread,
         off_target=off_target(results),
         compositions=compositions(results),
+        played=played(results),
+        latency_note=LATENCY_NOTE.replace("`", ""),
         rates=rates(results),
         published=published,
         settings=chosen,
@@ -69,6 +72,8 @@ def facts(results: Results) -> dict[str, str]:
     """What was run on what."""
     suite, runs = results.suite, results.runs
     said = flat({key: value for key, value in suite.data.items() if value and key not in NAMES})
+    if suite.data["source"] != "imagenet":  # whose classes the suite expects; of another set they are counted
+        said.pop("photos.classes", None)
     data = [f"{key.replace('_', ' ').replace('.', ' ')} {value}" for key, value in said.items()]
     label = str(suite.data.get("label") or suite.data["source"])
     versions = {package: _distinct(run.provenance.versions.get(package) for run in runs) for package in _packages(runs)}
@@ -82,7 +87,7 @@ def facts(results: Results) -> dict[str, str]:
         "Epochs": ", ".join(_epochs(suite)),
         "Runs": f"{len(runs)} of {len(suite.runs)}",
         "Hardware": _distinct(f"{run.provenance.hardware} ({run.provenance.device})" for run in runs),
-        "Time of all runs": _duration(results.rows["seconds"].sum()),
+        "Time of all runs": f"{_duration(results.rows['seconds'].sum())}, one after the other",
         "Versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
         "Commit": _distinct(_commit(run) for run in runs),
     }

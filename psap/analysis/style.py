@@ -79,7 +79,7 @@ def looks(suite: Suite) -> dict[str, Look]:
         marker = "o" if index == 0 else MARKERS[-index]
         width, depth = (2.2, 4.0) if index == 0 else (1.3, 3.5)
         table[method] = Look(WARM[index], marker, DASHES[index], width, depth)
-    for index, method in enumerate(suite.baselines):
+    for index, method in enumerate([*suite.baselines, *suite.own_variants]):
         table[method] = Look(COLD[index % len(COLD)], MARKERS[index % (len(MARKERS) - len(WARM) + 1)], "-", 1.2, 3.0)
     return table
 

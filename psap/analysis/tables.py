@@ -23,10 +23,15 @@ HEADINGS = [
     "Params",
     "Latency",
 ]
+LATENCY_ERROR = 0.05
+LATENCY_NOTE = (
+    "latency relative to the dense network (a dash where the dense network measured against itself was more than "
+    f"{100 * LATENCY_ERROR:g} % off: the machine was busy; `psap bench latency` measures it alone)"
+)
 NOTE = (
     "Top-1 in % at the last epoch, mean ± sample standard deviation over n seeds; drop in points from the "
-    "dense network of the same seed; multiply-adds and parameters counted on the compact network; latency "
-    "relative to the dense network. Bold: highest mean of a model, init and target."
+    "dense network of the same seed; multiply-adds and parameters counted on the compact network; "
+    f"{LATENCY_NOTE}. Bold: highest mean of a model, init and target."
 )
 METRICS = ["top1_last_mean", "drop_mean", "top1_best_mean", "macs_reduction_mean", "params_reduction_mean"]
 
@@ -37,7 +42,7 @@ def summarise(results: Results) -> pd.DataFrame:
     The columns in TIMING stand last.
     """
     suite, rows = results.suite, results.rows
-    rows = rows.assign(latency_ratio=rows["latency_ms"] / rows["latency_dense_ms"])
+    rows = rows.assign(latency_ratio=latency_ratios(rows))
     table = rows.groupby(CELL, as_index=False).agg(
         n=("seed", "size"),
         top1_last_mean=("top1_last", "mean"),
@@ -59,6 +64,18 @@ def summarise(results: Results) -> pd.DataFrame:
         key=lambda values: values.map(ranks[str(values.name)]) if values.name in ranks else values,
         ignore_index=True,
     )
+
+
+def latency_ratios(rows: pd.DataFrame) -> "pd.Series[float]":
+    """Each run's latency over that of the dense network; none for a model whose times say nothing.
+
+    A dense run times its network against one of the same shape. Where the two differ by more than LATENCY_ERROR, in any
+    of a model's dense runs, something else used the machine meanwhile, and the other runs' times are no better.
+    """
+    ratios = rows["latency_ms"] / rows["latency_dense_ms"]
+    itself = ratios.where(rows["method"] == "dense").groupby(rows["model"])
+    steady = (itself.transform("max") <= 1 + LATENCY_ERROR) & (itself.transform("min") >= 1 - LATENCY_ERROR)
+    return ratios.where(steady)
 
 
 def best(table: pd.DataFrame) -> "pd.Series[bool]":

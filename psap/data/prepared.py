@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
@@ -42,8 +42,8 @@ class Index(NamedTuple):
 class Manifest(BaseModel):
     """What `<key>.json` tells: counts by split and class, mean and std by channel (of the training pixels, in 0..1).
 
-    `digest` is that of the images and labels, `fingerprint` that of the folder they were read from. Photographs have no
-    common `image_shape`, and no mean and std that depend on them.
+    `digest` is that of the images and labels, `fingerprint` that of the folder they were read from, `stamps` that of
+    its files' names, sizes and times. Photographs have no common `image_shape`, nor a mean and std of them.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -59,6 +59,7 @@ class Manifest(BaseModel):
     std: list[float]
     digest: str
     fingerprint: str = ""
+    stamps: str = ""
 
 
 class Raw(NamedTuple):
@@ -71,7 +72,7 @@ class Raw(NamedTuple):
     licence: str
 
 
-def write(raw: Raw, source: str, file: Path, fingerprint: str = "") -> Manifest:
+def write(raw: Raw, source: str, file: Path, fingerprint: str = "", stamps: str = "") -> Manifest:
     """Write the pair of `file` (`<key>.safetensors`), each atomically, the manifest last."""
     # safetensors writes the memory as it lies, and torchvision's CIFAR-10 is a transposed view.
     arrays = type(raw.arrays)(*map(np.ascontiguousarray, raw.arrays))
@@ -94,11 +95,19 @@ def write(raw: Raw, source: str, file: Path, fingerprint: str = "") -> Manifest:
         std=std,
         digest=_digest(arrays, raw.classes),
         fingerprint=fingerprint,
+        stamps=stamps,
     )
     with atomic(file) as temporary:
         safetensors.numpy.save_file(arrays._asdict(), temporary)
     write_json(file.with_suffix(".json"), manifest.model_dump())
     return manifest
+
+
+def told(file: Path) -> dict[str, Any]:
+    """The manifest of `file` as it lies there, unverified; empty where there is none."""
+    described = file.with_suffix(".json")
+    found: dict[str, Any] = json.loads(described.read_text()) if described.exists() else {}
+    return found
 
 
 def read(file: Path) -> tuple[Arrays | Index, Manifest]:

@@ -1,7 +1,7 @@
 """Where data come from: `digits`, `cifar10`, `imagenet`, or a `folder` of images; checked at once, prepared once."""
 
-import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -69,32 +69,55 @@ def prepare(
     images of different sizes, a failed download.
     """
     check_source(source, path)
-    mark = fingerprint(source, path, out)
-    return prepared.write(_read(source, path, raw, as_photos), source, out, mark).model_dump()
+    mark = fingerprint(source, path, out, as_photos)
+    stamps = _stamps(source, path)
+    return prepared.write(_read(source, path, raw, as_photos), source, out, mark, stamps).model_dump()
 
 
-def fingerprint(source: str, path: str | None, out: Path) -> str:
-    """Digest of the names and sizes of a folder's images, to tell whether `out`, prepared from it, is up to date.
+def fingerprint(source: str, path: str | None, out: Path, as_photos: bool = False) -> str:
+    """Digest of a folder's images, to tell whether `out`, prepared from it, is up to date.
 
-    Of imagenet's, names only: to ask a server for the sizes of a million files takes minutes. Where there is no folder
-    to look at (an embedded set, a download, a folder that is gone since) it is the one that `out` was prepared with:
-    what is prepared stays good.
+    It is one of names, sizes and contents. They are read only where a name, a size or a time of change is another than
+    when `out` was prepared: an image that is replaced by one of the same size and time is not noticed. Of photographs,
+    which are verified whenever they are decoded, it is one of names and sizes; of imagenet's, of names: to ask a server
+    for the sizes of a million files takes minutes. Where there is no folder to look at (an embedded set, a download, a
+    folder that is gone since) it is the one that `out` was prepared with: what is prepared stays good.
     """
     root = find_folder(source, path)
     if root is None or not root.exists():
         return prepared_with(out) or ""
     if source == "imagenet":
         lines = [file.relative_to(root).as_posix() for part in imagenet.listings(root) for file in part.files]
-    else:
-        files = [file for part in scan(root) for images in part.values() for file in images]
-        lines = [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
-    return sha256("\n".join(lines).encode())
+        return sha256("\n".join(lines).encode())
+    files = _files(root)
+    lines = [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
+    outside = sha256("\n".join(lines).encode())
+    before = prepared.told(out)
+    if as_photos or before.get("fingerprint") == outside:  # before contents counted, it was prepared so
+        return outside
+    if before.get("stamps") == _stamps(source, path):
+        return str(before["fingerprint"])
+    with ThreadPoolExecutor() as threads:
+        contents = threads.map(sha256, files)
+        return sha256("\n".join(f"{line} {content}" for line, content in zip(lines, contents, strict=True)).encode())
+
+
+def _files(root: Path) -> list[Path]:
+    return [file for part in scan(root) for images in part.values() for file in images]
+
+
+def _stamps(source: str, path: str | None) -> str:
+    """Digest of the names, sizes and times of change of a folder's images; "" where none are looked at."""
+    root = find_folder(source, path)
+    if root is None or not root.exists() or source == "imagenet":
+        return ""
+    stamps = [(file.relative_to(root).as_posix(), file.stat()) for file in _files(root)]
+    return sha256("\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stamps).encode())
 
 
 def prepared_with(out: Path) -> str | None:
     """The fingerprint that `out` was prepared with; None where it is not prepared."""
-    described = out.with_suffix(".json")
-    return json.loads(described.read_text()).get("fingerprint", "") if described.exists() else None
+    return prepared.told(out).get("fingerprint", "") if out.with_suffix(".json").exists() else None
 
 
 def check_changed(source: str, path: str | None, out: Path, mark: str) -> None:
@@ -132,7 +155,7 @@ def _from_folder(root: Path, as_photos: bool) -> prepared.Raw:
     return prepared.Raw(
         arrays,
         classes,
-        label=f"{root.resolve().name} (image folder, {images:,} images)",
+        label=f"{root.resolve().name} (image folder, {images:,} images, {len(classes):,} classes)",
         origin=f"image folder, {layout(root)}",
         licence="that of the folder's owner",
     )

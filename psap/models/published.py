@@ -43,6 +43,27 @@ def load(name: str, classes: int, photos: Mapping[str, Any] | None = None) -> Pu
     return Published(model, origin, sha256(content))
 
 
+def here(name: str) -> bool:
+    """Whether `load` would find the weights of the network `name` without a download; opens none of them."""
+    library, entry = split(name)
+    if _in_folder(name):
+        return True
+    urls, hub = [], None
+    if library == "torchvision":
+        from torchvision import models
+
+        urls = [weights.url for weights in list(models.get_model_weights(entry))[:1]]
+    elif library == "timm":
+        import timm
+        from huggingface_hub import try_to_load_from_cache
+
+        described = timm.get_pretrained_cfg(entry)
+        urls, hub = [described.url] if described and described.url else [], described and described.hf_hub_id
+        if hub and isinstance(try_to_load_from_cache(hub, "model.safetensors"), str):
+            return True
+    return any(Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]).exists() for url in urls)
+
+
 def _tensors(name: str, model: nn.Module) -> tuple[Tensors, str]:
     library, entry = split(name)
     if file := _in_folder(name):

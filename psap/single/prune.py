@@ -74,7 +74,7 @@ class Pruning:
     def _prepare(self) -> None:
         """Read and check every image, unless they are as they were; put the network to start from in place."""
         data, file, order = self.plan.data, self._state / "data.safetensors", self.plan.order
-        mark = sources.fingerprint(data.source, data.path, file)
+        mark = sources.fingerprint(data.source, data.path, file, order.photographs())
         if sources.prepared_with(file) != mark:
             sources.prepare(data.source, data.path, file, self._state, as_photos=order.photographs())
         root = sources.find_folder(data.source, data.path) if order.photographs() else None

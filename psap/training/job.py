@@ -14,7 +14,7 @@ from psap.data.batches import Batches
 from psap.data.dataset import DataSet, cut_validation, subset
 from psap.data.photo_batches import PhotoBatches, lost_workers
 from psap.data.shares import Share
-from psap.evaluate import LATENCY_BATCH, Score, accuracy, latencies, peak_memory_mb
+from psap.evaluate import LATENCY_BATCH, Score, accuracy, compared_latencies, peak_memory_mb
 from psap.models import architecture, build, published
 from psap.pruning.cost import count_macs, count_params
 from psap.pruning.method import Method
@@ -99,8 +99,14 @@ class Job:
 
     @property
     def images_per_epoch(self) -> int:
-        """Images that all ranks together train on in an epoch."""
-        return len(self.batches) // self.batches.accumulated * int(self.config["training"]["batch_size"])
+        """Images that all ranks together train on in an epoch; the only batch may be an incomplete one."""
+        complete = len(self.batches) // self.batches.accumulated * int(self.config["training"]["batch_size"])
+        return min(complete, len(self.batches.labels))
+
+    @property
+    def images_per_second(self) -> float:
+        """How fast it has trained so far; no clock measures less than a microsecond."""
+        return len(self.progress.rows) * self.images_per_epoch / max(self.progress.seconds, 1e-6)
 
     def _network(self, start: Path | None) -> nn.Module:
         name = self.config["model"]
@@ -168,7 +174,7 @@ class Job:
         images = len(rows) * self.images_per_epoch
         for compared in (network, reference):  # compaction leaves the other layout
             compared.to(memory_format=torch.channels_last)
-        speed, speed_dense = latencies([network, reference], self._example(LATENCY_BATCH))
+        latency = compared_latencies(network, reference, self._example(LATENCY_BATCH))
         result = {
             "top1_last": score.top1,
             "top1_best": max(
@@ -190,11 +196,10 @@ class Job:
         }
         cost = {
             "seconds": seconds,
-            "images_per_second": images / seconds if seconds else 0.0,
+            "images_per_second": self.images_per_second,
             "peak_memory_mb": peak_memory_mb(self._device),
-            "latency_ms": speed,
-            "latency_dense_ms": speed_dense,
         }
+        cost |= dict(zip(("latency_ms", "latency_dense_ms"), latency or (), strict=False))
         return Outcome(result, cost, network)
 
 

@@ -19,7 +19,7 @@ def progress_line(name: str, job: Job, progress: Progress) -> str:
     return (
         f"{name}  epoch {row['epoch']}/{total}  lr {row['lr']:.4f}  loss {row['train_loss']:.3f}  "
         f"{scored}multiply-adds -{100 * row['reduction']:.1f} %  restored {row['restored']}  "
-        f"{progress.epoch * job.images_per_epoch / progress.seconds:.0f} images/s  "
+        f"{job.images_per_second:.0f} images/s  "
         f"{time.strftime('%H:%M:%S', time.gmtime(left))} left"
     )
 

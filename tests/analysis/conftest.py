@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from psap.files import sha256
+
 ROLES = {
     "method": "psap",
     "protection": "psap_soft",
@@ -38,9 +40,10 @@ def run_row(suite: dict[str, Any], path: str, top1: float, dense: float) -> dict
     reduction = 0.0 if is_dense else round(target + 0.003, 6)
     return {
         "run": path, "suite": suite["suite"], "model": parts[1], "init": init, "method": method, "target": target,
-        "seed": int(parts[-1].removeprefix("seed")), "hash": f"{abs(hash_of(path)):016x}",
+        "seed": int(parts[-1].removeprefix("seed")), "hash": "",
         "config": {"method": composition(method), "training": {"recipe": {"lr": LR[init]}}} if init else {},
-        "result": {"top1_last": top1, "top1_best": round(top1 + 0.2, 4), "top5_last": 99.9, "loss_last": 0.1,
+        "result": {"top1_last": top1, "top1_best": max(top1, min(100.0, round(top1 + 0.2, 4))),
+                   "top5_last": max(top1, 99.9), "loss_last": 0.1,
                    "dense_top1": dense, "drop": round(dense - top1, 6),
                    "macs": round(macs * (1 - reduction)), "macs_dense": macs, "macs_reduction": reduction,
                    "params": round(params * (1 - reduction)), "params_dense": params, "params_reduction": reduction,
@@ -53,22 +56,24 @@ def run_row(suite: dict[str, Any], path: str, top1: float, dense: float) -> dict
     }  # fmt: skip
 
 
+def sealed(row: dict[str, Any]) -> str:
+    """The row as a file's content, with the hash of its configuration, as if a run had been configured so."""
+    return json.dumps(row | {"hash": sha256(json.dumps(row["config"], sort_keys=True).encode())})
+
+
 def composition(method: str) -> dict[str, Any]:
     """The method's part of a resolved configuration."""
     if method == "retrained":
         return {"retrain": "psap"}
     parts: dict[str, Any] = {"criterion": "l2", "allocation": "uniform", "reconstruction": "soft"}
     parts["schedule"] = {"kind": "cubic", "start": 0.0, "freeze": 0.3, "interval": 1}
-    if method in ("psap", "psap_soft"):
+    if method in ("psap", "psap_soft", "psap_hard"):
         parts |= {"allocation": "sparsity", "sparsity": {"scale": "model", "quantile": 0.5, "alpha": 0.5}}
+    if method == "psap_hard":
+        parts |= {"reconstruction": "hard"}
     if method in ("psap", "psap_uniform"):
         parts |= {"reconstruction": "protective", "protection": {"when": "after", "share": 0.3}}
     return parts
-
-
-def hash_of(text: str) -> int:
-    """A hash that does not change from process to process."""
-    return int(np.random.default_rng([ord(c) for c in text]).integers(2**62))
 
 
 def epochs_csv(path: str, top1: float, epochs: int) -> str:
@@ -138,7 +143,7 @@ def build_suite(
         value = base if method == "dense" else top1(model, init, method, float(goal), seed)
         where = folder / path
         where.mkdir(parents=True)
-        (where / "run.json").write_text(json.dumps(run_row(suite, path, value, base)))
+        (where / "run.json").write_text(sealed(run_row(suite, path, value, base)))
         (where / "epochs.csv").write_text(epochs_csv(path, value, epochs))
         if method != "dense":
             (where / "history.csv").write_text(history_csv(method, float(goal), seed, epochs, groups))
@@ -149,3 +154,9 @@ def build_suite(
 def build() -> Callable[..., Path]:
     """build_suite, for the tests of this folder."""
     return build_suite
+
+
+@pytest.fixture(scope="session")
+def seal() -> Callable[[dict[str, Any]], str]:
+    """sealed, for the tests of this folder."""
+    return sealed

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 from psap.analysis import analyse
-from psap.analysis.collect import TIMING
+from psap.analysis.collect import TIMING, collect
 from psap.analysis.figures import FIGURES
+from psap.analysis.report import facts
 from psap.errors import PsapError
 
 FILES = {"runs.csv", "table.csv", "table.md", "table.tex", "metrics.json", "claims.json", "report.html"}
@@ -211,3 +212,14 @@ def test_where_no_channel_has_a_pulse_the_dynamics_are_drawn_all_the_same(bare: 
         pd.read_csv(file).assign(pulse=0.0).to_csv(file, index=False)
     analyse(root, None)
     assert (root / "figures" / "dynamics.svg").stat().st_size > 0
+
+
+@pytest.mark.parametrize(("source", "told"), [("imagenet", True), ("folder", False)])
+def test_only_imagenet_is_said_to_have_the_classes_that_are_expected(tmp_path: Path, build, source, told) -> None:
+    data = {
+        "source": source,
+        "label": "pets (image folder, 8 images, 2 classes)",
+        "photos": {"size": 32, "classes": 1000},
+    }
+    shown = facts(collect(build(tmp_path, data=data, seeds=1)))["Data"]
+    assert ("classes 1000" in shown) == told and "photos size 32" in shown

@@ -69,6 +69,21 @@ RUN = "resnet8/pretrained/psap/0.5/seed0"
         (lambda row: row["cost"].update(seconds="long"), r"cost\.seconds: .*number"),
         (lambda row: row.update(run="toy/resnet8/pretrained/psap/0.5/seed1"), "it says it is run .*seed1"),
         (lambda row: row.update(model="resnet20"), "its model 'resnet20' is none of the suite's"),
+        (lambda row: row["result"].update(top1_last=99.0), r"result\.(top1_best: \S+ is below top1_last, 99|drop: )"),
+        (lambda row: row["result"].update(top1_best=0.0), r"result\.top1_best: 0 is below top1_last"),
+        (lambda row: row["result"].update(top5_last=1.0), r"result\.top5_last: 1 is below top1_last"),
+        (lambda row: row["result"].update(top1_best=101.0), r"result\.top1_best: 101 is no percentage"),
+        (lambda row: row["result"].update(drop=0.5), r"result\.drop: 0\.5, and dense_top1 minus top1_last is"),
+        (lambda row: row["result"].update(dense_top1=97.0), r"result\.drop: .*, and dense_top1 minus top1_last is"),
+        (
+            lambda row: row["result"].update(macs_reduction=0.9),
+            r"result\.macs_reduction: 0\.9, and 1 - macs",
+        ),
+        (lambda row: row["result"].update(params=1), r"result\.params_reduction: .*, and 1 - params / params_dense is"),
+        (lambda row: row["result"].update(macs_dense=0), r"result\.macs_dense: a network has at least one"),
+        (lambda row: row["config"].update(seed=7), "seed: 0 here, and 7 in its config"),
+        (lambda row: row["config"]["training"]["recipe"].update(lr=9), "hash: it is not that of its config"),
+        (lambda row: row.update(hash="0"), "hash: it is not that of its config"),
     ],
 )
 def test_a_wrong_run_json_is_named(root: Path, change, message: str) -> None:

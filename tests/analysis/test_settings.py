@@ -20,7 +20,7 @@ TOP1 = {"psap_1": 60.0, "psap_2": 70.0, "psap_3": 65.0, "l1_1": 66.0}
 
 
 @pytest.fixture
-def root(tmp_path: Path, build) -> Path:
+def root(tmp_path: Path, build, seal) -> Path:
     """Four settings of two methods; the target takes ten points, the second seed one."""
     root = build(
         tmp_path,
@@ -36,7 +36,7 @@ def root(tmp_path: Path, build) -> Path:
             reconstruction, lr = SETTINGS[row["method"]]
             row["config"] = {"method": {"reconstruction": reconstruction, "schedule": {"kind": "cubic"}}}
             row["config"]["training"] = {"recipe": {"lr": lr}}
-            file.write_text(json.dumps(row))
+            file.write_text(seal(row))
     return root
 
 

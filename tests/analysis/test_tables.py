@@ -1,3 +1,4 @@
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,3 +93,15 @@ def test_a_method_that_differs_by_init_is_told_for_each() -> None:
     results = SimpleNamespace(suite=SimpleNamespace(all_methods=["sfp", "l1", "absent"]), runs=runs)
     told = [(method, init, parts["schedule"]["freeze"]) for method, init, parts in compositions(results)]
     assert told == [("sfp", "", 0.5), ("l1", "pretrained", 0.0), ("l1", "scratch", 0.3)]
+
+
+@pytest.mark.parametrize(("dense", "told"), [(2.0, True), (2.1, True), (1.91, True), (2.11, False), (1.89, False)])
+def test_no_latency_where_the_dense_network_is_off_itself(tmp_path: Path, build, dense: float, told: bool) -> None:
+    root = build(tmp_path, methods=["psap", "l1"], targets=[0.5], models=["resnet8", "vgg"])
+    file = root / "resnet8" / "dense" / "seed1" / "run.json"
+    row = json.loads(file.read_text())
+    row["cost"]["latency_ms"] = dense
+    file.write_text(json.dumps(row))
+    found = summarise(collect(root)).groupby("model")["latency_ratio_mean"].count()
+    assert found["vgg"] == 5 and found["resnet8"] == (5 if told else 0)
+    assert "measured against itself" in markdown(summarise(collect(root)))

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from PIL import Image
 
 from psap.data.dataset import load
 from psap.data.images import layout, scan
-from psap.data.sources import check_source, prepare
+from psap.data.sources import check_source, fingerprint, prepare
 from psap.errors import PsapError
+from psap.files import sha256
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +60,7 @@ def test_a_folder_is_read_sorted_and_exactly(tmp_path: Path, folder: Path) -> No
     assert np.array_equal(data.train.images.numpy(), [pixels(i) for i in range(6)])
     assert np.array_equal(data.test.images.numpy(), [pixels(i) for i in (6, 7)])
     assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1] and data.test.labels.tolist() == [0, 1]
-    assert data.classes == ["cat", "dog"] and data.label == "pets (image folder, 8 images)"
+    assert data.classes == ["cat", "dog"] and data.label == "pets (image folder, 8 images, 2 classes)"
     assert manifest["counts"] == {"train": {"cat": 3, "dog": 3}, "test": {"cat": 1, "dog": 1}}
 
 
@@ -180,3 +182,41 @@ def test_checking_needs_no_torch_and_no_scikit_learn() -> None:
     code += "print([m for m in ('torch', 'sklearn', 'torchvision') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def touched(file: Path, content: bytes, seconds: int = 60) -> None:
+    """Replace a file by one of other content and a later time."""
+    file.write_bytes(content)
+    stat = file.stat()
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + seconds * 10**9))
+
+
+def test_an_image_replaced_by_one_of_equal_size_is_noticed(tmp_path: Path, folder: Path) -> None:
+    out, one = tmp_path / "x.safetensors", next(file for file in sorted((folder / "train").rglob("*.png")))
+    before = fingerprint("folder", str(folder), out)
+    original = one.read_bytes()
+    assert prepare("folder", str(folder), out)["fingerprint"] == before == fingerprint("folder", str(folder), out)
+    touched(one, original)  # the same content at another time is no change
+    assert fingerprint("folder", str(folder), out) == before
+    touched(one, bytes([*original[:-1], original[-1] ^ 1]), 120)
+    changed = fingerprint("folder", str(folder), out)
+    assert changed != before and len(one.read_bytes()) == len(original)
+    one.unlink()
+    assert fingerprint("folder", str(folder), out) not in (before, changed)
+
+
+def test_contents_are_read_only_where_something_outside_of_them_changed(tmp_path: Path, folder: Path) -> None:
+    out, one = tmp_path / "x.safetensors", next(file for file in sorted((folder / "train").rglob("*.png")))
+    before = prepare("folder", str(folder), out)["fingerprint"]
+    stat = one.stat()
+    one.write_bytes(b"x" * stat.st_size)
+    os.utime(one, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert fingerprint("folder", str(folder), out) == before  # as is said: same size and time, not noticed
+    described = out.with_suffix(".json")
+    manifest = json.loads(described.read_text())
+    # What was prepared before contents counted is as good as it was.
+    files = [file for part in scan(folder) for images in part.values() for file in images]
+    lines = [f"{file.relative_to(folder).as_posix()} {file.stat().st_size}" for file in files]
+    old = sha256("\n".join(lines).encode())
+    described.write_text(json.dumps({**manifest, "fingerprint": old, "stamps": ""}))
+    assert fingerprint("folder", str(folder), out) == old == fingerprint("folder", str(folder), out, as_photos=True)

@@ -9,7 +9,7 @@ import torch
 from psap.data import dataset, sources
 from psap.data.dataset import DataSet
 from psap.errors import PsapError
-from psap.evaluate import accuracy, latencies
+from psap.evaluate import accuracy, compared_latencies, latencies
 from psap.models import architecture, build
 from psap.pruning.cost import count_macs
 from psap.pruning.method import Method
@@ -159,3 +159,25 @@ def test_latencies_are_measured_in_turns() -> None:
     small, large = build("resnet8", 10), build("resnet20", 10)
     first, second = latencies([small, large], torch.randn(4, 3, 16, 16), repetitions=5)
     assert 0 < first < second
+
+
+@pytest.mark.parametrize(("batch", "images"), [(50, 300), (70, 280), (300, 300), (301, 300), (10**9, 300)])
+def test_images_are_those_of_the_data_set_however_large_the_batch(digits: DataSet, batch: int, images: int) -> None:
+    described = config()
+    described["training"]["batch_size"] = batch
+    job = Job(described, digits, CPU, None, None)
+    assert job.images_per_epoch == images == sum(len(labels) for _, labels in job.batches.epoch(0))
+    assert job.images_per_second == 0
+    job.progress.rows = [{}, {}]
+    for seconds in (0.0, 1e-300):  # whatever a clock says, the rate is a number
+        job.progress.seconds = seconds
+        assert job.images_per_second == pytest.approx(2 * images / 1e-6)
+    job.progress.seconds = 4.0
+    assert job.images_per_second == images / 2
+
+
+def test_a_latency_needs_a_machine_that_agrees_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, images = torch.nn.Identity(), torch.zeros(1)
+    for again, told in ((2.0, True), (2.09, True), (2.11, False), (1.89, False)):
+        monkeypatch.setattr("psap.evaluate.latencies", lambda models, images, again=again: [1.0, 2.0, again])
+        assert compared_latencies(network, network, images) == ((1.0, 2.0) if told else None)

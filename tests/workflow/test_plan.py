@@ -9,9 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 from filelock import FileLock
+from PIL import Image
 from project import TINY, Project
 
-from psap import costs, devices, plan, reproduce
+from psap import costs, devices, models, plan, reproduce
+from psap.estimate import Estimate
 
 
 def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypatch, capsys) -> None:
@@ -24,7 +26,7 @@ def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypat
     grids = plan.load_grids(Path("params"))
     assert costs.announce_fitting(grids) == ["tiny"]
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5 and lines[-1].startswith("in all    5 runs, about 1 minute here")
     by_suite = {name: next(line for line in lines if f" {name}:" in line) for name in ("tiny", "big", "far", "slow")}
     assert "5 runs, about 1 minute here" in by_suite["tiny"] and by_suite["tiny"].startswith("runs")
     assert "meant for a GPU, and there is none here" in by_suite["big"]
@@ -32,6 +34,50 @@ def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypat
     assert "more than 24 hours" in by_suite["slow"] and "days here" in by_suite["slow"]
     for name in ("big", "far", "slow"):
         assert by_suite[name].endswith(f"snakemake {name} --cores all")
+
+
+def test_what_lacks_its_weights_does_not_fit(project: Project, monkeypatch, tmp_path: Path) -> None:
+    dense = TINY["training"] | {"dense": {"weights": "published", "epochs": 1, "lr": 0.1}}
+    names = ["timm.tf_efficientnet_lite0", "torchvision.resnet18"]
+    photos = {"source": "folder", "path": "mine", "photos": {"size": 32}}
+    models = [name.replace(".", ":", 1) for name in names]
+    project.suite("lent", TINY | {"data": photos, "training": dense, "models": models})
+    for name in ("cat", "dog"):
+        for split in ("train", "test"):
+            file = project.folder / "mine" / split / name / "0.png"
+            file.parent.mkdir(parents=True)
+            Image.new("RGB", (40, 40)).save(file)
+    monkeypatch.chdir(project.folder)
+    for name in ("TORCH_HOME", "HF_HOME", "HF_HUB_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / "empty"))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda hub, file: None)
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    monkeypatch.setenv("PSAP_WEIGHTS", str(weights))
+    grid = plan.load_grids(Path("params"))["lent"]
+    assert costs._obstacle(grid, 1.0) == f"published weights are not here yet: {', '.join(models)}"
+    for name in names:
+        (weights / f"{name}.pth").touch()
+    assert costs._obstacle(grid, 1.0) == ""
+
+
+def test_the_estimate_does_not_count_what_else_the_machine_does(project: Project, monkeypatch) -> None:
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    estimate = Estimate(plan.load_grids(Path("params"))["tiny"])
+    monkeypatch.setattr("psap.estimate._START_UP", 0.0)
+    built = models.build
+
+    def waiting(*arguments):
+        network = built(*arguments)
+        network.register_forward_pre_hook(lambda *seen: time.sleep(0.3))
+        return network
+
+    alone = estimate.hours_here()
+    monkeypatch.setattr("psap.models.build", waiting)
+    kept_waiting = estimate.hours_here()
+    assert alone.least <= alone.middle <= alone.most
+    assert 1 / 3 < kept_waiting.middle / alone.middle < 3
 
 
 def test_gpus_follow_what_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
