@@ -96,14 +96,11 @@ def rerun(
     run: Annotated[str, typer.Argument(help="Path of a run that has a row below results/.")],
     params: Params = Path("params"),
 ) -> None:
-    """Train one run again, apart from the results, and compare its accuracy with that of its row."""
-    chosen_device = device()
-    import torch
-
+    """Train one run again, apart from the results, and compare all that came out with its row."""
     from psap.rerun import rerun as run_again
 
-    torch.set_num_threads(1)  # as in the workflow: the number of threads decides in which order sums are taken
-    typer.echo(run_again(params, run, chosen_device))
+    for line in run_again(params, run, device):
+        typer.echo(line)
 
 
 @app.command()

@@ -23,6 +23,7 @@ _READING = (
 _ORDERING = (
     "cli.py",
     "cluster.py",
+    "compare.py",
     "config.py",
     "costs.py",
     "counting.py",

@@ -1,9 +1,10 @@
 """Suites and methods as users write them: variants, learning rates of their own, and what a run's identity holds."""
 
+import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from psap.errors import PsapError
@@ -198,3 +199,21 @@ def test_what_came_later_leaves_identities_as_they_were(tmp_path: Path) -> None:
         assert "weights" not in config["training"]["recipe"]
     after = grid(tmp_path, SUITE.replace("training:", "training:\n  clip_norm: 1")).runs
     assert all(before[path].hash != after[path].hash for path in before)
+
+
+@given(st.lists(st.floats(0, 1, exclude_min=True, exclude_max=True), min_size=1, max_size=4, unique=True))
+@example([0.5, 0.5000001])
+@example([0.99999999])
+@example([0.00001])
+def test_a_target_is_shown_whole_by_its_run_s_path_or_refused(tmp_path_factory, targets: list[float]) -> None:
+    folder = tmp_path_factory.mktemp("params")
+    try:
+        found = grid(folder, SUITE.replace("[0.5]", str(targets)))
+    except PsapError as error:
+        assert "targets" in str(error) and "a target has at most six digits" in str(error) and "\n" not in str(error)
+        assert any(round(target, 6) != target or target < 0.001 for target in targets)
+        return
+    assert len(found.runs) == 1 + 7 * len(targets)
+    for path, run in found.runs.items():
+        assert run.kind == "dense" or float(path.split("/")[4]) == run.target
+        assert run.kind == "dense" or re.fullmatch("[0-9.]+", path.split("/")[4]), "what the workflow takes"

@@ -144,7 +144,7 @@ def _cells(table: pd.DataFrame, bold: Callable[[str], str], escape: Callable[[st
             number(row["top1_best_mean"]),
         ]
         for share in (row["macs_reduction_mean"], row["params_reduction_mean"]):
-            cells.append(f"{number(-100 * share, 1)} %" if pruned else "–")
+            cells.append(f"{number(-100 * share, 1)} %" if pruned and row["n"] else "–")
         cells.append(f"{number(row['latency_ratio_mean'])} ×" if pd.notna(row["latency_ratio_mean"]) else "–")
         cells = [escape(cell) for cell in cells]
         cells[5] = bold(cells[5]) if is_best else cells[5]

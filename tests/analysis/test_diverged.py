@@ -104,6 +104,7 @@ def test_a_suite_of_which_nothing_is_left_has_its_report(tmp_path: Path, build, 
     analyse(root, Path("params/published.csv").resolve())
     assert "8 of 8 runs diverged" in (root / "report.html").read_text()
     assert set(pd.read_csv(root / "table.csv")["n"]) == {0}
+    assert "| 0 (2 of 2 diverged) | – | – | – | – | – | – |" in (root / "table.md").read_text()
 
 
 def test_a_row_has_a_result_or_has_diverged(tmp_path: Path, build) -> None:
