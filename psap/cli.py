@@ -173,10 +173,12 @@ def leftovers(
 def track(state: Annotated[Path, typer.Argument(help="Folder of the runs' state.")] = Path("state")) -> None:
     """Replay to MLflow what a store that was slow, locked or gone has missed, exactly once."""
     from psap.suite import RESULTS
-    from psap.tracking import journal_report, replay
+    from psap.tracking import journal_report, replay, tell_without_journal
 
-    for folder in sorted(RESULTS.glob("*")):
+    folders = sorted(RESULTS.glob("*"))
+    for folder in folders:
         journal_report(folder, state)
+    tell_without_journal(folders, state)
     done = replay(state)
     typer.echo(f"brought up to date: {done.mirrored}; already there: {done.current}; still running: {done.live}")
     if done.failed:
