@@ -96,14 +96,11 @@ def rerun(
     run: Annotated[str, typer.Argument(help="Path of a run that has a row below results/.")],
     params: Params = Path("params"),
 ) -> None:
-    """Train one run again, apart from the results, and compare its accuracy with that of its row."""
-    chosen_device = device()
-    import torch
-
+    """Train one run again, apart from the results, and compare all that came out with its row."""
     from psap.rerun import rerun as run_again
 
-    torch.set_num_threads(1)  # as in the workflow: the number of threads decides in which order sums are taken
-    typer.echo(run_again(params, run, chosen_device))
+    for line in run_again(params, run, device):
+        typer.echo(line)
 
 
 @app.command()
@@ -176,10 +173,12 @@ def leftovers(
 def track(state: Annotated[Path, typer.Argument(help="Folder of the runs' state.")] = Path("state")) -> None:
     """Replay to MLflow what a store that was slow, locked or gone has missed, exactly once."""
     from psap.suite import RESULTS
-    from psap.tracking import journal_report, replay
+    from psap.tracking import journal_report, replay, tell_without_journal
 
-    for folder in sorted(RESULTS.glob("*")):
+    folders = sorted(RESULTS.glob("*"))
+    for folder in folders:
         journal_report(folder, state)
+    tell_without_journal(folders, state)
     done = replay(state)
     typer.echo(f"brought up to date: {done.mirrored}; already there: {done.current}; still running: {done.live}")
     if done.failed:

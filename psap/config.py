@@ -73,6 +73,17 @@ class Suite(Section):
     training: Training
     """How networks are trained."""
 
+    @field_validator("targets")
+    @classmethod
+    def _told_by_their_names(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        """A run's path shows its target; one that it does not show whole would share its path with another."""
+        for value in values:
+            shown = f"{value:g}"
+            if float(shown) != value or "e" in shown:
+                least = " and is 0.0001 or more" if "e" in shown else f": {shown}"
+                raise ValueError(f"a target has at most six digits{least}, not {value!r}")
+        return values
+
     @field_validator("models", "targets", "seeds")
     @classmethod
     def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:

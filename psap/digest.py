@@ -7,7 +7,7 @@ from pathlib import Path
 from psap.files import sha256
 
 _PACKAGE = Path(__file__).parent
-_VERSIONS = ("torch", "torchvision", "timm", "pillow")
+_VERSIONS = ("torch", "torchvision", "timm", "torch-pruning", "numpy", "scipy", "pillow", "safetensors")
 
 # What a training reads of a prepared data set; how one is prepared reaches it as the data's digest.
 _READING = (
@@ -23,6 +23,7 @@ _READING = (
 _ORDERING = (
     "cli.py",
     "cluster.py",
+    "compare.py",
     "config.py",
     "costs.py",
     "counting.py",
@@ -60,6 +61,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "evaluate.py",
         "execute.py",
         "ranks.py",
+        "row.py",
     ),
     "analyse": ("files.py", "errors.py", "nested.py", "analysis"),
     "run": ("__init__.py", "__main__.py", *_ORDERING, *_BESIDE, "tracking"),
@@ -75,12 +77,12 @@ def code_digest(kind: str) -> str:
     return sha256("\n".join(lines).encode())
 
 
-def state_key(run_hash: str, origin: str, data_digest: str, device: str) -> str:
+def state_key(run_hash: str, origin: str, data_digest: str, arithmetic: str) -> str:
     """What a training's state is found by: whatever decides the outcome, so that no other state is gone on with.
 
-    `origin` is the digest of what it starts from; then come the data's, and the type of the device.
+    `origin` is the digest of what it starts from; then come the data's, and `psap.provenance.arithmetic`.
     """
-    return sha256(f"{run_hash} {origin} {code_digest('train')} {data_digest} {device}".encode())[:16]
+    return sha256(f"{run_hash} {origin} {code_digest('train')} {data_digest} {arithmetic}".encode())[:16]
 
 
 def modules(kind: str) -> list[Path]:

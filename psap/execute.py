@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,53 +13,69 @@ from psap.data import dataset
 from psap.data.sources import find_folder
 from psap.digest import code_digest, state_key
 from psap.errors import PsapError
-from psap.files import sha256, write_json
+from psap.files import sha256
 from psap.models import architecture
 from psap.nested import flat
-from psap.provenance import now, provenance
+from psap.provenance import arithmetic, provenance
+from psap.row import write_diverged, write_not_run, write_run
 from psap.schema import Data
-from psap.suite import CHECKPOINTS, RESULTS, STATE, Grid, Run, data_file
+from psap.suite import PROJECT, Grid, Paths, Run, data_file
 from psap.tracking import Row, Tracker
 from psap.training.checkpoint import Checkpoints, single_writer
-from psap.training.job import Job, Outcome
+from psap.training.divergence import Diverged
+from psap.training.job import Job
 from psap.training.loop import Progress
-from psap.training.outputs import progress_line, write_network, write_tables
+from psap.training.outputs import progress_line
 
 
-def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0) -> str:
-    """Train `run` in the working directory, going on where an earlier attempt stopped; returns a line that sums it up.
+def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths: Paths = PROJECT) -> str:
+    """Train `run`, going on where an earlier attempt stopped; returns a line that sums it up.
 
-    Reads data/ and checkpoints/; writes checkpoints/<run>/, results/<run>/ and, to go on from, state/<run>/. `workers`:
-    processes that decode photographs. Where several ranks train, all call it, and rank 0 does all that is written.
+    Reads the prepared data of the working directory; reads and writes networks, results and, to go on from, state below
+    `paths`. `workers`: processes that decode photographs. Where several ranks train, all call it, and rank 0 does all
+    that is written. A run that diverges leaves a row that says so, and so does one whose dense network did.
     """
     data = _data(grid.suite.data)
     for parent in grid.parents(run):
-        _require(CHECKPOINTS / parent.path / architecture.DESCRIPTION, f"psap train {parent.path}")
+        _require(paths.checkpoints / parent.path / architecture.DESCRIPTION, f"psap train {parent.path}")
+    labels: dict[str, Any] = {"code": code_digest("train"), "data": data.digest}
+    for parent in grid.parents(run):
+        described = architecture.read(paths.checkpoints / parent.path)
+        if architecture.DIVERGED in described.extra:
+            why = f"not run: {parent.path} diverged"
+            if ranks.rank() == 0:
+                write_not_run(run, why, described, {**labels, **provenance(device)}, paths)
+            return f"{run.path}: {why}"
     model_run = grid.architecture(run)
-    dense = None if run.kind == "dense" else CHECKPOINTS / grid.dense(run).path
-    start = CHECKPOINTS / model_run.path if model_run else dense if run.init == "pretrained" else None
+    dense = None if run.kind == "dense" else paths.checkpoints / grid.dense(run).path
+    start = paths.checkpoints / model_run.path if model_run else dense if run.init == "pretrained" else None
     job = Job(run.config, data, device, start, dense, workers)
     origin = sha256(start / architecture.DESCRIPTION) if start else job.weights.get("sha256", "")
-    key = state_key(run.hash, origin, data.digest, device.type)
-    state = STATE / run.path
+    key = state_key(run.hash, origin, data.digest, arithmetic(device))
+    state = paths.state / run.path
     checkpoints = Checkpoints(state / key)
     if ranks.rank() > 0:
         job.resume(checkpoints)
-        job.run(checkpoints, lambda progress: None)
+        with suppress(Diverged):  # which rank 0 tells of
+            job.run(checkpoints, lambda progress: None)
         return ""
     with single_writer(state), single_writer(state / key):
         job.resume(checkpoints)
-        labels = {"code": code_digest("train"), "data": data.digest, **provenance(device)}
+        labels |= provenance(device) | ({"start": architecture.read(start).sha256} if start else {})
         labels |= {"weights": job.weights} if job.weights else {}
         tracker = Tracker(state / key, run=run.path, experiment=run.suite, tags=_tags(run, labels), params=_params(run))
         tracker.start([_tracked(job, epoch) for epoch in range(job.progress.epoch)])
         try:
             outcome = job.run(checkpoints, lambda progress: _report(run, job, progress, tracker))
-            files = _write(run, job, outcome, labels)
+            files = write_run(run, job, outcome, labels, paths)
+        except Diverged as lost:
+            write_diverged(run, job, lost, labels, paths)
+            tracker.fail(f"diverged: {lost}")
+            return f"{run.path}: diverged: {lost}"
         except BaseException as error:
             tracker.fail(str(error) or type(error).__name__)
             raise
-        tracker.finish({**outcome.result, **outcome.cost}, files, architecture.files(CHECKPOINTS / run.path))
+        tracker.finish({**outcome.result, **outcome.cost}, files, architecture.files(paths.checkpoints / run.path))
     result, trained = (
         outcome.result,
         f"{outcome.cost['seconds']:.0f} s, {outcome.cost['images_per_second']:.0f} images/s",
@@ -102,19 +119,6 @@ def _tracked(job: Job, index: int) -> Row:
     return Row(step=row["epoch"], time=row["time"], metrics=metrics)
 
 
-def _write(run: Run, job: Job, outcome: Outcome, labels: Mapping[str, Any]) -> list[Path]:
-    """Write the network, then the run's own files, run.json last: where it is, everything is."""
-    write_network(job, outcome, CHECKPOINTS / run.path)
-    folder = RESULTS / run.path
-    tables = write_tables(job, folder)
-    row = {
-        name: getattr(run, name) for name in ("suite", "model", "init", "method", "target", "seed", "hash", "config")
-    }
-    parts = {"result": outcome.result, "cost": outcome.cost, "provenance": {**labels, "finished": now()}}
-    write_json(folder / "run.json", {"run": run.path, **row, **parts})
-    return [folder / "run.json", *tables]
-
-
 def _params(run: Run) -> dict[str, str]:
     """What runs are told apart by, first of all by their place in the grid."""
     place = {name: getattr(run, name) for name in ("model", "init", "method", "target", "seed")}
@@ -124,5 +128,7 @@ def _params(run: Run) -> dict[str, str]:
 def _tags(run: Run, labels: Mapping[str, Any]) -> dict[str, str]:
     named = {name: getattr(run, name) for name in ("suite", "model", "init", "method", "target", "seed", "hash")}
     kept = {name: labels[name] for name in ("code", "data", "commit", "dirty", "hardware", "device")}
+    kept |= {"dirty": "unknown"} if labels["dirty"] is None else {}
+    kept |= {name: labels["machine"][name] for name in ("processor", "instructions", "threads")}
     tags = {f"psap.{name}": str(value) for name, value in {**named, **kept}.items()}
     return tags | {"mlflow.source.git.commit": labels["commit"]}

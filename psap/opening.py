@@ -47,10 +47,10 @@ def open_saved(folder: Path, size: int | None = None) -> Network:
 
     Raises PsapError where neither names one, and for whatever `load` refuses.
     """
-    described = read(folder)
+    described, model = read(folder), load(folder).eval()
     height, width = (size, size) if size else _image_size(folder, described.extra)
     images = torch.zeros(1, described.in_channels, height, width)
-    return Network(described.name, described.classes, load(folder).eval(), images)
+    return Network(described.name, described.classes, model, images)
 
 
 def open_named(name: str, size: int | None = None, classes: int | None = None, weights: Path | None = None) -> Network:

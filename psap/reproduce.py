@@ -16,7 +16,7 @@ from psap.cluster import cancel_left_jobs
 from psap.errors import PsapError
 from psap.plan import load_grids
 from psap.suite import RESULTS, STATE
-from psap.tracking import journal_report, replay
+from psap.tracking import journal_report, replay, tell_without_journal
 
 _PAUSE = 10.0  # seconds between two looks at what there is to mirror
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -96,6 +96,8 @@ def _run_tracked(command: list[str], suites: Sequence[str]) -> int:
                     _mirror()
     for suite in suites:
         journal_report(RESULTS / suite, STATE)
+    if tracked and not workflow.returncode:
+        tell_without_journal([RESULTS / suite for suite in suites], STATE)
     if tracked and (problem := _mirror()):
         print(f"tracking is behind, `psap track` replays it: {problem}", file=sys.stderr)
     return workflow.returncode

@@ -1,6 +1,6 @@
 """Tell all about one run: what it is made of, where its numbers come from, and how to make it again."""
 
-from psap.analysis.collect import read_run
+from psap.analysis.collect import Divergence, Provenance, Record, read_run
 from psap.errors import PsapError
 from psap.nested import flat
 from psap.suite import CHECKPOINTS, RESULTS
@@ -19,15 +19,16 @@ def show(path: str) -> list[tuple[str, list[tuple[str, str]]]]:
     return [
         ("run", [("path", run.run), ("seed", str(run.seed)), ("configuration", run.hash)]),
         ("parameters", list(flat(run.config).items())),
-        ("result", [(name, _number(value)) for name, value in run.result if value is not None]),
-        ("cost", [(name, _number(value)) for name, value in run.cost if value is not None]),
+        ("result", _lost(run.diverged) if run.diverged else _numbers(run.result)),
+        ("cost", _numbers(run.cost)),
         (
             "provenance",
             [
-                ("commit", f"{origin.commit or 'none'}{' with uncommitted changes' if origin.dirty else ''}"),
+                ("commit", _commit(origin)),
                 ("code", origin.code),
                 ("data", origin.data),
                 ("hardware", f"{origin.hardware} ({origin.device})"),
+                *((name, str(value)) for name, value in (origin.machine or {"processor": "not recorded"}).items()),
                 ("versions", ", ".join(f"{package} {version}" for package, version in origin.versions.items())),
             ],
         ),
@@ -38,6 +39,21 @@ def show(path: str) -> list[tuple[str, list[tuple[str, str]]]]:
 def _network(path: str) -> str:
     folder = CHECKPOINTS / path
     return f"{folder}/" if (folder / "model.safetensors").is_file() else f"{folder}/ (not on this machine)"
+
+
+def _commit(origin: Provenance) -> str:
+    """The commit, and whether what was run is it; both are unknown outside a checkout."""
+    if not origin.commit or origin.dirty is None:
+        return "unknown"
+    return f"{origin.commit}{' with uncommitted changes' if origin.dirty else ''}"
+
+
+def _lost(diverged: Divergence) -> list[tuple[str, str]]:
+    return [("diverged", diverged.what), ("epoch", str(diverged.epoch))]
+
+
+def _numbers(part: Record | None) -> list[tuple[str, str]]:
+    return [(name, _number(value)) for name, value in part or () if value is not None]
 
 
 def _number(value: float) -> str:

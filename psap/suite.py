@@ -23,6 +23,28 @@ _RULES = ("all", "analyse", "data", "dense", "full", "grid", "prune", "retrain")
 
 
 @dataclass(frozen=True)
+class Paths:
+    """The same three folders below `root`, where a run is trained apart from the project's own."""
+
+    root: Path = Path()
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / CHECKPOINTS
+
+    @property
+    def results(self) -> Path:
+        return self.root / RESULTS
+
+    @property
+    def state(self) -> Path:
+        return self.root / STATE
+
+
+PROJECT = Paths()
+
+
+@dataclass(frozen=True)
 class Run:
     """One cell of a suite's grid. `kind`: dense, prune or retrain; `recipe`: what it is trained with."""
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from psap.errors import PsapError
@@ -223,3 +223,19 @@ def test_what_a_base_tells_of_itself_is_not_said_of_another_suite(tmp_path: Path
     assert (own.suite.title, own.suite.note) == ("", "") and own.describe({})["title"] == "c"
     again = of(tmp_path, b="base: s\nnote: between", s=told)
     assert (again.describe({})["title"], again.suite.note) == ("b", "between")
+@given(st.lists(st.floats(0, 1, exclude_min=True, exclude_max=True), min_size=1, max_size=4, unique=True))
+@example([0.5, 0.5000001])
+@example([0.99999999])
+@example([0.00001])
+def test_a_target_is_shown_whole_by_its_run_s_path_or_refused(tmp_path_factory, targets: list[float]) -> None:
+    folder = tmp_path_factory.mktemp("params")
+    try:
+        found = grid(folder, SUITE.replace("[0.5]", str(targets)))
+    except PsapError as error:
+        assert "targets" in str(error) and "a target has at most six digits" in str(error) and "\n" not in str(error)
+        assert any(round(target, 6) != target or target < 0.001 for target in targets)
+        return
+    assert len(found.runs) == 1 + 7 * len(targets)
+    for path, run in found.runs.items():
+        assert run.kind == "dense" or float(path.split("/")[4]) == run.target
+        assert run.kind == "dense" or re.fullmatch("[0-9.]+", path.split("/")[4]), "what the workflow takes"

@@ -19,7 +19,7 @@ def analyse(folder: Path, published: Path | None) -> None:
     results = collect.collect(folder)
     table, verdicts = tables.summarise(results), claims.judge(results)
     sections = beside(results, table, published) if published else []
-    write_text(folder / "runs.csv", results.rows.to_csv(index=False))
+    write_text(folder / "runs.csv", collect.listing(results).to_csv(index=False))
     write_text(folder / "table.csv", table.to_csv(index=False))
     write_text(folder / "table.md", tables.markdown(table))
     write_text(folder / "table.tex", tables.latex(table))

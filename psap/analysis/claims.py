@@ -1,7 +1,8 @@
 """The abstract's claims, and what the committed runs say about each.
 
 The rules were fixed before any number was read. S3b came later, when S3 of a suite on CIFAR-10 had been read, which
-could not tell protecting filters from not letting them regrow; it changes no other verdict.
+could not tell protecting filters from not letting them regrow; it changes no other verdict. The rule on runs
+that diverged came later too, when no committed run had.
 
 The unit of replication is the seed. For each seed, the difference "method minus the other" is taken between
 runs that share model, init, target and seed, and averaged over all such pairs in the claim's scope: one
@@ -15,6 +16,9 @@ Against several baselines, Holm's correction is made over the baselines, and a d
 adjusted p-value is below 0.05 as well. The claim is supported where the method is better than every
 baseline, not supported where it is worse than at least one, and inconclusive otherwise. A baseline of the
 suite without a committed pair leaves the claim inconclusive at best.
+
+A pair in which a run diverged has no difference, and is counted. A comparison with such a pair is inconclusive
+at best: who diverges where others do not must not gain by it.
 
 S2, S3 and S3b each name a part of the method. They are tested only where the two methods compared differ in that
 part and in nothing else: the same parameters that have an effect, the same learning rate.
@@ -135,10 +139,16 @@ def _judge(claim: Claim, results: Results) -> dict[str, Any]:
     for comparison, p_holm in zip(comparisons, adjusted, strict=True):
         comparison["p_holm"] = None if comparison["p"] is None else p_holm
         comparison["verdict"] = _verdict(comparison)
-    verdict, reason = _conclude(comparisons) if tested else (UNTESTED, wrong or _untested(claim, results.suite, others))
+    if tested:
+        verdict, reason = _conclude(comparisons)
+    else:
+        verdict, reason = UNTESTED, wrong or _untested(claim, results.suite, comparisons)
     if same:
         reason += f" Left out: {_listed(same)}, {results.suite.claims.method} under another name."
-    if any(c["uneven"] for c in comparisons):
+    if any(c["diverged"] for c in comparisons):
+        counts = [f"{c['diverged']} against {c['baseline']}" for c in comparisons if c["diverged"]]
+        reason += f" Pairs left out, since a run in them diverged: {', '.join(counts)}."
+    elif any(c["uneven"] for c in comparisons):
         reason += " Not every seed has every cell yet."
     head = {
         "id": claim.id,
@@ -151,10 +161,10 @@ def _judge(claim: Claim, results: Results) -> dict[str, Any]:
 
 
 def _compare(claim: Claim, results: Results, other: str, scope: dict[str, list[Any]]) -> dict[str, Any]:
-    rows = results.rows
-    rows = rows[rows["init"].isin(scope["inits"]) & rows["target"].isin(scope["targets"])]
-    mine, theirs = (rows.loc[rows["method"] == name, CELL + VALUES] for name in (results.suite.claims.method, other))
-    cells = claim.contrast(mine.merge(theirs, on=CELL))
+    names = (results.suite.claims.method, other)
+    pairs = _pairs(results.rows, names, scope, CELL + VALUES)
+    lost = len(_pairs(results.cells, names, scope, CELL)) - len(pairs)
+    cells = claim.contrast(pairs)
     unit = MACS_POINTS if claim.contrast is compression else POINTS
     if cells.empty:
         effect = dict.fromkeys(["effect", "low", "high", "p"]) | {"n": 0}
@@ -165,15 +175,22 @@ def _compare(claim: Claim, results: Results, other: str, scope: dict[str, list[A
     by = [key for key in ("init", "target") if key in cells.columns]
     parts = cells.rename(columns={"value": "effect"}).groupby(by)["effect"].mean().reset_index()
     uneven = cells.groupby("seed").size().nunique() > 1
-    more = {"unit": unit, "uneven": bool(uneven), "breakdown": parts.to_dict("records")}
+    more = {"unit": unit, "uneven": bool(uneven), "diverged": lost, "breakdown": parts.to_dict("records")}
     return {"baseline": other} | effect | more
+
+
+def _pairs(rows: pd.DataFrame, names: tuple[str, str], scope: dict[str, list[Any]], columns: list[str]) -> pd.DataFrame:
+    """The cells of `scope` in which both methods have a row, with the `columns` of either."""
+    rows = rows[rows["init"].isin(scope["inits"]) & rows["target"].isin(scope["targets"])]
+    mine, theirs = (rows.loc[rows["method"] == name, columns] for name in names)
+    return mine.merge(theirs, on=CELL)
 
 
 def _verdict(comparison: dict[str, Any]) -> str:
     if comparison["n"] < MIN_SEEDS or comparison["p_holm"] >= ALPHA:
         return OPEN
     if comparison["low"] > 0:
-        return SUPPORTED
+        return OPEN if comparison["diverged"] else SUPPORTED
     return REFUTED if comparison["high"] < 0 else OPEN
 
 
@@ -193,10 +210,13 @@ def _conclude(comparisons: list[dict[str, Any]]) -> tuple[str, str]:
             return OPEN, f"No pair of runs against {few} is committed yet."
         return OPEN, f"{n} seed{'' if n == 1 else 's'} against {few}: at least three are needed."
     shown = f", though more than {_listed(better)}" if better else ""
+    held = [c["baseline"] for c in comparisons if c["diverged"] and c["low"] > 0 and c["p_holm"] < ALPHA]
+    if held == undecided:
+        return OPEN, f"More than {_listed([*better, *held])}, but not of all pairs is there a difference."
     return OPEN, f"No difference shown against {_listed(undecided)}{shown}."
 
 
-def _untested(claim: Claim, suite: Suite, others: list[str]) -> str:
+def _untested(claim: Claim, suite: Suite, comparisons: list[dict[str, Any]]) -> str:
     scope = claim.scope(suite)
     if suite.claims.method not in suite.all_methods:
         return f"The suite does not run {suite.claims.method}."
@@ -208,8 +228,10 @@ def _untested(claim: Claim, suite: Suite, others: list[str]) -> str:
         return "The suite does not prune both from scratch and from a pretrained network."
     if claim.contrast is more_at_high_ratio and len({target >= HIGH_RATIO for target in suite.targets}) < 2:
         return "The suite does not have targets on both sides of 80 %."
-    if not others:
+    if not comparisons:
         return f"The suite runs nothing to compare with ({claim.against})."
+    if any(c["diverged"] for c in comparisons):
+        return "There is no pair in which neither run diverged."
     return "No pair of runs is committed yet."
 
 

@@ -6,10 +6,10 @@ reach a table or a verdict.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from psap.analysis.consistency import contradiction
 from psap.errors import PsapError
@@ -112,10 +112,21 @@ class Provenance(Record):
     dirty: bool | None
     hardware: str
     device: str
+    machine: dict[str, Any] = {}  # of rows that were made before it was recorded
+
+
+class Divergence(Record):
+    """`what` is wrong after `epoch` epochs; 0 where the run could not begin."""
+
+    epoch: int
+    what: str
 
 
 class Run(Record):
-    """One run.json. Accuracies are percentages, reductions shares, latencies milliseconds."""
+    """One run.json. Accuracies are percentages, reductions shares, latencies milliseconds.
+
+    There is a result, unless the training diverged.
+    """
 
     run: str
     suite: str
@@ -126,27 +137,56 @@ class Run(Record):
     seed: int
     hash: str
     config: dict[str, Any]
-    result: Result
+    result: Result | None
     cost: Cost
     provenance: Provenance
+    diverged: Divergence | None = None
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.result is None) == (self.diverged is None):
+            raise ValueError("a run has a result, or it has diverged")
+        return self
 
     def row(self) -> dict[str, Any]:
-        """The run's line of runs.csv; a dense run's init is empty."""
+        """The run's line of runs.csv; a dense run's init is empty, and so is the result of one that diverged."""
         identity = {name: getattr(self, name) for name in IDENTITY} | {"init": self.init or ""}
-        return identity | self.result.model_dump() | {"hash": self.hash} | self.cost.model_dump()
+        result = self.result.model_dump() if self.result else dict.fromkeys(RESULT)
+        told = {"diverged": self.diverged.what if self.diverged else ""}
+        return identity | result | {"hash": self.hash} | self.cost.model_dump() | told
 
 
 @dataclass(frozen=True)
 class Results:
-    """A suite and what is committed of it; `rows`, `epochs` and `history` are sorted by run path."""
+    """A suite and what is committed of it, sorted by run path.
+
+    Runs that diverged are in no mean, figure or test: they are in `diverged`, and in nothing else here.
+    """
 
     suite: Suite
     runs: list[Run]
+    diverged: list[Run]
     rows: pd.DataFrame
     epochs: pd.DataFrame
     history: pd.DataFrame
     missing: list[str]  # in the suite, but without a committed row
     foreign: list[str]  # committed, but no longer in the suite: left out of everything
+
+    @property
+    def committed(self) -> list[Run]:
+        """All runs, those that diverged at the end."""
+        return [*self.runs, *self.diverged]
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """Where in the grid every committed run is, and whether it `diverged`."""
+        found = [(r.model, r.init or "", r.method, r.target, r.seed, r.result is None) for r in self.committed]
+        return pd.DataFrame(found, columns=[*IDENTITY[2:], "diverged"])
+
+    @property
+    def divergence(self) -> str:
+        """How many runs diverged, in words; "" if none did."""
+        return f"{len(self.diverged)} of {len(self.committed)} runs diverged" if self.diverged else ""
 
 
 def collect(folder: Path) -> Results:
@@ -160,18 +200,27 @@ def collect(folder: Path) -> Results:
         raise PsapError(
             f"{folder}: none of the suite's {len(suite.runs)} runs has a run.json; train at least one first"
         )
-    runs = [_read_run(folder, suite, path) for path in present]
+    committed = [_read_run(folder, suite, path) for path in present]
+    runs = [run for run in committed if run.result]
     rows = pd.DataFrame([run.row() for run in runs], columns=IDENTITY + RESULT + ["hash"] + TIMING)
     rows = rows.astype(dict.fromkeys([*TIMING, "top1_best", "top5_last"], float))
     return Results(
         suite=suite,
         runs=runs,
+        diverged=[run for run in committed if not run.result],
         rows=rows,
         epochs=_read_tables(folder, runs, "epochs.csv", EPOCH_COLUMNS),
         history=_read_tables(folder, runs, "history.csv", HISTORY_COLUMNS),
         missing=[path for path in suite.runs if path not in found],
         foreign=sorted(found - set(suite.runs)),
     )
+
+
+def listing(results: Results) -> pd.DataFrame:
+    """runs.csv: a line for each committed run, sorted by path."""
+    lines = sorted((run.row() for run in results.committed), key=lambda line: str(line["run"]))
+    # Of objects: counts beside a run that has none would become broken numbers.
+    return pd.DataFrame(lines, columns=[*IDENTITY, *RESULT, "hash", "diverged", *TIMING], dtype=object)
 
 
 R = TypeVar("R", bound=Record)

@@ -26,7 +26,8 @@ def _contradictions(run: Run) -> Iterator[str]:
             yield f"{name}: {said!r} here, and {configured!r} in its config"
     if run.hash != sha256(json.dumps(run.config, sort_keys=True).encode()):
         yield "hash: it is not that of its config"
-    yield from _wrong_numbers(run.result)
+    if run.result:  # there is none where the training diverged
+        yield from _wrong_numbers(run.result)
 
 
 def _wrong_numbers(result: Result) -> Iterator[str]:

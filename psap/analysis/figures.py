@@ -203,4 +203,7 @@ def draw(results: Results, folder: Path) -> None:
     """Write every figure to `folder` as SVG and PNG."""
     with style.styled():
         for name, plot in plots(results).items():
-            style.save(plot.draw(results), folder / name)
+            figure = plot.draw(results)
+            if results.divergence:
+                style.note(figure, f"{results.divergence} and are not shown")
+            style.save(figure, folder / name)

@@ -13,7 +13,7 @@ from psap.analysis.collect import Results, Run, Suite
 from psap.analysis.figures import plots
 from psap.analysis.parts import played
 from psap.analysis.style import embedded, init_label
-from psap.analysis.tables import LATENCY_NOTE, best, number, spread
+from psap.analysis.tables import LATENCY_NOTE, best, lost, number, spread
 from psap.nested import flat
 
 NAMES = ("source", "label", "origin", "licence", "digest")
@@ -58,6 +58,7 @@ def render(
         ],
         blocks=blocks(results, table),
         spread=spread,
+        lost=lost,
         off_target=off_target(results),
         compositions=compositions(results),
         played=played(results),
@@ -70,7 +71,7 @@ def render(
 
 def facts(results: Results) -> dict[str, str]:
     """What was run on what."""
-    suite, runs = results.suite, results.runs
+    suite, runs = results.suite, results.committed
     said = flat({key: value for key, value in suite.data.items() if value and key not in NAMES})
     if suite.data["source"] != "imagenet":  # whose classes the suite expects; of another set they are counted
         said.pop("photos.classes", None)
@@ -85,7 +86,7 @@ def facts(results: Results) -> dict[str, str]:
         "Targets": f"{', '.join(f'{100 * t:g} %' for t in suite.targets)} of {_measure(results)} removed",
         "Seeds": f"{len(suite.seeds)} ({', '.join(map(str, suite.seeds))})",
         "Epochs": ", ".join(_epochs(suite)),
-        "Runs": f"{len(runs)} of {len(suite.runs)}",
+        "Runs": "; ".join(filter(None, [f"{len(runs)} of {len(suite.runs)}", results.divergence])),
         "Hardware": _distinct(f"{run.provenance.hardware} ({run.provenance.device})" for run in runs),
         "Time of all runs": f"{_duration(results.rows['seconds'].sum())}, one after the other",
         "Versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
@@ -177,7 +178,7 @@ def compositions(results: Results) -> list[tuple[str, str, dict[str, Any]]]:
 
     The init is empty unless the method's parameters differ from one init to the other.
     """
-    found = {(run.method, run.init): run.config["method"] for run in results.runs if "method" in run.config}
+    found = {(run.method, run.init): run.config["method"] for run in results.committed if "method" in run.config}
     rows: list[tuple[str, str, dict[str, Any]]] = []
     for method in results.suite.all_methods:
         by_init = {str(init): parts for (name, init), parts in found.items() if name == method}
@@ -192,7 +193,7 @@ def compositions(results: Results) -> list[tuple[str, str, dict[str, Any]]]:
 def rates(results: Results) -> dict[tuple[str, str], str]:
     """The learning rate of each method's runs: (method, init) -> rate; with the init "" for all inits at once."""
     found: dict[tuple[str, str], str] = {}
-    for run in results.runs:
+    for run in results.committed:
         if run.init:
             found[run.method, run.init] = f"{run.config['training']['recipe']['lr']:g}"
     for method in results.suite.all_methods:

@@ -63,8 +63,8 @@ def effects(results: Results) -> pd.DataFrame:
 
 
 def _rows(results: Results) -> pd.DataFrame:
-    pruned = [run for run in results.runs if run.init]
-    return pd.DataFrame([_row(run) for run in pruned])
+    rows = [_row(run) for run in results.runs if run.init]
+    return pd.DataFrame(rows, columns=None if rows else [*KEYS, *MEASURED])
 
 
 def _row(run: Run) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _row(run: Run) -> dict[str, Any]:
         "family": run.method.rpartition("_")[0] or run.method,
         "setting": run.method,
     }
-    measured = {"target": run.target, "seed": run.seed, "top1": run.result.top1_last}
+    measured = {"target": run.target, "seed": run.seed, "top1": run.row()["top1_last"]}
     return {**identity, **measured, **flat(run.config["method"]), "lr": f"{run.config['training']['recipe']['lr']:g}"}
 
 

@@ -135,6 +135,11 @@ def blank(axes: Axes) -> None:
     axes.set_xticks([])
 
 
+def note(figure: Figure, text: str) -> None:
+    """Say something below the figure."""
+    figure.supxlabel("\n".join(filter(None, [figure.get_supxlabel(), text])))
+
+
 def empty(reason: str) -> Figure:
     """A figure that says why there is nothing to draw, so that the expected file is always there."""
     figure = Figure(figsize=(5.6, 1.2), layout="constrained")

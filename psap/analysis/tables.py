@@ -33,13 +33,14 @@ NOTE = (
     "dense network of the same seed; multiply-adds and parameters counted on the compact network; "
     f"{LATENCY_NOTE}. Bold: highest mean of a model, init and target."
 )
+NOTE_DIVERGED = "Runs that diverged are in no mean; n says how many there are."
 METRICS = ["top1_last_mean", "drop_mean", "top1_best_mean", "macs_reduction_mean", "params_reduction_mean"]
 
 
 def summarise(results: Results) -> pd.DataFrame:
     """Means and sample standard deviations over seeds, in the suite's order: dense, then by init and target.
 
-    The columns in TIMING stand last.
+    `n` runs are in them, and `diverged` more are in none. The columns in TIMING stand last.
     """
     suite, rows = results.suite, results.rows
     rows = rows.assign(latency_ratio=latency_ratios(rows))
@@ -57,6 +58,10 @@ def summarise(results: Results) -> pd.DataFrame:
         latency_ratio_mean=("latency_ratio", "mean"),
         seconds_mean=("seconds", "mean"),
     )
+    counts = results.cells.groupby(CELL, as_index=False).agg(diverged=("diverged", "sum"))
+    table = counts.merge(table, on=CELL, how="left")
+    table = table[[*CELL, "n", "diverged", *table.columns.drop([*CELL, "n", "diverged"])]].fillna({"n": 0})
+    table = table.astype({"n": int, "diverged": int})
     order = {"model": suite.models, "init": ["", *suite.inits], "method": ["dense", *suite.all_methods]}
     ranks = {column: {name: rank for rank, name in enumerate(names)} for column, names in order.items()}
     return table.round(6).sort_values(
@@ -81,13 +86,14 @@ def latency_ratios(rows: pd.DataFrame) -> "pd.Series[float]":
 def best(table: pd.DataFrame) -> "pd.Series[bool]":
     """Whether a row has the highest last-epoch mean of the methods with its model, init and target."""
     cells = table.groupby(["model", "init", "target"])["top1_last_mean"]
-    return (table["top1_last_mean"] == cells.transform("max")) & (cells.transform("size") > 1)
+    return (table["top1_last_mean"] == cells.transform("max")) & (cells.transform("count") > 1)
 
 
 def metrics(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     """The table as nested numbers: {"resnet8_scratch_psap_50": {"drop_mean": ...}, ...}; no key has a dot."""
     return {
         metric_key(row): {name: row[name] for name in METRICS if pd.notna(row[name])}
+        | ({"diverged": row["diverged"]} if row["diverged"] else {})
         for row in table.to_dict("records")
     }
 
@@ -102,7 +108,7 @@ def metric_key(row: dict[Any, Any]) -> str:
 def markdown(table: pd.DataFrame) -> str:
     """The table for people, in Markdown; the best mean of a model, init and target in bold."""
     lines = [HEADINGS, ["---"] * 4 + ["--:"] * 7, *_cells(table, "**{}**".format, str)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n" + NOTE + "\n"
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n" + _note(table) + "\n"
 
 
 def latex(table: pd.DataFrame) -> str:
@@ -110,7 +116,16 @@ def latex(table: pd.DataFrame) -> str:
     lines = [HEADINGS, *_cells(table, r"\textbf{{{}}}".format, _escape)]
     body = [" & ".join(line) + r" \\" for line in lines]
     head = [r"\begin{tabular}{llrlrrrrrrr}", r"\toprule", body[0], r"\midrule"]
-    return "\n".join([*head, *body[1:], r"\bottomrule", r"\end{tabular}", f"% {_escape(NOTE)}"]) + "\n"
+    return "\n".join([*head, *body[1:], r"\bottomrule", r"\end{tabular}", f"% {_escape(_note(table))}"]) + "\n"
+
+
+def _note(table: pd.DataFrame) -> str:
+    return f"{NOTE} {NOTE_DIVERGED}" if table["diverged"].any() else NOTE
+
+
+def lost(row: dict[Any, Any]) -> str:
+    """How many runs of a cell diverged, in words; "" if none did."""
+    return f"{row['diverged']} of {row['n'] + row['diverged']} diverged" if row["diverged"] else ""
 
 
 def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
@@ -140,13 +155,13 @@ def _cells(table: pd.DataFrame, bold: Callable[[str], str], escape: Callable[[st
             row["method"],
         ]
         cells += [
-            str(row["n"]),
+            f"{row['n']} ({lost(row)})" if lost(row) else str(row["n"]),
             top1,
             number(row["drop_mean"]) if pruned else "–",
             number(row["top1_best_mean"]),
         ]
         for share in (row["macs_reduction_mean"], row["params_reduction_mean"]):
-            cells.append(f"{number(-100 * share, 1)} %" if pruned else "–")
+            cells.append(f"{number(-100 * share, 1)} %" if pruned and row["n"] else "–")
         cells.append(f"{number(row['latency_ratio_mean'])} ×" if pd.notna(row["latency_ratio_mean"]) else "–")
         cells = [escape(cell) for cell in cells]
         cells[5] = bold(cells[5]) if is_best else cells[5]

@@ -20,6 +20,7 @@ from psap.pruning.passes import forward, gap, tensors
 WEIGHTS, DESCRIPTION = "model.safetensors", "architecture.json"
 IMAGE_SIZE = "image_size"  # key of `extra`: [height, width] of the images that the network is for
 _TOLERANCE = 1e-9  # of the largest output, in float64
+DIVERGED = "diverged"  # key of `extra`: why there is no network, where its training diverged
 
 
 class Architecture(BaseModel):
@@ -70,6 +71,24 @@ def save(
             _check(model, again, described)
     except PsapError as error:
         raise PsapError(f"{folder}: not written, for it could not be loaded: {error}") from None
+    _write(folder, content, described)
+
+
+def save_none(folder: Path, name: str, classes: int, in_channels: int, why: str) -> None:
+    """Write to `folder` that there is no network `name`: weights without a tensor, and `why` in the description."""
+    content = safetensors.torch.save({})
+    described = Architecture(
+        name=name,
+        classes=classes,
+        in_channels=in_channels,
+        sha256=sha256(content),
+        extra={DIVERGED: why},
+        widths=Widths(shapes={}),
+    )
+    _write(folder, content, described)
+
+
+def _write(folder: Path, content: bytes, described: Architecture) -> None:
     write_bytes(folder / WEIGHTS, content)
     write_json(folder / DESCRIPTION, described.model_dump())
 
@@ -114,6 +133,8 @@ def build_like(source: Path | Architecture) -> nn.Module:
 
 
 def _skeleton(described: Architecture, file: Path | None) -> nn.Module:
+    if why := described.extra.get(DIVERGED):
+        raise PsapError(f"{file or 'architecture'}: there is no network: {why}")
     try:
         model = build(described.name, described.classes, described.in_channels)
         set_widths(model, described.widths)

@@ -10,9 +10,11 @@ from psap.pruning.choice import Choice
 from psap.pruning.groups import Group
 from psap.pruning.signals import weight_gradient
 
+COLUMNS = ("step", "epoch", "group", "channels", "target", "ratio", "sparsity", "pruned", "restored", "churn", "pulse")
+
 
 class History:
-    """`rows`: step, epoch, group, channels, target, ratio, sparsity, pruned, restored, churn, pulse.
+    """`rows`, with COLUMNS.
 
     `churn` is the share of the chosen channels that the step before had not chosen (None at the first step), `pulse`
     the mean gradient norm of the pruned filters over that of the kept ones in the first iteration with zeroed weights.

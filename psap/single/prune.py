@@ -14,7 +14,7 @@ from psap.digest import state_key
 from psap.errors import PsapError
 from psap.files import sha256, write_json, write_text
 from psap.models import architecture
-from psap.provenance import now, provenance
+from psap.provenance import arithmetic, now, provenance
 from psap.single.order import Order
 from psap.single.plan import Plan, estimated, planned
 from psap.single.report import card, report
@@ -107,7 +107,7 @@ class Pruning:
     def _stage(self, name: str, run: Run, start: Path | None, dense: Path | None, folder: Path) -> dict[str, Any]:
         """Train `run` (go on) and write its network and tables to `folder`; gives what its result.json tells."""
         origin = sha256(start / architecture.DESCRIPTION) if start else ""
-        key = state_key(run.hash, origin, self._data.digest, self._device.type)
+        key = state_key(run.hash, origin, self._data.digest, arithmetic(self._device))
         done = folder / RESULT
         if done.exists() and (found := json.loads(done.read_text()))["key"] == key:
             return dict(found)
@@ -117,7 +117,7 @@ class Pruning:
             checkpoints, lambda progress: print(progress_line(name, job, progress), file=sys.stderr, flush=True)
         )
         write_network(job, outcome, folder)
-        write_tables(job, folder)
+        write_tables(folder, job.progress.rows, job.history)
         return {
             "key": key,
             "order": self.plan.order.model_dump(mode="json", exclude={"out"}),

@@ -12,7 +12,7 @@ imports MLflow: no import, lock or time-out of the store can cost it time, and n
 
 from psap.tracking.journal import Row
 from psap.tracking.mirror import Replay, replay
-from psap.tracking.report import journal_report
+from psap.tracking.report import journal_report, tell_without_journal
 from psap.tracking.tracker import Tracker
 
-__all__ = ["Replay", "Row", "Tracker", "journal_report", "replay"]
+__all__ = ["Replay", "Row", "Tracker", "journal_report", "replay", "tell_without_journal"]

@@ -8,6 +8,7 @@ Beside it, tracked.json acknowledges what the tracking store is known to hold of
 import getpass
 import json
 import posixpath
+import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -114,7 +115,8 @@ def linked(folder: str, paths: Sequence[Path]) -> dict[str, tuple[str, str]]:
 
 
 def read(path: Path) -> Journal | None:
-    """The journal at `path` up to its first torn line; None if there is none, or not even a whole head."""
+    """The journal at `path` up to its first torn line; None if there is none, not even a whole head, or of a version
+    whose records are others."""
     records: list[dict[str, Any]] = []
     try:
         for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -123,12 +125,16 @@ def read(path: Path) -> Journal | None:
         return None
     except json.JSONDecodeError:
         pass
-    if not records or "key" not in records[0]:
+    if not records:
         return None
     first, *rest = records
-    ends = [_end(record) for record in rest if "status" in record]
-    rows = [Row(**record) for record in rest if "step" in record]  # type: ignore[typeddict-item]
-    return Journal(Head(**{**first, "replaces": tuple(first["replaces"])}), rows, ends[-1] if ends else None)
+    try:
+        ends = [_end(record) for record in rest if "status" in record]
+        rows = [_row(record) for record in rest if "step" in record]
+        head = Head(**{**first, "replaces": tuple(first["replaces"])})
+    except (TypeError, KeyError, AttributeError, ValueError):
+        return None
+    return Journal(head, rows, ends[-1] if ends else None)
 
 
 def begin(path: Path, new: Head, rows: Sequence[Row]) -> None:
@@ -136,11 +142,16 @@ def begin(path: Path, new: Head, rows: Sequence[Row]) -> None:
 
     The MLflow run of the old journal is carried on if what it may hold is a beginning of what is to come. If not, its
     points cannot be taken back, so a new MLflow run replaces it: each step must be there once. Only a finished run that
-    starts again from nothing is another run; its journal is put aside unless the store is known to hold all of it.
+    starts again from nothing is another run; its journal is put aside unless the store is known to hold all of it. One
+    that cannot be read, of another version say, is set aside with a line on stderr: no training fails by it.
     """
     rows = [normal(row) for row in rows]
     head = replace(new, start=min([new.start, *(row["time"] for row in rows[:1])]))
     old = read(path)
+    if old is None and path.exists():
+        aside = path.with_name(f"unread-{path.name}")  # not a name that a replay looks for
+        path.replace(aside)
+        print(f"{path}: not a journal of this version; it is {aside.name} now, and a new one begins", file=sys.stderr)
     if old is not None:
         finished = old.end is not None and old.end.status == "FINISHED"
         if not finished or rows:
@@ -181,6 +192,10 @@ def acknowledged(path: Path) -> Acknowledgement | None:
 
 def _end(record: dict[str, Any]) -> End:
     return End(**{**record, "files": {name: tuple(link) for name, link in record.get("files", {}).items()}})
+
+
+def _row(record: dict[str, Any]) -> Row:
+    return {"step": record["step"], "time": record["time"], "metrics": record["metrics"]}
 
 
 def _holds_all(known: Acknowledgement | None, journal: Journal) -> bool:

@@ -1,5 +1,7 @@
 """The report of a suite as an MLflow run of its own, beside the runs that it is about."""
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from filelock import FileLock
@@ -31,3 +33,21 @@ def journal_report(folder: Path, state: Path) -> None:
             head = journal.succeed(head, old.head)
         end = End("FINISHED", journal.now(), files=artifacts)
         files.write_text(path, journal.line(head) + journal.line(end))
+
+
+def without_journal(folder: Path, state: Path) -> list[str]:
+    """The runs in `folder` (results/<suite>) that have a row and no journal in `state`: their state was removed, or
+    they were trained elsewhere. No store can be told of them."""
+    runs = (file.parent.relative_to(folder.parent) for file in sorted(folder.rglob("run.json")))
+    return [run.as_posix() for run in runs if not any((state / run).rglob("journal*.jsonl"))]
+
+
+def tell_without_journal(folders: Iterable[Path], state: Path) -> None:
+    """Say on stderr, in a line, how many runs no store can be told of."""
+    runs = [run for folder in folders for run in without_journal(folder, state)]
+    if runs:
+        print(
+            f"psap: {len(runs)} runs have a row and no journal below {state}/, so that MLflow may lack them, the first "
+            f"of them: {runs[0]}; their numbers are in results/, and training them again tracks them",
+            file=sys.stderr,
+        )

@@ -20,6 +20,7 @@ from psap.pruning.cost import count_macs, count_params
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 from psap.training.checkpoint import Checkpoints
+from psap.training.divergence import Diverged, wrong_score
 from psap.training.learner import Learner
 from psap.training.loop import Batched, Progress, train
 
@@ -66,7 +67,10 @@ class Job:
         self.progress = Progress()
 
     def run(self, checkpoints: Checkpoints, after_epoch: Any) -> Outcome:
-        """Train to the end from the newest checkpoint (`resume` first), then compact and evaluate."""
+        """Train to the end from the newest checkpoint (`resume` first), then compact and evaluate.
+
+        Raises Diverged where the training is lost.
+        """
 
         def done(progress: Progress) -> None:
             if ranks.rank() == 0:
@@ -82,6 +86,7 @@ class Job:
                 partial(accuracy_of, batches=self._score),
                 self.progress,
                 done,
+                self.classes,
                 0.0 if self.pruner else 1 - self._macs(self.learner.model) / self._macs(self._reference()),
             )
             return self._outcome()
@@ -96,6 +101,11 @@ class Job:
     @property
     def pruner(self) -> Pruner | None:
         return self.learner.pruner
+
+    @property
+    def history(self) -> list[dict[str, Any]] | None:
+        """The rows of the pruning history; None where nothing is pruned."""
+        return self.pruner.history.rows if self.pruner else None
 
     @property
     def images_per_epoch(self) -> int:
@@ -166,6 +176,8 @@ class Job:
     def _outcome(self) -> Outcome:
         network = self.learner.network()
         score = accuracy_of(network, self._score)
+        if wrong := wrong_score(score):  # such weights may have been published
+            raise Diverged(self.progress.epoch, wrong, self.config["training"]["recipe"]["lr"])
         reference = self._reference()
         macs, macs_dense = self._macs(network), self._macs(reference)
         params, params_dense = count_params(network), count_params(reference)

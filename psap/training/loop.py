@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from psap import ranks
 from psap.data.seeds import mixed
-from psap.errors import PsapError
 from psap.evaluate import Score
+from psap.training.divergence import Diverged, wrong_loss, wrong_network, wrong_score
 from psap.training.learner import Learner
 from psap.training.optim import learning_rate
 
@@ -49,14 +49,15 @@ def train(
     score: Callable[[nn.Module], Score],
     progress: Progress,
     after_epoch: Callable[[Progress], None],
+    classes: int,
     reduction: float = 0.0,
 ) -> None:
     """Train from `progress.epoch` to the recipe's last epoch, pruning where there is a pruner.
 
     After each epoch a row joins `progress.rows` and `after_epoch` is called; after every `score_every` epochs and the
     last one, `score` evaluates the network. All that is random in an epoch follows from (seed, epoch), so a resumed
-    training goes on bit for bit. `reduction` is what the rows show where there is no pruner. Raises PsapError when the
-    loss is no longer finite.
+    training goes on bit for bit. `reduction` is what the rows show where there is no pruner. Raises Diverged when loss,
+    network or score are no numbers any more; the row of that epoch is there, and `after_epoch` is not called for it.
     """
     recipe, pruner = training["recipe"], learner.pruner
     for epoch in range(progress.epoch, recipe["epochs"]):
@@ -64,19 +65,17 @@ def train(
         torch.manual_seed(mixed(seed, epoch, ranks.rank()))  # for layers that draw numbers, such as dropout
         learner.begin(epoch)
         loss, lr = run_epoch(learner, batches, training, epoch)
-        if not math.isfinite(loss):
-            raise PsapError(
-                f"the loss is {loss} in epoch {epoch + 1}; a lower training lr than {recipe['lr']} may help"
-            )
         ranks.average(buffer for buffer in learner.model.buffers() if buffer.is_floating_point())
+        wrong = wrong_loss(loss, classes) or wrong_network(learner.model)
         due = (epoch + 1) % training["score_every"] == 0 or epoch + 1 == recipe["epochs"]
-        result = score(learner.model) if due else None
+        result = score(learner.model) if due and not wrong else None
+        wrong = wrong or (wrong_score(result) if result else "")
         progress.rows.append(
             {
                 "epoch": epoch + 1,
                 "lr": lr,
-                "train_loss": loss,
-                "loss": result and result.loss,
+                "train_loss": _finite(loss),
+                "loss": result and _finite(result.loss),
                 "top1": result and result.top1,
                 "reduction": pruner.reduction() if pruner else reduction,
                 "pruned": sum(int(mask.sum()) for mask in pruner.pruned) if pruner else 0,
@@ -85,9 +84,15 @@ def train(
                 "time": int(1000 * time.time()),
             }
         )
-        progress.epoch = epoch + 1
         progress.seconds += time.perf_counter() - start
+        if wrong:
+            raise Diverged(epoch + 1, wrong, recipe["lr"])
+        progress.epoch = epoch + 1
         after_epoch(progress)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def run_epoch(learner: Learner, batches: Batched, training: Mapping[str, Any], epoch: int) -> tuple[float, float]:

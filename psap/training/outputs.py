@@ -1,10 +1,13 @@
 """What a training says while it goes on, and what it leaves behind."""
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from psap.files import write_csv
 from psap.models import architecture
+from psap.pruning.history import COLUMNS as HISTORY_COLUMNS
 from psap.training.job import Job, Outcome
 from psap.training.loop import Progress
 
@@ -36,12 +39,13 @@ def write_network(job: Job, outcome: Outcome, folder: Path) -> None:
     )
 
 
-def write_tables(job: Job, folder: Path) -> list[Path]:
-    """Write epochs.csv and, where there was a pruner, history.csv; returns the files written."""
+def write_tables(
+    folder: Path, epochs: Sequence[Mapping[str, Any]], history: Sequence[Mapping[str, Any]] | None
+) -> list[Path]:
+    """Write epochs.csv and, where there is a `history` (an empty one too), history.csv; returns the files written."""
     files = [folder / "epochs.csv"]
-    write_csv(files[0], _EPOCH_COLUMNS, job.progress.rows)
-    if job.pruner:
-        history = job.pruner.history.rows
+    write_csv(files[0], _EPOCH_COLUMNS, epochs)
+    if history is not None:
         files.append(folder / "history.csv")
-        write_csv(files[1], list(history[0]), history)
+        write_csv(files[1], HISTORY_COLUMNS, history)
     return files

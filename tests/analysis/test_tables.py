@@ -90,7 +90,7 @@ def test_a_method_that_differs_by_init_is_told_for_each() -> None:
 
     runs = [run("l1", "pretrained", 0.0), run("l1", "scratch", 0.3), run("l1", "scratch", 0.3)]
     runs += [run("sfp", "pretrained", 0.5), run("sfp", "scratch", 0.5), SimpleNamespace(method="dense", config={})]
-    results = SimpleNamespace(suite=SimpleNamespace(all_methods=["sfp", "l1", "absent"]), runs=runs)
+    results = SimpleNamespace(suite=SimpleNamespace(all_methods=["sfp", "l1", "absent"]), committed=runs)
     told = [(method, init, parts["schedule"]["freeze"]) for method, init, parts in compositions(results)]
     assert told == [("sfp", "", 0.5), ("l1", "pretrained", 0.0), ("l1", "scratch", 0.3)]
 

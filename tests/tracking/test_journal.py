@@ -1,5 +1,6 @@
 """The journal survives any cut, and a start decides rightly which MLflow run it is."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tracked import FAILED, FINISHED, a_head, a_row, add
 
+from psap.tracking import tell_without_journal
 from psap.tracking.journal import Head, acknowledge, begin, line, read
 
 ROWS = [a_row(0), a_row(1, math.nan), a_row(2, math.inf)]
@@ -117,3 +119,40 @@ def test_a_finished_run_that_starts_again_is_another_run(journal: Path, mirrored
     assert (head_of(journal).key, head_of(journal).replaces) == (second.key, ())
     aside = {path.name: path.read_text() for path in journal.parent.glob("journal-*")}
     assert aside == ({} if mirrored else {f"journal-{first.key}.jsonl": text})
+
+
+OTHERS = ['{"key": 1, "version": 2}', '{"key": "k"}', "5", "[]", "null", '"key"', "", "\0", '{"runs": []}']
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_a_journal_of_another_version_is_set_aside_with_a_line(journal: Path, capsys, text: str) -> None:
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.write_text(text + "\n")
+    assert read(journal) is None
+    begin(journal, a_head(), ROWS)
+    assert head_of(journal).run == a_head().run
+    assert journal.with_name(f"unread-{journal.name}").read_text() == text + "\n"
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "not a journal of this version" in said
+
+
+@pytest.mark.parametrize(
+    "record", [{"step": 1}, {"status": "FINISHED"}, {"status": "FINISHED", "time": 1, "more": 2}, 7]
+)
+def test_a_record_of_another_version_makes_the_journal_one(journal: Path, record) -> None:
+    begin(journal, a_head(), ROWS)
+    journal.write_text(journal.read_text() + json.dumps(record) + "\n")
+    assert read(journal) is None
+
+
+def test_a_row_without_a_journal_is_told(tmp_path: Path, capsys) -> None:
+    for seed in (0, 1):
+        (tmp_path / f"results/s/m/dense/seed{seed}").mkdir(parents=True)
+        (tmp_path / f"results/s/m/dense/seed{seed}/run.json").write_text("{}")
+    kept = tmp_path / "state/s/m/dense/seed0/key"
+    kept.mkdir(parents=True)
+    begin(kept / "journal.jsonl", a_head(), ROWS)
+    tell_without_journal([tmp_path / "results" / "s"], tmp_path / "state")
+    said = capsys.readouterr().err
+    assert said.startswith("psap: 1 runs have a row and no journal") and "s/m/dense/seed1;" in said
+    assert said.count("\n") == 1

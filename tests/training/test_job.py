@@ -9,11 +9,12 @@ import torch
 from psap.data import dataset, sources
 from psap.data.dataset import DataSet
 from psap.errors import PsapError
-from psap.evaluate import accuracy, compared_latencies, latencies
+from psap.evaluate import Score, accuracy, compared_latencies, latencies
 from psap.models import architecture, build
 from psap.pruning.cost import count_macs
 from psap.pruning.method import Method
 from psap.training.checkpoint import Checkpoints
+from psap.training.divergence import Diverged, wrong_network
 from psap.training.job import Job
 
 CPU = torch.device("cpu")
@@ -144,9 +145,42 @@ def test_validation_keeps_away_from_the_test_images(digits, dense) -> None:
     assert len(job.batches) == (len(digits.train) - len(back)) // 50
 
 
-def test_a_loss_that_explodes_is_one_line(digits, tmp_path) -> None:
-    with pytest.raises(PsapError, match=r"the loss is (nan|inf) in epoch 1; a lower training lr"):
-        finish(Job(config(lr=1e18), digits, CPU, None, None), tmp_path)
+@pytest.mark.parametrize(
+    ("lr", "what"),
+    [
+        (1e2, "the loss is .*, over 1000 times"),
+        (1e3, "the loss is .*, over 1000 times"),
+        (1e18, "the loss is (nan|inf)"),
+    ],
+)
+@pytest.mark.parametrize("method", [None, {}, {"protection": {"when": "after"}}, {"criterion": "taylor"}])
+def test_a_training_that_explodes_ends_after_that_epoch(digits, tmp_path, lr, what, method) -> None:
+    job = Job(config(lr=lr, **({} if method is None else pruning(**method))), digits, CPU, None, None)
+    with pytest.raises(Diverged, match=f"{what}.* in epoch 1; a lower training lr than .* may help") as lost:
+        finish(job, tmp_path)
+    assert lost.value.epoch == 1 and "\n" not in str(lost.value)
+    (row,) = job.progress.rows
+    json.dumps(row, allow_nan=False)
+    assert row["top1"] is None and not list(tmp_path.glob("*.pt")), "there is no state to go on from"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), 1e30], ids=str)
+def test_a_network_without_numbers_is_known_by_any_tensor(value) -> None:
+    for name in build("resnet8", 10, 1).state_dict():
+        model = build("resnet8", 10, 1)
+        assert wrong_network(model) == ""
+        if (tensor := model.state_dict()[name]).is_floating_point():
+            tensor.flatten()[0] = value
+            assert wrong_network(model).startswith(f"the norm of {name} is ")
+
+
+def test_a_score_that_is_no_number_ends_the_run(digits, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("psap.training.job.accuracy", lambda *_: Score(float("nan"), 10.0, 50.0))
+    job = Job(config(), digits, CPU, None, None)
+    with pytest.raises(Diverged, match="the loss on held-out images is nan in epoch 1"):
+        finish(job, tmp_path)
+    (row,) = job.progress.rows
+    assert row["loss"] is None and row["train_loss"] < 10
 
 
 def test_another_architecture_is_refused(digits, dense) -> None:

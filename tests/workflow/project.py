@@ -59,14 +59,14 @@ class Project:
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, **options
         )
 
-    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+    def start(self, *arguments: str, stderr: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
         """Start `psap` with `arguments` in a process group of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "psap", *arguments],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=stderr,
             process_group=0,
         )
 
