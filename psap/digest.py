@@ -30,6 +30,7 @@ _ORDERING = (
     "digest.py",
     "estimate.py",
     "extensions.py",
+    "intact.py",
     "launch.py",
     "leftovers.py",
     "markdown.py",

@@ -17,7 +17,7 @@ from psap.models import architecture
 from psap.nested import flat
 from psap.provenance import now, provenance
 from psap.schema import Data
-from psap.suite import CHECKPOINTS, RESULTS, STATE, Grid, Run, data_file
+from psap.suite import CHECKPOINTS, RESULTS, STATE, Grid, Run, data_command, data_file
 from psap.tracking import Row, Tracker
 from psap.training.checkpoint import Checkpoints, single_writer
 from psap.training.job import Job, Outcome
@@ -71,8 +71,7 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0) -> str
 
 def _data(data: Data) -> dataset.DataSet:
     file = data_file(data)
-    options = (f" --path {data.path}" if data.path else "") + (" --photos" if data.photos else "")
-    _require(file, f"psap data {data.source}{options}")
+    _require(file, data_command(data))
     root = find_folder(data.source, data.path) if data.photos else None
     if data.photos and not (root and root.is_dir()):
         raise PsapError(f"{data.path or data.source}: the folder of its images is gone, and they are read from there")

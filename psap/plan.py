@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,6 +89,7 @@ def suite_with_data(grids: Mapping[str, Grid], dataset: str) -> Grid:
     return next(grid for grid in grids.values() if data_file(grid.suite.data).stem == dataset)
 
 
+@cache
 def fingerprint(grid: Grid, planning: bool = False) -> str:
     """The fingerprint of the suite's data, checked before any work unless their folder is gone since preparation.
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 
 from psap.errors import PsapError
-from psap.files import atomic, write_json
+from psap.files import atomic, seal, write_json
 
 CHUNK = 4096  # images at a time, so that squares of a whole data set never lie in memory
 
@@ -42,8 +42,9 @@ class Index(NamedTuple):
 class Manifest(BaseModel):
     """What `<key>.json` tells: counts by split and class, mean and std by channel (of the training pixels, in 0..1).
 
-    `digest` is that of the images and labels, `fingerprint` that of the folder they were read from. Photographs have no
-    common `image_shape`, and no mean and std that depend on them.
+    `digest` is that of the images and labels, `fingerprint` that of the folder they were read from, `seal` that of the
+    manifest itself ("" where an older version wrote it). Photographs have no common `image_shape`, and no mean and std
+    that depend on them.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -59,6 +60,7 @@ class Manifest(BaseModel):
     std: list[float]
     digest: str
     fingerprint: str = ""
+    seal: str = ""
 
 
 class Raw(NamedTuple):
@@ -95,6 +97,7 @@ def write(raw: Raw, source: str, file: Path, fingerprint: str = "") -> Manifest:
         digest=_digest(arrays, raw.classes),
         fingerprint=fingerprint,
     )
+    manifest.seal = seal(manifest.model_dump())
     with atomic(file) as temporary:
         safetensors.numpy.save_file(arrays._asdict(), temporary)
     write_json(file.with_suffix(".json"), manifest.model_dump())
@@ -116,6 +119,8 @@ def read(file: Path) -> tuple[Arrays | Index, Manifest]:
         raise PsapError(f"{which}: damaged, or not a prepared data set; {again}") from None
     if _digest(arrays, manifest.classes) != manifest.digest:
         raise PsapError(f"{file}: not the data that {described.name} describes (digests differ); {again}")
+    if manifest.seal not in ("", seal(manifest.model_dump())):
+        raise PsapError(f"{described}: damaged (its digest differs); {again}")
     return arrays, manifest
 
 

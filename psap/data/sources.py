@@ -1,10 +1,11 @@
 """Where data come from: `digits`, `cifar10`, `imagenet`, or a `folder` of images; checked at once, prepared once."""
 
-import json
 import os
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from psap.data import cifar10, imagenet, photos, prepared
 from psap.data.digits import digits
@@ -92,9 +93,11 @@ def fingerprint(source: str, path: str | None, out: Path) -> str:
 
 
 def prepared_with(out: Path) -> str | None:
-    """The fingerprint that `out` was prepared with; None where it is not prepared."""
-    described = out.with_suffix(".json")
-    return json.loads(described.read_text()).get("fingerprint", "") if described.exists() else None
+    """The fingerprint that `out` was prepared with; None where it is not prepared, or cannot be told any more."""
+    try:
+        return prepared.Manifest.model_validate_json(out.with_suffix(".json").read_bytes()).fingerprint
+    except (OSError, ValidationError):
+        return None
 
 
 def check_changed(source: str, path: str | None, out: Path, mark: str) -> None:

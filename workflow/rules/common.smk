@@ -3,11 +3,12 @@ import gc
 import os
 from pathlib import Path
 
-from psap import costs, devices, plan
+from psap import costs, devices, intact, plan
 from psap.digest import code_digest
 from psap.estimate import Estimate
 from psap.leftovers import tidy
 from psap.suite import STATE
+from snakemake.io import IOFile
 
 # A plan makes millions of objects, nearly all to stay: to look for garbage among them as often as Python does by itself
 # takes a sixth of the time.
@@ -54,13 +55,39 @@ def run_hash(wildcards):
     return RUNS[plan.path_of(wildcards)].hash
 
 
+# Snakemake knows by its own records what is out of date. Where these are gone, or files of others came in, what the
+# files say of themselves is held against params/, and those that say something else are made again.
+def again_unless(current, file):
+    if not current:
+        workflow.dag.forcefiles.add(file)
+
+
+def recorded(file):
+    return workflow.persistence.metadata(IOFile(file)) is not None
+
+
 # One function for all that a run reads: with thousands of runs, every call that Snakemake makes for each of them counts.
 def inputs_of_run(wildcards):
-    return plan.inputs(GRIDS[wildcards.suite], RUNS[plan.path_of(wildcards)])
+    grid, run = GRIDS[wildcards.suite], RUNS[plan.path_of(wildcards)]
+    if workflow.is_main_process:
+        row = f"results/{run.path}/run.json"
+        plan.or_exit(intact.check_inputs, grid, run)
+        again_unless(plan.or_exit(intact.row_is_current, grid, run, recorded(row)), row)
+        again_unless(
+            plan.or_exit(intact.data_are_current, grid, workflow.dryrun),
+            plan.prepared_data(grid),
+        )
+    return plan.inputs(grid, run)
 
 
 def prepared_data(wildcards):
-    return plan.prepared_data(GRIDS[wildcards.suite])
+    grid = GRIDS[wildcards.suite]
+    if workflow.is_main_process:
+        again_unless(
+            plan.or_exit(intact.suite_is_current, grid),
+            f"results/{grid.name}/suite.json",
+        )
+    return plan.prepared_data(grid)
 
 
 def files_of_runs(wildcards):
