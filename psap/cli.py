@@ -159,7 +159,8 @@ def analyse(
 @app.command()
 def leftovers(
     params: Params = Path("params"),
-    remove: Annotated[bool, typer.Option("--remove", help="Delete them.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete them; without --yes, only say so.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --remove: delete what was listed.")] = False,
 ) -> None:
     """List the results, networks and state of runs that are in no suite any more."""
     from psap import leftovers as module
@@ -167,9 +168,13 @@ def leftovers(
     found = module.leftovers(params)
     for folder in found:
         typer.echo(folder)
-    if remove:
+    said = module.summary(found, params)
+    if found and remove and yes:
         module.remove(found)
-    typer.echo(f"{len(found)} folders of runs that no suite has{', removed' if found and remove else ''}", err=True)
+        said += ": removed"
+    elif found and remove:
+        said += "; nothing was removed: add --yes to delete them"
+    typer.echo(said, err=True)
 
 
 @app.command()

@@ -36,6 +36,7 @@ _ORDERING = (
     "markdown.py",
     "plan.py",
     "provenance.py",
+    "quiet.py",
     "reading.py",
     "reproduce.py",
     "rerun.py",

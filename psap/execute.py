@@ -41,7 +41,7 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0) -> str
     origin = sha256(start / architecture.DESCRIPTION) if start else job.weights.get("sha256", "")
     key = state_key(run.hash, origin, data.digest, device.type)
     state = STATE / run.path
-    checkpoints = Checkpoints(state / key)
+    checkpoints = Checkpoints(state / key, f"{run.path} {key}")
     if ranks.rank() > 0:
         job.resume(checkpoints)
         job.run(checkpoints, lambda progress: None)

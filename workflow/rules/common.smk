@@ -8,6 +8,7 @@ from psap.digest import code_digest
 from psap.estimate import Estimate
 from psap.leftovers import tidy
 from psap.suite import STATE
+from psap.quiet import quieten
 from snakemake.io import IOFile
 
 # A plan makes millions of objects, nearly all to stay: to look for garbage among them as often as Python does by itself
@@ -20,6 +21,8 @@ RUNS = {path: run for grid in GRIDS.values() for path, run in grid.runs.items()}
 PRUNING, RETRAINING = plan.method_patterns(RUNS.values())
 ENVIRONMENT = "../../environment.yml"
 plan.put_this_python_first()
+if not workflow.output_settings.verbose:
+    quieten(logger)
 GPU = min(1, devices.slots())
 # Tries would multiply if the Snakemake inside of a job on a node started it again, too.
 RETRIES = 3 if workflow.is_main_process else 0
