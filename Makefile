@@ -20,7 +20,7 @@ export NO_MKDOCS_2_WARNING := 1
 .PHONY: setup reproduce test slurm-test lint format site ui lock audit leftovers clean-leftovers
 
 reproduce: $(READY)
-	@$(BIN)/psap reproduce $(SUITE)
+	@$(BIN)/psap reproduce $(SUITE) $(ARGS)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)

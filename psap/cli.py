@@ -29,12 +29,13 @@ def reproduce(
         ),
     ],
     cores: Annotated[str, typer.Option(help="Jobs at once: a number; all, unless a profile says otherwise.")] = "",
+    anyway: Annotated[bool, typer.Option("--anyway", help="Start what takes this machine days, too.")] = False,
 ) -> None:
     """Run suites to their reports with Snakemake; after any interruption, run it again to go on."""
     from psap.reproduce import run_workflow
 
     suites = list(takewhile(lambda word: not word.startswith("-"), words))
-    sys.exit(run_workflow(suites, cores, words[len(suites) :]))
+    sys.exit(run_workflow(suites, cores, words[len(suites) :], anyway))
 
 
 @app.command()

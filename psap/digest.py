@@ -21,6 +21,7 @@ _READING = (
     "data/shares.py",
 )
 _ORDERING = (
+    "affordable.py",
     "cli.py",
     "cluster.py",
     "config.py",

@@ -1,6 +1,7 @@
 # The suites of params/, checked before anything is planned, and what the rules look up in them.
 import gc
 import os
+import sys
 from pathlib import Path
 
 from psap import costs, devices, intact, plan
@@ -15,7 +16,16 @@ from snakemake.io import IOFile
 # takes a sixth of the time.
 gc.set_threshold(1_000_000)
 
-GRIDS = plan.or_exit(plan.load_grids, Path("params"))
+# What is asked for is not known to the workflow yet: by its name on the command line.
+ASKED = [
+    word
+    for word in sys.argv[1:]
+    if Path("params", f"{word}.yaml").is_file() and word != "methods"
+]
+GRIDS, WRONG = plan.or_exit(plan.load_good_grids, Path("params"), ASKED)
+if workflow.is_main_process:
+    for problem in WRONG.values():
+        print(f"psap: {problem} (the other suites go on)", file=sys.stderr, flush=True)
 ESTIMATES = {name: Estimate(grid) for name, grid in GRIDS.items()}
 RUNS = {path: run for grid in GRIDS.values() for path, run in grid.runs.items()}
 PRUNING, RETRAINING = plan.method_patterns(RUNS.values())
