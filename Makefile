@@ -1,7 +1,7 @@
 # make reproduce   set up, then run the demo suite to results/demo/report.html (again: go on, or nothing to do)
 # make test        set up, then run the tests          make lint     static checks
 # make ui          MLflow's pages on this machine      make lock     renew requirements.lock from pyproject.toml
-# make leftovers   runs that are in no suite any more  make clean-leftovers   remove them
+# make leftovers   runs that are in no suite any more  make clean-leftovers   the same; with YES=1 remove them
 # make site        the documentation, to site/index.html (its page of parameters is made anew)
 # make slurm-test  the tests of profiles/slurm, on a SLURM of their own on this machine (as root)
 # make audit       known vulnerabilities of the locked packages (asks a database on the network)
@@ -20,7 +20,7 @@ export NO_MKDOCS_2_WARNING := 1
 .PHONY: setup reproduce test slurm-test lint format site ui lock audit leftovers clean-leftovers
 
 reproduce: $(READY)
-	@$(BIN)/psap reproduce $(SUITE)
+	@$(BIN)/psap reproduce $(SUITE) $(ARGS)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
@@ -52,7 +52,7 @@ leftovers: $(READY)
 	@$(BIN)/psap leftovers
 
 clean-leftovers: $(READY)
-	@$(BIN)/psap leftovers --remove
+	@$(BIN)/psap leftovers --remove $(if $(YES),--yes)
 
 setup: $(READY)
 

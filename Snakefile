@@ -3,6 +3,8 @@
 #   snakemake demo --cores all    one suite (params/demo.yaml), to results/demo/report.html
 #   snakemake --cores all         every suite that fits this machine
 #   snakemake full -n             every suite, whatever fits: what all of them cost
+import sys
+
 from snakemake.utils import min_version
 
 min_version("9.20")
@@ -13,6 +15,14 @@ include: "workflow/rules/common.smk"
 
 onsuccess:
     tidy(STATE)
+
+
+onerror:
+    print(
+        "psap: not complete: what went wrong is told above and in logs/; the same command goes on.",
+        "If a row or figure is missing meanwhile, `git checkout -- results` brings back what was committed.",
+        file=sys.stderr,
+    )
 
 
 rule all:

@@ -29,12 +29,13 @@ def reproduce(
         ),
     ],
     cores: Annotated[str, typer.Option(help="Jobs at once: a number; all, unless a profile says otherwise.")] = "",
+    anyway: Annotated[bool, typer.Option("--anyway", help="Start what takes this machine days, too.")] = False,
 ) -> None:
     """Run suites to their reports with Snakemake; after any interruption, run it again to go on."""
     from psap.reproduce import run_workflow
 
     suites = list(takewhile(lambda word: not word.startswith("-"), words))
-    sys.exit(run_workflow(suites, cores, words[len(suites) :]))
+    sys.exit(run_workflow(suites, cores, words[len(suites) :], anyway))
 
 
 @app.command()
@@ -156,7 +157,8 @@ def analyse(
 @app.command()
 def leftovers(
     params: Params = Path("params"),
-    remove: Annotated[bool, typer.Option("--remove", help="Delete them.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete them; without --yes, only say so.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --remove: delete what was listed.")] = False,
 ) -> None:
     """List the results, networks and state of runs that are in no suite any more."""
     from psap import leftovers as module
@@ -164,9 +166,13 @@ def leftovers(
     found = module.leftovers(params)
     for folder in found:
         typer.echo(folder)
-    if remove:
+    said = module.summary(found, params)
+    if found and remove and yes:
         module.remove(found)
-    typer.echo(f"{len(found)} folders of runs that no suite has{', removed' if found and remove else ''}", err=True)
+        said += ": removed"
+    elif found and remove:
+        said += "; nothing was removed: add --yes to delete them"
+    typer.echo(said, err=True)
 
 
 @app.command()

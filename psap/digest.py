@@ -21,6 +21,7 @@ _READING = (
     "data/shares.py",
 )
 _ORDERING = (
+    "affordable.py",
     "cli.py",
     "cluster.py",
     "compare.py",
@@ -31,11 +32,13 @@ _ORDERING = (
     "digest.py",
     "estimate.py",
     "extensions.py",
+    "intact.py",
     "launch.py",
     "leftovers.py",
     "markdown.py",
     "plan.py",
     "provenance.py",
+    "quiet.py",
     "reading.py",
     "reproduce.py",
     "rerun.py",

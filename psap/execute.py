@@ -19,7 +19,7 @@ from psap.nested import flat
 from psap.provenance import arithmetic, provenance
 from psap.row import write_diverged, write_not_run, write_run
 from psap.schema import Data
-from psap.suite import PROJECT, Grid, Paths, Run, data_file
+from psap.suite import PROJECT, Grid, Paths, Run, data_command, data_file
 from psap.tracking import Row, Tracker
 from psap.training.checkpoint import Checkpoints, single_writer
 from psap.training.divergence import Diverged
@@ -53,7 +53,7 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
     origin = sha256(start / architecture.DESCRIPTION) if start else job.weights.get("sha256", "")
     key = state_key(run.hash, origin, data.digest, arithmetic(device))
     state = paths.state / run.path
-    checkpoints = Checkpoints(state / key)
+    checkpoints = Checkpoints(state / key, f"{run.path} {key}")
     if ranks.rank() > 0:
         job.resume(checkpoints)
         with suppress(Diverged):  # which rank 0 tells of
@@ -88,8 +88,7 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
 
 def _data(data: Data) -> dataset.DataSet:
     file = data_file(data)
-    options = (f" --path {data.path}" if data.path else "") + (" --photos" if data.photos else "")
-    _require(file, f"psap data {data.source}{options}")
+    _require(file, data_command(data))
     root = find_folder(data.source, data.path) if data.photos else None
     if data.photos and not (root and root.is_dir()):
         raise PsapError(f"{data.path or data.source}: the folder of its images is gone, and they are read from there")

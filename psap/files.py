@@ -68,6 +68,13 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
     write_text(path, text.getvalue())
 
 
+def seal(values: Mapping[str, Any]) -> str:
+    """SHA-256 of what `values`, a JSON object, says, to stand beside it: a digit that changes is noticed."""
+    return sha256(
+        json.dumps({name: value for name, value in values.items() if name != "seal"}, sort_keys=True).encode()
+    )
+
+
 def sha256(content: bytes | Path) -> str:
     """Hexadecimal SHA-256 of bytes, or of a file's content."""
     if isinstance(content, bytes):

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,28 @@ def load_grids(params: Path) -> dict[str, Grid]:
     if not (params / METHODS_FILE).exists():
         raise PsapError(f"{params / METHODS_FILE} is missing; run this in the project's folder")
     return {name: load_grid(params, name) for name in suite_files(params)}
+
+
+def load_good_grids(params: Path, asked: Iterable[str]) -> tuple[dict[str, Grid], dict[str, str]]:
+    """The suites of `params` that are right, and what is wrong with the others, by name.
+
+    Raises PsapError for a wrong one, or one that is not there, among those `asked` for, and where none is right.
+    """
+    if not (params / METHODS_FILE).exists():
+        raise PsapError(f"{params / METHODS_FILE} is missing; run this in the project's folder")
+    good: dict[str, Grid] = {}
+    bad: dict[str, str] = {}
+    for name in suite_files(params):
+        try:
+            good[name] = load_grid(params, name)
+        except PsapError as error:
+            bad[name] = str(error)
+    for name in asked:
+        if name not in good:
+            raise PsapError(bad.get(name) or f"unknown suite {name!r}; {params}/ has {', '.join([*good, *bad])}")
+    if bad and not good:
+        raise PsapError(next(iter(bad.values())))
+    return good, bad
 
 
 def put_this_python_first() -> None:
@@ -88,6 +111,7 @@ def suite_with_data(grids: Mapping[str, Grid], dataset: str) -> Grid:
     return next(grid for grid in grids.values() if data_file(grid.suite.data).stem == dataset)
 
 
+@cache
 def fingerprint(grid: Grid, planning: bool = False) -> str:
     """The fingerprint of the suite's data, checked before any work unless their folder is gone since preparation.
 

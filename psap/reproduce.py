@@ -12,9 +12,11 @@ import psutil
 from filelock import FileLock, Timeout
 
 from psap import devices
+from psap.affordable import tell_plan
 from psap.cluster import cancel_left_jobs
 from psap.errors import PsapError
-from psap.plan import load_grids
+from psap.files import writing
+from psap.plan import load_good_grids
 from psap.suite import RESULTS, STATE
 from psap.tracking import journal_report, replay, tell_without_journal
 
@@ -23,22 +25,24 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PATIENCE = 20.0  # seconds that a workflow has to stop by itself
 
 
-def run_workflow(suites: Sequence[str], cores: str, options: Sequence[str]) -> int:
+def run_workflow(suites: Sequence[str], cores: str, options: Sequence[str], anyway: bool = False) -> int:
     """Run `snakemake <suites> <options>` in the working directory; returns its exit code.
 
-    `cores`: jobs at once; "" for what a profile among the options says, or else all that this machine has.
+    `cores`: jobs at once; "" for what a profile among the options says, or else all that this machine has. `anyway`:
+    also what takes this machine days.
 
     Snakemake leaves its own lock behind when it is killed, and cannot tell that from a workflow at work; here it is
     lifted where no Snakemake is left in this folder. Raises PsapError when one is.
     """
     if not suites:
         raise PsapError("which suite? psap reproduce SUITES... [SNAKEMAKE OPTIONS]")
-    grids = load_grids(Path("params"))
-    for suite in suites:
-        if suite not in grids:
-            raise PsapError(f"unknown suite {suite!r}; params/ has {', '.join(grids)}")
+    grids, _ = load_good_grids(Path("params"), suites)
+    if not _elsewhere(options) and not {"-n", "--dry-run", "--dryrun"} & set(options):
+        tell_plan([grids[suite] for suite in suites], anyway)
     folder = Path(".snakemake")
-    folder.mkdir(exist_ok=True)
+    with writing(folder / "psap.lock"):
+        folder.mkdir(exist_ok=True)
+        (folder / "psap.lock").touch()
     snakemake = [sys.executable, "-m", "snakemake"]
     try:
         with FileLock(folder / "psap.lock", timeout=0):
@@ -63,10 +67,15 @@ def _cores(cores: str, options: Sequence[str]) -> list[str]:
 
     A profile comes first: on a cluster, this machine's cores are no limit.
     """
-    if not cores and ("SNAKEMAKE_PROFILE" in os.environ or any(option.startswith("--profile") for option in options)):
+    if not cores and _elsewhere(options):
         return []
     chosen = any(option.startswith(("--resources", "gpu=")) for option in options) or not devices.slots()
     return ["--cores", cores or "all", *([] if chosen else ["--resources", f"gpu={devices.slots()}"])]
+
+
+def _elsewhere(options: Sequence[str]) -> bool:
+    """Whether a profile, a cluster's most likely, says where jobs run."""
+    return "SNAKEMAKE_PROFILE" in os.environ or any(option.startswith("--profile") for option in options)
 
 
 def _snakemakes() -> list[int]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -181,6 +182,13 @@ def load_run(params: Path, path: str) -> tuple[Grid, Run]:
     if path not in grid.runs:
         raise PsapError(f"{path}: no such run in params/{grid.name}.yaml; one of its runs is {next(iter(grid.runs))}")
     return grid, grid.runs[path]
+
+
+def data_command(data: Data) -> str:
+    """The command line that prepares `data`, to be pasted as it is."""
+    path = f" --path={shlex.quote(data.path)}" if data.path else ""
+    photos = " --photos" if data.photos and data.source != "imagenet" else ""
+    return f"psap data {data.source}{path}{photos}"
 
 
 def data_file(data: Data) -> Path:

@@ -223,6 +223,8 @@ def test_what_a_base_tells_of_itself_is_not_said_of_another_suite(tmp_path: Path
     assert (own.suite.title, own.suite.note) == ("", "") and own.describe({})["title"] == "c"
     again = of(tmp_path, b="base: s\nnote: between", s=told)
     assert (again.describe({})["title"], again.suite.note) == ("b", "between")
+
+
 @given(st.lists(st.floats(0, 1, exclude_min=True, exclude_max=True), min_size=1, max_size=4, unique=True))
 @example([0.5, 0.5000001])
 @example([0.99999999])

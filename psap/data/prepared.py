@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 
 from psap.errors import PsapError
-from psap.files import atomic, write_json
+from psap.files import atomic, seal, write_json
 
 CHUNK = 4096  # images at a time, so that squares of a whole data set never lie in memory
 
@@ -43,7 +43,8 @@ class Manifest(BaseModel):
     """What `<key>.json` tells: counts by split and class, mean and std by channel (of the training pixels, in 0..1).
 
     `digest` is that of the images and labels, `fingerprint` that of the folder they were read from, `stamps` that of
-    its files' names, sizes and times. Photographs have no common `image_shape`, nor a mean and std of them.
+    its files' names, sizes and times, `seal` that of the manifest itself ("" where an older version wrote it).
+    Photographs have no common `image_shape`, and no mean and std that depend on them.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -60,6 +61,7 @@ class Manifest(BaseModel):
     digest: str
     fingerprint: str = ""
     stamps: str = ""
+    seal: str = ""
 
 
 class Raw(NamedTuple):
@@ -97,6 +99,7 @@ def write(raw: Raw, source: str, file: Path, fingerprint: str = "", stamps: str 
         fingerprint=fingerprint,
         stamps=stamps,
     )
+    manifest.seal = seal(manifest.model_dump())
     with atomic(file) as temporary:
         safetensors.numpy.save_file(arrays._asdict(), temporary)
     write_json(file.with_suffix(".json"), manifest.model_dump())
@@ -125,6 +128,8 @@ def read(file: Path) -> tuple[Arrays | Index, Manifest]:
         raise PsapError(f"{which}: damaged, or not a prepared data set; {again}") from None
     if _digest(arrays, manifest.classes) != manifest.digest:
         raise PsapError(f"{file}: not the data that {described.name} describes (digests differ); {again}")
+    if manifest.seal not in ("", seal(manifest.model_dump())):
+        raise PsapError(f"{described}: damaged (its digest differs); {again}")
     return arrays, manifest
 
 

@@ -6,6 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from psap.data import cifar10, imagenet, photos, prepared
 from psap.data.digits import digits
 from psap.data.images import layout, read_folder, scan
@@ -116,8 +118,11 @@ def _stamps(source: str, path: str | None) -> str:
 
 
 def prepared_with(out: Path) -> str | None:
-    """The fingerprint that `out` was prepared with; None where it is not prepared."""
-    return prepared.told(out).get("fingerprint", "") if out.with_suffix(".json").exists() else None
+    """The fingerprint that `out` was prepared with; None where it is not prepared, or cannot be told any more."""
+    try:
+        return prepared.Manifest.model_validate_json(out.with_suffix(".json").read_bytes()).fingerprint
+    except (OSError, ValidationError):
+        return None
 
 
 def check_changed(source: str, path: str | None, out: Path, mark: str) -> None:

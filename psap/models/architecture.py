@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from psap.errors import PsapError
-from psap.files import sha256, write_bytes, write_json
+from psap.files import seal, sha256, write_bytes, write_json
 from psap.models import build, initialise
 from psap.models.tensors import load_into
 from psap.models.widths import Widths, set_widths, widths
@@ -24,7 +24,10 @@ DIVERGED = "diverged"  # key of `extra`: why there is no network, where its trai
 
 
 class Architecture(BaseModel):
-    """The content of `architecture.json`. `sha256` is the digest of the weights' file; `extra` is the writer's."""
+    """The content of `architecture.json`. `sha256` is the digest of the weights' file; `extra` is the writer's.
+
+    `seal` is the digest of all else that is said here, "" where an older version wrote it.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -35,6 +38,7 @@ class Architecture(BaseModel):
     sha256: str
     extra: dict[str, Any] = {}
     widths: Widths
+    seal: str = ""
 
 
 def save(
@@ -90,7 +94,8 @@ def save_none(folder: Path, name: str, classes: int, in_channels: int, why: str)
 
 def _write(folder: Path, content: bytes, described: Architecture) -> None:
     write_bytes(folder / WEIGHTS, content)
-    write_json(folder / DESCRIPTION, described.model_dump())
+    content_of_it = described.model_dump()
+    write_json(folder / DESCRIPTION, content_of_it | {"seal": seal(content_of_it)})
 
 
 def files(folder: Path) -> list[Path]:
@@ -109,6 +114,15 @@ def read(folder: Path) -> Architecture:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise PsapError(f"{file}: not a network's description ({where}: {first['msg']}); save it anew") from None
+
+
+def verify(folder: Path) -> None:
+    """Raise PsapError, naming the file, where the network saved in `folder` is not what was written there."""
+    described = read(folder)
+    if described.seal not in ("", seal(described.model_dump())):
+        raise PsapError(f"{folder / DESCRIPTION}: damaged (its digest differs)")
+    if sha256(folder / WEIGHTS) != described.sha256:
+        raise PsapError(f"{folder / WEIGHTS}: damaged, or of another save than {DESCRIPTION} (its digest differs)")
 
 
 def load(folder: Path | str, expect_name: str | None = None) -> nn.Module:

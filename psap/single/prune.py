@@ -111,7 +111,7 @@ class Pruning:
         done = folder / RESULT
         if done.exists() and (found := json.loads(done.read_text()))["key"] == key:
             return dict(found)
-        job, checkpoints = self._job(run, start, dense), Checkpoints(self._state / key)
+        job, checkpoints = self._job(run, start, dense), Checkpoints(self._state / key, f"{name} {key}")
         job.resume(checkpoints)
         outcome = job.run(
             checkpoints, lambda progress: print(progress_line(name, job, progress), file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """Checkpoints: whole, verified, never unpickled; and one writer to a run."""
 
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from psap.errors import PsapError
 from psap.files import sha256, write_bytes
 from psap.training.checkpoint import Checkpoints, single_writer
 
@@ -17,7 +19,7 @@ def state(epoch: int) -> dict:
 
 
 def test_the_newest_two_are_kept_and_the_newest_is_read(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = Checkpoints(tmp_path, "a run")
     assert checkpoints.load() is None
     for epoch in (1, 2, 10):
         checkpoints.save(epoch, state(epoch))
@@ -28,7 +30,7 @@ def test_the_newest_two_are_kept_and_the_newest_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "flip"])
 def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, damage: str, capsys) -> None:
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = Checkpoints(tmp_path, "a run")
     for epoch in (1, 2):
         checkpoints.save(epoch, state(epoch))
     newest = max(tmp_path.iterdir())
@@ -43,6 +45,24 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, damage: str, 
     assert not newest.exists()
 
 
+def test_one_of_another_run_is_not_gone_on_with(tmp_path: Path, capsys) -> None:
+    own, other = Checkpoints(tmp_path / "own", "seed0 0f"), Checkpoints(tmp_path / "other", "seed1 0f")
+    own.save(1, state(1))
+    other.save(2, state(2))
+    (foreign,) = (tmp_path / "other").iterdir()
+    shutil.copy(foreign, tmp_path / "own")
+    assert own.load()["epoch"] == 1
+    assert f"own/{foreign.name}: damaged, or of another run" in capsys.readouterr().err
+    assert Checkpoints(tmp_path / "other", "seed1 1a").load() is None, "nor one of other settings, data or code"
+
+
+def test_a_state_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    match = r"state/run/lock: cannot be written \(Not a directory\)"
+    with pytest.raises(PsapError, match=match), single_writer(tmp_path / "state" / "run"):
+        pass
+
+
 class Payload:
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -53,9 +73,9 @@ class Payload:
 
 def test_a_pickle_with_a_right_digest_is_not_run(tmp_path: Path) -> None:
     data = pickle.dumps(Payload(tmp_path / "ran"))
-    write_bytes(tmp_path / f"epoch-00003-{sha256(data)[:16]}.pt", data)
+    write_bytes(tmp_path / f"epoch-00003-{sha256(b'a run' + bytes([10]) + data)[:16]}.pt", data)
     with pytest.raises(Exception, match=r"(?i)weights.only|unsupported"):
-        Checkpoints(tmp_path).load()
+        Checkpoints(tmp_path, "a run").load()
     assert not (tmp_path / "ran").exists()
 
 

@@ -43,7 +43,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
 def dense(digits: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dense network on disk, as a dense run leaves it."""
     folder = tmp_path_factory.mktemp("dense")
-    outcome = Job(config(), digits, CPU, None, None).run(Checkpoints(folder / "state"), lambda progress: None)
+    outcome = Job(config(), digits, CPU, None, None).run(Checkpoints(folder / "state", "a run"), lambda progress: None)
     extra = {"top1_last": outcome.result["top1_last"]}
     architecture.save(outcome.network, folder, name="resnet8", classes=10, in_channels=1, extra=extra)
     return folder
@@ -58,7 +58,7 @@ def finish(job: Job, folder: Path, stop: int | None = None):
         if progress.epoch == stop:
             raise Stopped
 
-    return job.run(Checkpoints(folder), after)
+    return job.run(Checkpoints(folder, "a run"), after)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_stopped_after_any_epoch_and_resumed_is_the_same_run(digits, dense, tmp_
         with pytest.raises(Stopped):
             finish(job(), tmp_path / f"stop{stop}", stop)
         resumed = job()
-        resumed.resume(Checkpoints(tmp_path / f"stop{stop}"))
+        resumed.resume(Checkpoints(tmp_path / f"stop{stop}", "a run"))
         assert resumed.progress.epoch == stop
         again = finish(resumed, tmp_path / f"stop{stop}")
         assert again.result == whole.result

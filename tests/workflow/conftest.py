@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,3 +8,31 @@ from project import Project
 @pytest.fixture
 def project(root: Path, tmp_path: Path) -> Project:
     return Project(root, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose suite ran to its end; tests work on copies of it."""
+    project = Project(root, tmp_path_factory.mktemp("trained"))
+    done = project.psap("reproduce", "tiny")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project
+
+
+@pytest.fixture
+def finished(trained: Project, tmp_path: Path) -> Project:
+    """A copy of it that is the test's own."""
+    return trained.copied(tmp_path / "finished")
+
+
+@pytest.fixture
+def flip() -> Callable[[Path, bytes], None]:
+    """Flip the lowest bit of the byte after `mark` in a file, as a bad disk does."""
+
+    def change(file: Path, mark: bytes = b"") -> None:
+        data = bytearray(file.read_bytes())
+        place = data.rindex(mark) + len(mark) if mark else len(data) - 5
+        data[place] ^= 1
+        file.write_bytes(bytes(data))
+
+    return change

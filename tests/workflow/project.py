@@ -1,5 +1,6 @@
 """A small project in a folder of its own, run through the real tools."""
 
+import copy
 import json
 import os
 import shutil
@@ -46,6 +47,13 @@ class Project:
 
     def suite(self, name: str, values: Any) -> None:
         (self.folder / "params" / f"{name}.yaml").write_text(yaml.safe_dump(values))
+
+    def copied(self, folder: Path) -> "Project":
+        """The same, with all that was made in it, in another folder: cheaper than to train anew."""
+        shutil.copytree(self.folder, folder)
+        project = copy.copy(self)
+        project.folder, project.environment = folder, dict(self.environment)
+        return project
 
     def psap(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         return self._run("psap", arguments, options)

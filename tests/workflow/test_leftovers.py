@@ -1,4 +1,4 @@
-"""Runs of an older grid are listed, and removed when asked: those, whole, and nothing else."""
+"""Runs of an older grid are listed, and removed when confirmed: what runs wrote, and nothing else."""
 
 from pathlib import Path
 
@@ -8,41 +8,52 @@ from project import TINY, Project
 from psap.leftovers import tidy
 from psap.tracking.journal import End, line, new_head
 
-KEPT, GONE = (
-    "tiny/resnet8/pretrained/psap/0.5/seed0",
-    ("tiny/resnet8/pretrained/sfp/0.5/seed0", "old/resnet8/dense/seed1"),
-)
-
+TOPS = ("results", "checkpoints", "state")
 FINISHED, FAILED = End("FINISHED", 1), End("FAILED", 1)
 
 
-def test_listed_and_removed(project: Project) -> None:
-    for run in (KEPT, *GONE):
-        for top in ("results", "checkpoints", "state"):
-            (project.folder / top / run).mkdir(parents=True)
-            (project.folder / top / run / "file").write_text("x")
-    (project.folder / "results" / "tiny" / "table.csv").write_text("x")
-    listed = project.psap("leftovers")
+def everything(folder: Path) -> dict[str, bytes]:
+    files = (file for top in TOPS for file in (folder / top).rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
+def test_listed_and_removed_when_confirmed(finished: Project) -> None:
+    folder = finished.folder
+    finished.suite("tiny", TINY | {"methods": {"pretrained": ["psap"], "scratch": ["psap", "small_dense"]}})
+    gone = "tiny/resnet8/pretrained/l1/0.5/seed0"
+    others = ["results/tiny/seedlings/notes.txt", f"results/{gone}/notes.txt", "state/mine/seed1/epoch-1.pt",
+              "checkpoints/mine/seed0/model.safetensors", "results/mine/seed0/run.json"]  # fmt: skip
+    for name in others:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("[{}]")
+    (folder / "elsewhere").mkdir()
+    (folder / "results" / "seed7").symlink_to(folder / "elsewhere")
+    before = everything(folder)
+    listed = finished.psap("leftovers")
     assert listed.returncode == 0, listed.stderr
-    expected = sorted(f"{top}/{run}" for top in ("results", "checkpoints", "state") for run in GONE)
-    assert listed.stdout.split() == expected
-    assert listed.stderr == "6 folders of runs that no suite has\n"
-    assert project.psap("leftovers", "--remove").stdout == listed.stdout
-    left = {file.relative_to(project.folder).as_posix() for top in ("results", "checkpoints", "state")
-            for file in (project.folder / top).rglob("*")}  # fmt: skip
-    assert {name for name in left if name.endswith(("file", ".csv"))} == {
-        "results/tiny/table.csv", *(f"{top}/{KEPT}/file" for top in ("results", "checkpoints", "state"))
-    }  # fmt: skip
-    assert not any("old" in name or "sfp" in name for name in left), "no empty folder stays behind"
-    assert project.psap("leftovers").stdout == ""
+    assert listed.stdout.split() == sorted(f"{top}/{gone}" for top in TOPS)
+    assert listed.stderr.startswith("3 folders of 1 runs that no suite has, ")
+    asked = finished.psap("leftovers", "--remove")
+    assert asked.stdout == listed.stdout and "nothing was removed: add --yes" in asked.stderr
+    assert everything(folder) == before
+    done = finished.psap("leftovers", "--remove", "--yes")
+    assert done.stdout == listed.stdout and done.stderr.endswith(": removed\n"), done.stderr
+    left = everything(folder)
+    assert left == {name: data for name, data in before.items() if gone not in name or name in others}
+    assert not (folder / "checkpoints/tiny/resnet8/pretrained/l1").exists(), "no empty folder stays behind"
+    assert finished.psap("leftovers").stdout == ""
 
 
-def test_a_wrong_suite_removes_nothing(project: Project) -> None:
-    (project.folder / "results" / GONE[0]).mkdir(parents=True)
-    project.suite("tiny", TINY | {"models": ["resnet9"]})
-    done = project.psap("leftovers", "--remove")
+def test_a_suite_that_is_renamed_or_wrong_loses_nothing(finished: Project) -> None:
+    before = everything(finished.folder)
+    suite = finished.folder / "params" / "tiny.yaml"
+    suite.rename(suite.with_name("other.yaml"))
+    done = finished.psap("leftovers", "--remove")
+    assert done.returncode == 0 and "all of tiny, of which params/ has no file" in done.stderr
+    finished.suite("other", TINY | {"models": ["resnet9"]})
+    done = finished.psap("leftovers", "--remove", "--yes")
     assert done.returncode == 2 and "resnet9" in done.stderr
-    assert (project.folder / "results" / GONE[0]).is_dir()
+    assert everything(finished.folder) == before
 
 
 def test_only_the_checkpoints_of_complete_runs_are_tidied_away(tmp_path: Path) -> None:

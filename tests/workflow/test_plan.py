@@ -12,7 +12,7 @@ from filelock import FileLock
 from PIL import Image
 from project import TINY, Project
 
-from psap import costs, devices, models, plan, reproduce
+from psap import affordable, costs, devices, models, plan, reproduce
 from psap.estimate import Estimate
 
 
@@ -152,3 +152,34 @@ def test_killed_with_everything_the_same_command_goes_on(project: Project) -> No
     done = project.psap("reproduce", "tiny")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "report: results/tiny/report.html" in done.stdout
+
+
+def test_what_would_take_days_does_not_start_unless_it_must(project: Project, monkeypatch, capsys) -> None:
+    days = {name: recipe | {"epochs": 10**7} for name, recipe in TINY["training"].items() if name != "batch_size"}
+    project.suite("slow", TINY | {"training": days})
+    done = project.psap("reproduce", "slow")
+    plan_of_it, refused = done.stderr.splitlines()
+    assert done.returncode == 2 and plan_of_it.startswith("slow: 5 of 5 runs to do, about ")
+    assert "GB of disk" in plan_of_it and "with --anyway it starts all the same" in refused
+    assert not (project.folder / ".snakemake").exists()
+    monkeypatch.chdir(project.folder)
+    grids = plan.load_grids(Path("params"))
+    affordable.tell_plan([grids["tiny"]], anyway=False)
+    affordable.tell_plan([grids["slow"]], anyway=True)
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_a_suite_that_is_wrong_or_not_there_is_one_line_and_stops_no_other(project: Project) -> None:
+    project.suite("bad", TINY | {"targets": [1.5]})
+    done = project.snakemake("tiny", "-n")
+    (said,) = (line for line in done.stderr.splitlines() if line.startswith("psap: "))
+    assert done.returncode == 0 and said.startswith("psap: params/bad.yaml: targets.0: "), done.stderr
+    unknown = "unknown suite 'nosuch'; params/ has tiny"
+    for command, asked, says in (
+        (project.snakemake, "bad", "params/bad.yaml: targets.0"),
+        (project.psap, "nosuch", unknown),
+    ):
+        done = command(*(["reproduce"] if command == project.psap else []), asked, "-n")
+        (said,) = (line for line in done.stderr.splitlines() if line.startswith("psap: "))
+        assert done.returncode == 2 and said.startswith(f"psap: {says}"), done.stderr
+        assert "MissingRule" not in done.stderr

@@ -1,24 +1,38 @@
 # The suites of params/, checked before anything is planned, and what the rules look up in them.
 import gc
 import os
+import sys
 from pathlib import Path
 
-from psap import costs, devices, plan
+from psap import costs, devices, intact, plan
 from psap.digest import code_digest
 from psap.estimate import Estimate
 from psap.leftovers import tidy
 from psap.suite import STATE
+from psap.quiet import quieten
+from snakemake.io import IOFile
 
 # A plan makes millions of objects, nearly all to stay: to look for garbage among them as often as Python does by itself
 # takes a sixth of the time.
 gc.set_threshold(1_000_000)
 
-GRIDS = plan.or_exit(plan.load_grids, Path("params"))
+# What is asked for is not known to the workflow yet: by its name on the command line.
+ASKED = [
+    word
+    for word in sys.argv[1:]
+    if Path("params", f"{word}.yaml").is_file() and word != "methods"
+]
+GRIDS, WRONG = plan.or_exit(plan.load_good_grids, Path("params"), ASKED)
+if workflow.is_main_process:
+    for problem in WRONG.values():
+        print(f"psap: {problem} (the other suites go on)", file=sys.stderr, flush=True)
 ESTIMATES = {name: Estimate(grid) for name, grid in GRIDS.items()}
 RUNS = {path: run for grid in GRIDS.values() for path, run in grid.runs.items()}
 PRUNING, RETRAINING = plan.method_patterns(RUNS.values())
 ENVIRONMENT = "../../environment.yml"
 plan.put_this_python_first()
+if not workflow.output_settings.verbose:
+    quieten(logger)
 GPU = min(1, devices.slots())
 # Tries would multiply if the Snakemake inside of a job on a node started it again, too.
 RETRIES = 3 if workflow.is_main_process else 0
@@ -54,13 +68,39 @@ def run_hash(wildcards):
     return RUNS[plan.path_of(wildcards)].hash
 
 
+# Snakemake knows by its own records what is out of date. Where these are gone, or files of others came in, what the
+# files say of themselves is held against params/, and those that say something else are made again.
+def again_unless(current, file):
+    if not current:
+        workflow.dag.forcefiles.add(file)
+
+
+def recorded(file):
+    return workflow.persistence.metadata(IOFile(file)) is not None
+
+
 # One function for all that a run reads: with thousands of runs, every call that Snakemake makes for each of them counts.
 def inputs_of_run(wildcards):
-    return plan.inputs(GRIDS[wildcards.suite], RUNS[plan.path_of(wildcards)])
+    grid, run = GRIDS[wildcards.suite], RUNS[plan.path_of(wildcards)]
+    if workflow.is_main_process:
+        row = f"results/{run.path}/run.json"
+        plan.or_exit(intact.check_inputs, grid, run)
+        again_unless(plan.or_exit(intact.row_is_current, grid, run, recorded(row)), row)
+        again_unless(
+            plan.or_exit(intact.data_are_current, grid, workflow.dryrun),
+            plan.prepared_data(grid),
+        )
+    return plan.inputs(grid, run)
 
 
 def prepared_data(wildcards):
-    return plan.prepared_data(GRIDS[wildcards.suite])
+    grid = GRIDS[wildcards.suite]
+    if workflow.is_main_process:
+        again_unless(
+            plan.or_exit(intact.suite_is_current, grid),
+            f"results/{grid.name}/suite.json",
+        )
+    return plan.prepared_data(grid)
 
 
 def files_of_runs(wildcards):

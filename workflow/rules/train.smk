@@ -1,5 +1,6 @@
 # A run is one process: it trains (or goes on), compacts, evaluates, tracks, and writes its files last. What it resumes
 # from lies in state/, which no rule declares, since Snakemake deletes what rules declare before a job starts again.
+# Rows are in git: `update` keeps the old ones until the new are there, whatever interrupts the job.
 
 
 rule dense:
@@ -7,8 +8,8 @@ rule dense:
     input:
         inputs_of_run,
     output:
-        row="results/{suite}/{model}/dense/seed{seed}/run.json",
-        epochs="results/{suite}/{model}/dense/seed{seed}/epochs.csv",
+        row=update("results/{suite}/{model}/dense/seed{seed}/run.json"),
+        epochs=update("results/{suite}/{model}/dense/seed{seed}/epochs.csv"),
         weights="checkpoints/{suite}/{model}/dense/seed{seed}/model.safetensors",
         architecture="checkpoints/{suite}/{model}/dense/seed{seed}/architecture.json",
     log:
@@ -33,9 +34,15 @@ rule dense:
 
 use rule dense as prune with:
     output:
-        row="results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/run.json",
-        epochs="results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/epochs.csv",
-        history="results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/history.csv",
+        row=update(
+            "results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/run.json"
+        ),
+        epochs=update(
+            "results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/epochs.csv"
+        ),
+        history=update(
+            "results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/history.csv"
+        ),
         weights="checkpoints/{suite}/{model}/{init}/{method}/{target}/seed{seed}/model.safetensors",
         architecture="checkpoints/{suite}/{model}/{init}/{method}/{target}/seed{seed}/architecture.json",
     log:
@@ -48,8 +55,12 @@ use rule dense as prune with:
 
 use rule prune as retrain with:
     output:
-        row="results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/run.json",
-        epochs="results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/epochs.csv",
+        row=update(
+            "results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/run.json"
+        ),
+        epochs=update(
+            "results/{suite}/{model}/{init}/{method}/{target}/seed{seed}/epochs.csv"
+        ),
         weights="checkpoints/{suite}/{model}/{init}/{method}/{target}/seed{seed}/model.safetensors",
         architecture="checkpoints/{suite}/{model}/{init}/{method}/{target}/seed{seed}/architecture.json",
     wildcard_constraints:
