@@ -48,8 +48,9 @@ def prune(
 def _carry_out(order: Any, dry_run: bool) -> None:
     from psap.costs import duration
     from psap.inspection import render
+    from psap.single.folder import finished
     from psap.single.plan import summary
-    from psap.single.prune import Pruning, finished
+    from psap.single.prune import Pruning
 
     out = Path(order.out)
     if finished(order):
