@@ -69,8 +69,7 @@ def _prepared(manifest: Path) -> Images:
 
 def _in_folder(path: str | None) -> Images | None:
     """Counts every file and opens one; None where there is no such folder, or it is not as it should be."""
-    from PIL import Image
-
+    from psap.data.decoding import opened, upright
     from psap.data.images import scan
 
     try:
@@ -78,8 +77,9 @@ def _in_folder(path: str | None) -> Images | None:
     except PsapError:
         return None
     train, test = (sum(map(len, classes.values())) for classes in splits)
-    with Image.open(next(iter(splits[0].values()))[0]) as image:
-        return Images((3, image.height, image.width), len(splits[0]), train, test)
+    with opened(next(iter(splits[0].values()))[0]) as image:
+        width, height = upright(image).size
+    return Images((3, height, width), len(splits[0]), train, test)
 
 
 @cache

@@ -10,7 +10,7 @@ from psap.data import cifar10, imagenet, photos, prepared
 from psap.data.digits import digits
 from psap.data.images import layout, read_folder, scan
 from psap.errors import PsapError
-from psap.files import sha256
+from psap.files import reading, sha256
 
 __all__ = ["check_changed", "check_source", "find_folder", "fingerprint", "prepare", "prepared_with"]
 
@@ -27,7 +27,10 @@ def find_folder(source: str, path: str | None) -> Path | None:
         expanded = os.path.expandvars(path)
         if "$" in expanded:
             raise PsapError(f"path {path}: the environment variable in it is not set")
-        return Path(expanded).expanduser()
+        try:
+            return Path(expanded).expanduser()
+        except RuntimeError:
+            raise PsapError(f"path {path}: there is no such user") from None
     base = os.environ.get("PSAP_DATA")
     usual = Path(base, source) if base else None
     return usual if source in ("cifar10", "imagenet") and usual and usual.is_dir() else None
@@ -87,8 +90,9 @@ def fingerprint(source: str, path: str | None, out: Path) -> str:
         lines = [file.relative_to(root).as_posix() for part in imagenet.listings(root) for file in part.files]
     else:
         files = [file for part in scan(root) for images in part.values() for file in images]
-        lines = [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
-    return sha256("\n".join(lines).encode())
+        with reading(root):
+            lines = [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
+    return sha256(os.fsencode("\n".join(lines)))  # names of files need not be UTF-8
 
 
 def prepared_with(out: Path) -> str | None:
