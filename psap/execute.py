@@ -1,5 +1,6 @@
 """Execute one run of a suite by its path: find what it needs, train it (or go on), write and track what came out."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,7 +72,8 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0) -> str
 
 def _data(data: Data) -> dataset.DataSet:
     file = data_file(data)
-    options = (f" --path {data.path}" if data.path else "") + (" --photos" if data.photos else "")
+    # Quoted, so that a shell does not put in a variable of the path: the file's name is that of the path as it stands.
+    options = (f" --path={shlex.quote(data.path)}" if data.path else "") + (" --photos" if data.photos else "")
     _require(file, f"psap data {data.source}{options}")
     root = find_folder(data.source, data.path) if data.photos else None
     if data.photos and not (root and root.is_dir()):

@@ -64,24 +64,26 @@ def index(root: Path, train: Listing, test: Listing) -> Index:
 
     Raises PsapError for files that are no images, are truncated, or cannot be decoded.
     """
-    tell_passed_over(root, [*train.files, *test.files])
-    parts = [_verified(root, listing.files, split) for listing, split in ((train, "train"), (test, "test"))]
-    labels = [np.asarray(listing.labels, np.int64) for listing in (train, test)]
-    return Index(parts[0][0], parts[0][1], labels[0], parts[1][0], parts[1][1], labels[1])
-
-
-def _verified(root: Path, files: list[Path], split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The names below `root` as one text, a line each, and the SHA-256 (N, 32) of every file."""
+    files = [*train.files, *test.files]
+    tell_passed_over(root, files)
     digests = np.empty((len(files), 32), np.uint8)
 
     def verify(number: int, file: Path) -> None:
         digests[number] = np.frombuffer(_digest(file), np.uint8)
 
-    for_each(files, verify, f"read {root.name}/{split}", os.cpu_count() or 1)
+    for_each(files, verify, f"read {root.name}", os.cpu_count() or 1)
+    count = len(train.files)
+    labels = [np.asarray(listing.labels, np.int64) for listing in (train, test)]
+    names = [_lines(root, listing.files) for listing in (train, test)]
+    return Index(names[0], digests[:count], labels[0], names[1], digests[count:], labels[1])
+
+
+def _lines(root: Path, files: list[Path]) -> NDArray[np.uint8]:
+    """The names below `root` as one text, a line each."""
     names = [os.fsencode(file.relative_to(root).as_posix()) for file in files]
     if bad := next((name for name in names if b"\n" in name), None):
         raise PsapError(f"{root}: a line break in the file name {os.fsdecode(bad)!r}; rename the file")
-    return np.frombuffer(b"\n".join(names), np.uint8), digests
+    return np.frombuffer(b"\n".join(names), np.uint8)
 
 
 def _digest(file: Path) -> bytes:

@@ -12,7 +12,7 @@ from psap.data.images import layout, read_folder, scan
 from psap.errors import PsapError
 from psap.files import reading, sha256
 
-__all__ = ["check_changed", "check_source", "find_folder", "fingerprint", "prepare", "prepared_with"]
+__all__ = ["check_changed", "check_images", "check_source", "find_folder", "fingerprint", "prepare", "prepared_with"]
 
 SOURCES = ("digits", "cifar10", "imagenet", "folder")
 
@@ -108,7 +108,16 @@ def check_changed(source: str, path: str | None, out: Path, mark: str) -> None:
     bad must not come so far. Raises PsapError as `prepare` does.
     """
     if prepared_with(out) not in (None, mark):
-        _read(source, path, out.parent / "raw", as_photos=False)
+        check_images(source, path, as_photos=False)
+
+
+def check_images(source: str, path: str | None, as_photos: bool) -> None:
+    """Read and decode every image of a folder, and keep nothing. Raises PsapError as `prepare` does.
+
+    What comes embedded, or is downloaded, has nothing to be read yet.
+    """
+    if find_folder(source, path):
+        _read(source, path, Path(), as_photos)
 
 
 def _read(source: str, path: str | None, raw: Path, as_photos: bool) -> prepared.Raw:

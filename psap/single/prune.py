@@ -51,6 +51,10 @@ class Pruning:
             write_json(self.out / RESULT, pruned)  # last: where it is, everything is
             clear(self.out)  # nothing is left to go on from
 
+    def read_images(self) -> None:
+        """Read and check every image that is here; nothing is written. Raises PsapError for those that are bad."""
+        sources.check_images(self.plan.data.source, self.plan.data.path, as_photos=self.plan.order.photographs())
+
     def _prepare(self) -> None:
         """Read and check every image, unless they are as they were; put the network to start from in place."""
         data, file, order = self.plan.data, self._state / "data.safetensors", self.plan.order
