@@ -46,7 +46,7 @@ def images_of(data: Data) -> Images:
     manifest = data_file(data).with_suffix(".json")
     if manifest.exists():
         found = _prepared(manifest)
-    elif data.source == "folder" and (counted := _in_folder(data.path)):
+    elif data.source == "folder" and (counted := _in_folder(data)):
         found = counted
     else:
         found = _KNOWN.get(data.source, _KNOWN["cifar10"])
@@ -67,19 +67,21 @@ def _prepared(manifest: Path) -> Images:
         raise PsapError(f"{manifest}: damaged, or not of a prepared data set; prepare the data set anew") from None
 
 
-def _in_folder(path: str | None) -> Images | None:
-    """Counts every file and opens one; None where there is no such folder, or it is not as it should be."""
-    from PIL import Image
-
+def _in_folder(data: Data) -> Images | None:
+    """Counts every file, and opens one unless they are photographs; None where the folder is not as it should be."""
+    from psap.data.decoding import opened, upright
     from psap.data.images import scan
 
     try:
-        splits = scan(find_folder("folder", path) or Path())
+        splits = scan(find_folder("folder", data.path) or Path())
     except PsapError:
         return None
     train, test = (sum(map(len, classes.values())) for classes in splits)
-    with Image.open(next(iter(splits[0].values()))[0]) as image:
-        return Images((3, image.height, image.width), len(splits[0]), train, test)
+    width = height = 0  # photographs have no common size
+    if not data.photos:
+        with opened(next(iter(splits[0].values()))[0]) as image:
+            width, height = upright(image).size
+    return Images((3, height, width), len(splits[0]), train, test)
 
 
 @cache

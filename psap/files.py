@@ -25,6 +25,17 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the system says against reading `path`, or what lies in it, into a PsapError."""
+    try:
+        yield
+    except OSError as error:
+        raise PsapError(
+            f"{error.filename or path}: cannot be read ({error.strerror or error}); fix that first"
+        ) from None
+
+
+@contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path in `path`'s folder; on success it becomes `path`, on any error it is removed.
 

@@ -40,7 +40,7 @@ def validated(schema: type[_S], values: Any, where: str) -> _S:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = _told_first(error.errors())
         place = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
@@ -50,6 +50,11 @@ def validated(schema: type[_S], values: Any, where: str) -> _S:
         raise PsapError(f"{where}: {place}: {message}" if place else f"{where}: {message}") from None
     except PsapError as error:
         raise PsapError(f"{where}: {error}") from None
+
+
+def _told_first(mistakes: list[Any]) -> Any:
+    """An unknown key before all else: where one is missing, it is most often that one, misspelt."""
+    return min(mistakes, key=lambda mistake: mistake["type"] != "extra_forbidden")
 
 
 def _keys(schema: type[BaseModel], place: tuple[Any, ...]) -> list[str]:

@@ -16,7 +16,7 @@ def pins(lines: list[str]) -> dict[str, str]:
 def test_conda_and_pip_users_get_the_same(root: Path) -> None:
     environment = yaml.safe_load((root / "environment.yml").read_text())
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    assert pip == ["-r requirements.lock", "-e ."], "conda gives Python and pip, the lock gives the rest"
+    assert pip == ["-r requirements.lock"], "conda gives Python and pip, the lock gives the rest"
     assert any(str(entry).startswith("python=3.11") for entry in environment["dependencies"])
 
 
@@ -30,3 +30,15 @@ def test_the_lock_holds_what_the_project_asks_for(root: Path) -> None:
     for line in wanted:
         assert re.split(r"[=<>\[]", line)[0].lower() in locked, line
     assert locked["torch"] == "2.14.1" and locked["torchvision"] == "0.29.1"
+
+
+def test_every_pin_of_the_lock_has_hashes_and_set_up_asks_for_them(root: Path) -> None:
+    text = (root / "requirements.lock").read_text()
+    requirements = re.sub(r"\s*\\\n\s*", " ", text).splitlines()
+    for line in requirements:
+        assert re.fullmatch(r"[a-z0-9-]+==\S+( ;[^#]+?)?( --hash=sha256:[0-9a-f]{64})+", line), line[:80]
+    assert "://" not in text, "names no registry"
+    installs = [
+        line for line in (root / "Makefile").read_text().splitlines() if "requirement requirements.lock" in line
+    ]
+    assert any("pip install" in line and "--require-hashes" in line for line in installs)

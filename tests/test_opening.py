@@ -64,7 +64,7 @@ def test_libraries_have_their_own_usual_images() -> None:
     [
         ("resnet9", {}, "unknown model 'resnet9'"),
         ("no/such/folder", {}, r"no/such/folder/architecture\.json: missing"),
-        ("resnet8", {"weights": Path("nowhere.safetensors")}, r"nowhere\.safetensors: not a file of weights"),
+        ("resnet8", {"weights": Path("nowhere.safetensors")}, r"nowhere\.safetensors: no such file of weights"),
     ],
 )
 def test_what_is_not_there(source: str, options: dict, says: str) -> None:

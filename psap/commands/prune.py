@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from psap.commands.device import device
+from psap.errors import PsapError
 
 app = typer.Typer()
 
@@ -28,28 +29,41 @@ def prune(
     lr: Annotated[float | None, typer.Option(help="Learning rate (default: 0.01 with weights, 0.05 without).")] = None,
     round_to: Annotated[int | None, typer.Option(help="Keep multiples of so many channels.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random (default: 0).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and show the plan only.")] = False,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Run the Python file that the method names under `code`.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, every image too, and show the plan only.")
+    ] = False,
 ) -> None:
     """Prune a network of one's own while it trains; after any interruption, the same command goes on."""
     given = {
         name: value
         for name, value in locals().items()
-        if name not in ("order", "round_to", "dry_run") and value is not None
+        if name not in ("order", "round_to", "allow_code", "dry_run") and value is not None
     }
     from psap.reading import read_mapping, validated
     from psap.single.order import Order
 
     values: dict[str, Any] = (read_mapping(order) if order else {}) | given
-    if round_to is not None:
-        values["method"] = values.get("method", {}) | {"round_to": round_to}
-    _carry_out(validated(Order, values, str(order or "options")), dry_run)
+    where, method = str(order or "options"), values.get("method", {})
+    if isinstance(method, dict):  # else it is refused below
+        if method.get("code") and not allow_code:
+            raise PsapError(
+                f"{where}: method.code: this order runs the Python file {method['code']!r}; read that file, then give "
+                "--allow-code"
+            )
+        if round_to is not None:
+            values["method"] = method | {"round_to": round_to}
+    _carry_out(validated(Order, values, where), dry_run)
 
 
 def _carry_out(order: Any, dry_run: bool) -> None:
     from psap.costs import duration
     from psap.inspection import render
+    from psap.single.folder import finished
     from psap.single.plan import summary
-    from psap.single.prune import Pruning, finished
+    from psap.single.prune import Pruning
 
     out = Path(order.out)
     if finished(order):
@@ -60,6 +74,7 @@ def _carry_out(order: Any, dry_run: bool) -> None:
     render(pruning.plan.groups)
     typer.echo("\n".join(f"{name:<10}{value}" for name, value in summary(pruning.plan)))
     if dry_run:
+        pruning.read_images()
         return
     try:
         pruning.run(

@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
-from psap.data.images import SUFFIXES, classes_in
+from psap.data.images import classes_in, images_in
 from psap.data.photos import Listing, index, labelled
 from psap.data.prepared import Raw
 from psap.errors import PsapError
+from psap.files import reading
 
 DEVKIT = Path("ILSVRC2012_devkit_t12", "data")
 LICENCE = "ImageNet's terms of access: non-commercial research and education (https://www.image-net.org/download)"
@@ -65,10 +66,11 @@ def from_folder(root: Path) -> Raw:
 
 def _synset_folders(root: Path, split: str) -> set[str]:
     folder = root / split
-    if not folder.is_dir():
-        raise PsapError(f"{folder}: no such folder; ImageNet is expected as train/<synset>/* and val/")
-    with os.scandir(folder) as entries:  # which tells files from folders without asking for each of 50,000
-        found = {entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")}
+    with reading(folder):
+        if not folder.is_dir():
+            raise PsapError(f"{folder}: no such folder; ImageNet is expected as train/<synset>/* and val/")
+        with os.scandir(folder) as entries:  # which tells files from folders without asking for each of 50,000
+            found = {entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")}
     if strange := sorted(found - set(synsets())):
         raise PsapError(
             f"{folder / strange[0]}: not one of ImageNet's 1,000 classes (WordNet ids such as n01440764); for classes "
@@ -79,7 +81,7 @@ def _synset_folders(root: Path, split: str) -> set[str]:
 
 def _flat(root: Path) -> tuple[list[Path], list[str]]:
     """val/ as it is unpacked: all files in one folder, their synsets in the devkit, in the order of their names."""
-    files = sorted(file for file in (root / "val").iterdir() if file.name.lower().endswith(SUFFIXES))
+    files = images_in(root / "val")["val"]
     truth = _ground_truth(root)
     if len(files) != len(truth):
         raise PsapError(f"{root / 'val'}: {len(files)} images, but the devkit has labels for {len(truth)}")
@@ -101,5 +103,5 @@ def _ground_truth(root: Path) -> list[str]:
             f"{root / 'val'}: not sorted into classes, and {error.filename} is missing; unpack the devkit "
             f"(ILSVRC2012_devkit_t12.tar.gz) into {root}, or sort the images"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # what scipy raises for a file that is cut short is of many kinds
         raise PsapError(f"{root / DEVKIT}: not the devkit of ILSVRC2012 ({error}); unpack it anew") from None

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from psap.data.images import CHUNK, check_mode, damaged, in_threads
+from psap.data.decoding import BadImage, for_each, opened, upright
+from psap.data.images import tell_passed_over
 from psap.data.prepared import Index
 from psap.errors import PsapError
 
@@ -55,45 +55,45 @@ class Files:
             raise PsapError(f"{file}: cannot be read ({error.strerror}); bring it back") from None
         if hashlib.sha256(content).digest() != self._digests[number].tobytes():
             raise PsapError(f"{file}: not as it was when the data were prepared; bring it back, or prepare them anew")
-        with Image.open(BytesIO(content)) as image:
-            return image.convert("RGB")
+        with opened(file, content) as image:
+            return upright(image)
 
 
 def index(root: Path, train: Listing, test: Listing) -> Index:
     """Read every file whole and decode it (JPEG at an eighth of its size, which reads all of it all the same).
 
-    Raises PsapError for the first file that is no image, is truncated, or cannot be decoded.
+    Raises PsapError for files that are no images, are truncated, or cannot be decoded.
     """
-    parts = [_verified(root, listing.files, split) for listing, split in ((train, "train"), (test, "test"))]
-    labels = [np.asarray(listing.labels, np.int64) for listing in (train, test)]
-    return Index(parts[0][0], parts[0][1], labels[0], parts[1][0], parts[1][1], labels[1])
-
-
-def _verified(root: Path, files: list[Path], split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The names below `root` as one text, a line each, and the SHA-256 (N, 32) of every file."""
+    files = [*train.files, *test.files]
+    tell_passed_over(root, files)
     digests = np.empty((len(files), 32), np.uint8)
 
-    def verify(start: int) -> None:
-        for i, file in enumerate(files[start : start + CHUNK], start):
-            digests[i] = np.frombuffer(_digest(file), np.uint8)
+    def verify(number: int, file: Path) -> None:
+        digests[number] = np.frombuffer(_digest(file), np.uint8)
 
-    in_threads(verify, range(0, len(files), CHUNK), f"read {root.name}/{split}", os.cpu_count() or 1)
+    for_each(files, verify, f"read {root.name}", os.cpu_count() or 1)
+    count = len(train.files)
+    labels = [np.asarray(listing.labels, np.int64) for listing in (train, test)]
+    names = [_lines(root, listing.files) for listing in (train, test)]
+    return Index(names[0], digests[:count], labels[0], names[1], digests[count:], labels[1])
+
+
+def _lines(root: Path, files: list[Path]) -> NDArray[np.uint8]:
+    """The names below `root` as one text, a line each."""
     names = [os.fsencode(file.relative_to(root).as_posix()) for file in files]
     if bad := next((name for name in names if b"\n" in name), None):
         raise PsapError(f"{root}: a line break in the file name {os.fsdecode(bad)!r}; rename the file")
-    return np.frombuffer(b"\n".join(names), np.uint8), digests
+    return np.frombuffer(b"\n".join(names), np.uint8)
 
 
 def _digest(file: Path) -> bytes:
-    content = file.read_bytes()
     try:
-        with Image.open(BytesIO(content)) as image:
-            mode = image.mode
-            image.draft("RGB", (image.width // 8, image.height // 8))
-            image.load()
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, zlib.error, ...
-        raise damaged(file, error) from None
-    check_mode(file, mode)
+        content = file.read_bytes()
+    except OSError as error:
+        raise BadImage(file, f"cannot be read ({error.strerror})") from None
+    with opened(file, content) as image:
+        image.draft("RGB", (image.width // 8, image.height // 8))
+        image.load()
     return hashlib.sha256(content).digest()
 
 

@@ -12,9 +12,9 @@ from psap.data import cifar10, imagenet, photos, prepared
 from psap.data.digits import digits
 from psap.data.images import layout, read_folder, scan
 from psap.errors import PsapError
-from psap.files import sha256
+from psap.files import reading, sha256
 
-__all__ = ["check_changed", "check_source", "find_folder", "fingerprint", "prepare", "prepared_with"]
+__all__ = ["check_changed", "check_images", "check_source", "find_folder", "fingerprint", "prepare", "prepared_with"]
 
 SOURCES = ("digits", "cifar10", "imagenet", "folder")
 
@@ -29,7 +29,10 @@ def find_folder(source: str, path: str | None) -> Path | None:
         expanded = os.path.expandvars(path)
         if "$" in expanded:
             raise PsapError(f"path {path}: the environment variable in it is not set")
-        return Path(expanded).expanduser()
+        try:
+            return Path(expanded).expanduser()
+        except RuntimeError:
+            raise PsapError(f"path {path}: there is no such user") from None
     base = os.environ.get("PSAP_DATA")
     usual = Path(base, source) if base else None
     return usual if source in ("cifar10", "imagenet") and usual and usual.is_dir() else None
@@ -92,8 +95,9 @@ def fingerprint(source: str, path: str | None, out: Path, as_photos: bool = Fals
         lines = [file.relative_to(root).as_posix() for part in imagenet.listings(root) for file in part.files]
         return sha256("\n".join(lines).encode())
     files = _files(root)
-    lines = [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
-    outside = sha256("\n".join(lines).encode())
+    with reading(root):
+        lines = [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
+    outside = sha256(os.fsencode("\n".join(lines)))  # names of files need not be UTF-8
     before = prepared.told(out)
     if as_photos or before.get("fingerprint") == outside:  # before contents counted, it was prepared so
         return outside
@@ -101,7 +105,8 @@ def fingerprint(source: str, path: str | None, out: Path, as_photos: bool = Fals
         return str(before["fingerprint"])
     with ThreadPoolExecutor() as threads:
         contents = threads.map(sha256, files)
-        return sha256("\n".join(f"{line} {content}" for line, content in zip(lines, contents, strict=True)).encode())
+        told = (f"{line} {content}" for line, content in zip(lines, contents, strict=True))
+        return sha256(os.fsencode("\n".join(told)))
 
 
 def _files(root: Path) -> list[Path]:
@@ -114,7 +119,7 @@ def _stamps(source: str, path: str | None) -> str:
     if root is None or not root.exists() or source == "imagenet":
         return ""
     stamps = [(file.relative_to(root).as_posix(), file.stat()) for file in _files(root)]
-    return sha256("\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stamps).encode())
+    return sha256(os.fsencode("\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stamps)))
 
 
 def prepared_with(out: Path) -> str | None:
@@ -132,7 +137,16 @@ def check_changed(source: str, path: str | None, out: Path, mark: str) -> None:
     bad must not come so far. Raises PsapError as `prepare` does.
     """
     if prepared_with(out) not in (None, mark):
-        _read(source, path, out.parent / "raw", as_photos=False)
+        check_images(source, path, as_photos=False)
+
+
+def check_images(source: str, path: str | None, as_photos: bool) -> None:
+    """Read and decode every image of a folder, and keep nothing. Raises PsapError as `prepare` does.
+
+    What comes embedded, or is downloaded, has nothing to be read yet.
+    """
+    if find_folder(source, path):
+        _read(source, path, Path(), as_photos)
 
 
 def _read(source: str, path: str | None, raw: Path, as_photos: bool) -> prepared.Raw:

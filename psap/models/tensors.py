@@ -1,14 +1,17 @@
 """Files of weights: read as tensors alone, and held against the network that they are meant for."""
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from psap.errors import PsapError
+from psap.files import reading
 
 Tensors = Mapping[str, Tensor]
 
@@ -16,24 +19,38 @@ Tensors = Mapping[str, Tensor]
 def read(file: Path) -> Tensors:
     """The tensors of a safetensors file, of a saved `state_dict()`, or of the network in a checkpoint of `psap`.
 
-    Nothing but tensors is read. Raises PsapError for a file that is none of these.
+    Nothing but tensors is read. Raises PsapError for a file that is none of these, and for tensors without values.
     """
+    with reading(file):
+        if not file.is_file():  # a pipe would be waited for
+            raise PsapError(f"{file}: no such file of weights; name one, or the folder of a saved network")
     try:
         if file.suffix == ".safetensors":
             return safetensors.torch.load_file(file)
-        tensors = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of torch, on what is refused below in our own words
+            tensors = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # besides what the disk says, what a pickle that is none, or more than tensors, raises
         raise PsapError(f"{file}: not a file of weights ({reason(error)}); replace it") from None
     match tensors:
         case {"learner": {"model": dict(network)}}:
             tensors = network
-    if not (isinstance(tensors, Mapping) and all(isinstance(tensor, Tensor) for tensor in tensors.values())):
+    named = isinstance(tensors, Mapping) and all(isinstance(key, str) for key in tensors)
+    if not (named and all(isinstance(tensor, Tensor) for tensor in tensors.values())):
         raise PsapError(f"{file}: not a file of weights alone, name by name; save the network's state_dict() by itself")
-    return tensors
+    if bad := next((key for key, tensor in tensors.items() if not _is_plain(tensor)), None):
+        raise PsapError(f"{file}: {bad} is sparse, quantised, complex or without values; save dense real numbers")
+    return dict(tensors)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    dense = tensor.layout is torch.strided and not tensor.is_meta
+    return dense and not tensor.is_quantized and not tensor.is_complex()
 
 
 def reason(error: Exception) -> str:
-    """What an exception says, in one line."""
+    """What an exception says, in one line; never torch's advice to read a pickle that could run code."""
+    if isinstance(error, UnpicklingError):
+        return "no tensors, or more than tensors: that could run code, and is not read"
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 

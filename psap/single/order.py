@@ -61,6 +61,17 @@ class Order(Section):
         return self.data not in _NAMED
 
 
+def in_words(method: Tuned) -> str:
+    """The method by what it does: by the name of PSAP where its parts are PSAP's, with the settings that differ."""
+    own, psap = method.effective(), Tuned().effective()
+    parts = ("criterion", "allocation", "reconstruction")
+    if any(own[part] != psap[part] for part in parts):
+        return ", ".join(f"{part} {own[part]}" for part in parts) + f", schedule {method.schedule.kind}"
+    name = "Protective Self-Adaptive Pruning (arXiv:2303.11881; what the code makes of it: docs/method.md)"
+    differing = [key for key in psap if own.get(key) != psap[key] and key not in ("lr_scale", "code")]
+    return f"{name}, with {', '.join(differing)} other than its defaults" if differing else name
+
+
 def data_of(order: Order, described: dict[str, Any]) -> Data:
     """The section `data` of the order's runs; `described` is what the network's library says of its images."""
     if not order.photographs():

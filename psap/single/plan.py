@@ -20,7 +20,7 @@ from psap.pruning.cost import count_params
 from psap.pruning.pruner import Pruner
 from psap.pruning.trial import usable_groups
 from psap.schema import Data
-from psap.single.order import Order, data_of, runs_of
+from psap.single.order import Order, data_of, in_words, runs_of
 from psap.single.start import Start, starting
 from psap.suite import Run
 from psap.training.job import Job
@@ -96,6 +96,7 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
         ),
         ("images", " x ".join(map(str, images.shape))),
         ("target", f"-{100 * order.target:g} % {measure}: {millions[0]:,.2f} M to {millions[1]:,.2f} M"),
+        ("method", in_words(order.method)),
         ("groups", f"{prunable} of {len(plan.groups)} can lose channels (above)"),
         ("epochs", f"{first}{pruning['epochs']} of pruning at lr {pruning['lr']:g}; {order.batch_size} images a step"),
         ("out", str(Path(order.out))),

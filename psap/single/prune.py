@@ -1,7 +1,5 @@
 """`psap prune` from an order to a folder: the dense network, the pruned one, their numbers; goes on where it was."""
 
-import json
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +9,10 @@ import torch
 
 from psap.data import dataset, sources
 from psap.digest import state_key
-from psap.errors import PsapError
 from psap.files import sha256, write_json, write_text
 from psap.models import architecture
 from psap.provenance import arithmetic, now, provenance
+from psap.single.folder import DENSE, RESULT, STATE, claim, clear, finished, result
 from psap.single.order import Order
 from psap.single.plan import Plan, estimated, planned
 from psap.single.report import card, report
@@ -22,25 +20,6 @@ from psap.suite import Run
 from psap.training.checkpoint import Checkpoints, single_writer
 from psap.training.job import Job
 from psap.training.outputs import progress_line, write_network, write_tables
-
-RESULT, STATE = "result.json", "state"
-
-
-def finished(order: Order) -> bool:
-    """Whether the order was carried out before. Raises PsapError where its folder holds something else."""
-    out = Path(order.out)
-    asked, file = order.model_dump(mode="json", exclude={"out"}), out / RESULT
-    if file.exists():
-        done = json.loads(file.read_text())["order"]
-        if differing := next((key for key in asked if done.get(key) != asked[key]), None):
-            raise PsapError(
-                f"{out}: holds the network of another order (its {differing} differs); name another folder, or delete "
-                "this one"
-            )
-        return True
-    if out.exists() and not (out / STATE).is_dir() and (not out.is_dir() or any(out.iterdir())):
-        raise PsapError(f"{out}: is there already, and not made by psap prune; name a folder that is new or empty")
-    return False
 
 
 class Pruning:
@@ -57,26 +36,31 @@ class Pruning:
 
     def run(self, tell: Callable[[float, float], None]) -> None:
         """Train what is not trained yet and write all files. `tell` hears what it will take: seconds and MiB."""
+        claim(self.out)
         with single_writer(self._state):
             if finished(self.plan.order):  # by a process that this one has waited for
                 return
             self._prepare()
             tell(*estimated(self.plan, self._job(self.plan.dense, self._given, None)))
-            folder = self.out / "dense"
+            folder = self.out / DENSE
             dense = self._stage("dense", self.plan.dense, self._given, None, folder)
             write_json(folder / RESULT, dense)
             pruned = self._stage("pruned", self.plan.pruned, folder, folder, self.out)
             write_text(self.out / "README.md", card(self.plan, dense, pruned))
             write_text(self.out / "report.html", report(self.out, self.plan, dense, pruned))
             write_json(self.out / RESULT, pruned)  # last: where it is, everything is
-            shutil.rmtree(self._state)  # nothing is left to go on from
+            clear(self.out)  # nothing is left to go on from
+
+    def read_images(self) -> None:
+        """Read and check every image that is here; nothing is written. Raises PsapError for those that are bad."""
+        sources.check_images(self.plan.data.source, self.plan.data.path, as_photos=self.plan.order.photographs())
 
     def _prepare(self) -> None:
         """Read and check every image, unless they are as they were; put the network to start from in place."""
         data, file, order = self.plan.data, self._state / "data.safetensors", self.plan.order
         mark = sources.fingerprint(data.source, data.path, file, order.photographs())
         if sources.prepared_with(file) != mark:
-            sources.prepare(data.source, data.path, file, self._state, as_photos=order.photographs())
+            sources.prepare(data.source, data.path, file, self._state / "raw", as_photos=order.photographs())
         root = sources.find_folder(data.source, data.path) if order.photographs() else None
         self._data = dataset.load(file, root)
         if order.weights is not None:
@@ -108,9 +92,8 @@ class Pruning:
         """Train `run` (go on) and write its network and tables to `folder`; gives what its result.json tells."""
         origin = sha256(start / architecture.DESCRIPTION) if start else ""
         key = state_key(run.hash, origin, self._data.digest, arithmetic(self._device))
-        done = folder / RESULT
-        if done.exists() and (found := json.loads(done.read_text()))["key"] == key:
-            return dict(found)
+        if (done := result(folder)) and done["key"] == key:
+            return done
         job, checkpoints = self._job(run, start, dense), Checkpoints(self._state / key, f"{name} {key}")
         job.resume(checkpoints)
         outcome = job.run(

@@ -1,6 +1,8 @@
 """The report (one page that stands alone) and the model card of a network that `psap prune` has made."""
 
 import csv
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ from matplotlib.figure import Figure
 from psap.analysis.style import COLD, WARM, drawn, embedded, styled, whole_numbers
 from psap.bench.latency import prune_at_once
 from psap.evaluate import LATENCY_BATCH, latencies
-from psap.markdown import table
+from psap.markdown import escaped, fenced, table
 from psap.models.architecture import WEIGHTS
+from psap.single.order import in_words
 from psap.single.plan import Plan, summary
 
 _FOLDERS = [Path(__file__).parent, Path(__file__).parents[1] / "analysis"]
@@ -54,6 +57,7 @@ def _template(name: str, escape: bool) -> Template:
     environment = Environment(
         loader=loader, autoescape=escape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters |= {"escaped": escaped, "fenced": fenced}
     return environment.get_template(name)
 
 
@@ -63,6 +67,9 @@ def _said(plan: Plan, dense: Result, pruned: Result) -> dict[str, Any]:
         "order": order,
         "summary": summary(plan),
         "yaml": yaml.safe_dump(order.model_dump(mode="json", exclude_unset=True), sort_keys=False),
+        "method_in_words": in_words(order.method),
+        "out_in_python": json.dumps(order.out),
+        "out_in_shell": shlex.quote(order.out),
         "method": yaml.safe_dump(order.method.effective(), sort_keys=False),
         "trained_before": dense["config"]["training"]["recipe"]["epochs"],
         "classes": pruned["data"]["classes"],

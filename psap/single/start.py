@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from psap.errors import PsapError
+from psap.files import reading
 from psap.models import architecture, build
 from psap.models.tensors import fill, misfit, read
 from psap.single.order import Order
@@ -26,7 +27,9 @@ def starting(order: Order, classes: int, channels: int) -> Start:
     if order.weights is None:
         return Start(build(order.model, classes, channels), False, "fresh: it is trained from nothing")
     source = Path(order.weights)
-    if source.is_dir():
+    with reading(source):
+        saved = source.is_dir()
+    if saved:
         found = architecture.read(source)
         if (found.classes, found.in_channels) != (classes, channels):
             raise PsapError(

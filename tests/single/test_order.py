@@ -98,6 +98,7 @@ def test_mistakes_are_told_as_the_page_shows(values: str, says: str, photos: Pat
     [
         ({"epochs": 0}, "options: epochs"),
         ({"epoch": 3}, "options: epoch: unknown key; did you mean 'epochs'"),
+        ({"method": {"windw": 3, "criterion": 5}}, r"options: method\.windw: unknown key; did you mean 'window'"),
     ],
 )
 def test_what_cannot_be_is_one_line(values: dict, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +106,32 @@ def test_what_cannot_be_is_one_line(values: dict, says: str, tmp_path: Path, mon
     with pytest.raises(PsapError, match=says) as caught:
         planned(order(**values))
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "right"), [("traget", "target"), ("modle", "model"), ("date", "data"), ("otu", "out")]
+)
+def test_a_misspelt_key_is_told_before_the_one_that_is_missing(misspelt: str, right: str) -> None:
+    values = {"model": "resnet8", "data": "digits", "target": 0.5, "out": "new"}
+    values[misspelt] = values.pop(right)
+    with pytest.raises(PsapError, match=f"^options: {misspelt}: unknown key; did you mean '{right}'"):
+        validated(Order, values, "options")
+    del values[misspelt]
+    with pytest.raises(PsapError, match=f"^options: {right}: Field required"):
+        validated(Order, values, "options")
+
+
+def test_a_dry_run_reads_every_image_and_writes_nothing(photos: Path, psap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos.parent)
+    options = ["--model=resnet8", "--data=photos", "--size=32", "--target=0.5", "--out=new", "--dry-run"]
+    code, said, _ = psap("prune", *options)
+    assert code == 0 and "15 images to train on, 3 held out" in said
+    for name in ("ant/0.png", "cow/5.png"):
+        (photos / name).write_text("no image")
+    code, _, err = psap("prune", *options)
+    assert code == 2 and err.startswith("psap: 2 files cannot be used as images") and err.count("\n") == 1
+    assert "photos/ant/0.png" in err and "photos/cow/5.png" in err
+    assert [file.name for file in photos.parent.iterdir()] == ["photos"]
 
 
 def test_weights_of_another_network(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_the_folder_holds_all_that_was_promised(whole: tuple[Path, str], tmp_pat
     assert "-50 % multiply-adds: 0.75 M to 0.37 M" in said and said.splitlines()[-1] == "pruned/report.html"
     assert {file.name for file in out.iterdir()} == {
         *("architecture.json", "model.safetensors", "epochs.csv", "history.csv", "result.json", "dense"),
-        *("README.md", "report.html"),
+        *("README.md", "report.html", ".psap-prune"),
     }
     result = json.loads((out / "result.json").read_text())["result"]
     assert abs(result["macs_reduction"] - 0.5) < 0.05
@@ -69,7 +69,7 @@ def test_again_there_is_nothing_to_do_and_another_order_is_refused(whole: tuple[
     code, _, err = finish(command(out.parent, "--out", "pruned", "--seed", "1"))
     assert code == 2 and "holds the network of another order (its seed differs)" in err
     code, _, err = finish(command(out.parent, "--out", "."))
-    assert code == 2 and "is there already, and not made by psap prune" in err
+    assert code == 2 and "the folder in which psap runs" in err
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
 
 
@@ -87,7 +87,7 @@ def test_struck_it_goes_on_and_ends_with_the_same_bits(
             break
     returned, _, err = finish(process)
     assert returned == code and "Traceback" not in err
-    assert not (tmp_path / "pruned" / "result.json").exists()
+    assert not (tmp_path / "pruned" / "result.json").exists() and (tmp_path / "pruned" / ".psap-prune").exists()
     returned, _, err = finish(command(tmp_path, "--out", "pruned"))
     assert returned == 0 and after not in err, "goes on after the last whole epoch"
     for name in ("model.safetensors", "history.csv", "dense/model.safetensors"):

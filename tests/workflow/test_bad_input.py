@@ -2,6 +2,9 @@
 
 import copy
 import pickle
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,6 +101,26 @@ def test_a_truncated_image_is_named_by_the_data_job(project: Project) -> None:
     assert done.returncode == 1 and "Traceback" not in done.stderr
     (said,) = (line for line in done.stderr.splitlines() if line.startswith("psap: "))
     assert "train/dog/1.png" in said, "who watches the workflow is told too"
+
+
+def test_the_suggested_command_makes_the_file_that_is_missing(project: Project, tmp_path: Path) -> None:
+    for split, name in (("train", "cat"), ("train", "dog"), ("test", "cat"), ("test", "dog")):
+        place = tmp_path / "it's mine" / split / name
+        place.mkdir(parents=True)
+        Image.effect_noise((16, 16), 60).save(place / "0.png")
+    project.environment["PSAP_DATA"] = str(tmp_path)
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "psap").write_text(f'#!/bin/sh\nexec {sys.executable} -m psap "$@"\n')
+    (bin_folder / "psap").chmod(0o755)
+    environment = project.environment | {"PATH": f"{bin_folder}:{project.environment['PATH']}"}
+    for photos in ({}, {"photos": {"size": 32}}):
+        project.suite("tiny", TINY | {"data": {"source": "folder", "path": "$PSAP_DATA/it's mine", **photos}})
+        said = project.psap("train", "tiny/resnet8/dense/seed0").stderr
+        found = re.fullmatch(r"psap: (\S+) is missing; make it with `(.*)`, or the whole .*\n", said)
+        assert found and not (project.folder / found[1]).exists()
+        subprocess.run(["bash", "-c", found[2]], cwd=project.folder, env=environment, check=True)
+        assert (project.folder / found[1]).exists()
 
 
 class Payload:
