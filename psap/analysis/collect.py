@@ -5,13 +5,15 @@ reach a table or a verdict.
 """
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from psap.errors import PsapError
+from psap.reading import content, read_json
 
 IDENTITY = ["run", "suite", "model", "init", "method", "target", "seed"]
 RESULT = ["top1_last", "top1_best", "top5_last", "dense_top1", "drop"]
@@ -169,12 +171,7 @@ R = TypeVar("R", bound=Record)
 
 
 def _read_json(path: Path, kind: type[R]) -> R:
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise PsapError(f"{path}: {where}: {first['msg']}; write it anew by rerunning what made it") from None
+    return read_json(path, kind, "write it anew by rerunning what made it")
 
 
 def read_run(file: Path, path: str) -> Run:
@@ -202,7 +199,7 @@ def _read_tables(folder: Path, runs: list[Run], name: str, columns: list[str]) -
             continue
         try:
             types = {column: str if column == "group" else float for column in columns}
-            tables[run.run] = pd.read_csv(file, usecols=columns, dtype=types)
+            tables[run.run] = pd.read_csv(BytesIO(content(file)), usecols=columns, dtype=types)
         except ValueError as error:
             reason = str(error).splitlines()[0]
             raise PsapError(f"{file}: not a whole {name} ({reason}); rerun {run.run}") from None

@@ -1,6 +1,5 @@
 """Where data come from: `digits`, `cifar10`, `imagenet`, or a `folder` of images; checked at once, prepared once."""
 
-import json
 import os
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from psap.data import cifar10, imagenet, photos, prepared
 from psap.data.digits import digits
 from psap.data.images import layout, read_folder, scan
-from psap.errors import PsapError
+from psap.errors import LONGEST_NAME, PsapError
 from psap.files import sha256
 
 __all__ = ["check_changed", "check_source", "find_folder", "fingerprint", "prepare", "prepared_with"]
@@ -27,7 +26,10 @@ def find_folder(source: str, path: str | None) -> Path | None:
         expanded = os.path.expandvars(path)
         if "$" in expanded:
             raise PsapError(f"path {path}: the environment variable in it is not set")
-        return Path(expanded).expanduser()
+        try:
+            return Path(expanded).expanduser()
+        except RuntimeError:
+            raise PsapError(f"path {path}: there is no such user; write the folder in full") from None
     base = os.environ.get("PSAP_DATA")
     usual = Path(base, source) if base else None
     return usual if source in ("cifar10", "imagenet") and usual and usual.is_dir() else None
@@ -41,7 +43,7 @@ def check_source(source: str, path: str | None, classes: int | None = None) -> N
     `imagenet` one with strangers among its classes, or not `classes` of them (if given).
     """
     if source not in SOURCES:
-        close = get_close_matches(source, SOURCES, n=1)
+        close = get_close_matches(source[:LONGEST_NAME], SOURCES, n=1)
         hint = f"did you mean {close[0]}" if close else f"known are {', '.join(SOURCES)}"
         raise PsapError(f"unknown data source {source!r}; {hint}")
     if source == "digits" and path is not None:
@@ -92,9 +94,11 @@ def fingerprint(source: str, path: str | None, out: Path) -> str:
 
 
 def prepared_with(out: Path) -> str | None:
-    """The fingerprint that `out` was prepared with; None where it is not prepared."""
-    described = out.with_suffix(".json")
-    return json.loads(described.read_text()).get("fingerprint", "") if described.exists() else None
+    """The fingerprint that `out` was prepared with; None where it is not prepared, or its description is damaged."""
+    try:
+        return prepared.describe(out).fingerprint
+    except PsapError:
+        return None
 
 
 def check_changed(source: str, path: str | None, out: Path, mark: str) -> None:

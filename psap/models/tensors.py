@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from psap.errors import PsapError
+from psap.files import regular
 
 Tensors = Mapping[str, Tensor]
 
@@ -19,8 +20,10 @@ def read(file: Path) -> Tensors:
     """
     try:
         if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        tensors = torch.load(file, map_location="cpu", weights_only=True)
+            return safetensors.torch.load_file(regular(file))
+        tensors = torch.load(regular(file), map_location="cpu", weights_only=True)
+    except PsapError:
+        raise
     except Exception as error:  # besides what the disk says, what a pickle that is none, or more than tensors, raises
         raise PsapError(f"{file}: not a file of weights ({reason(error)}); replace it") from None
     match tensors:

@@ -1,6 +1,5 @@
 """`psap prune` from an order to a folder: the dense network, the pruned one, their numbers; goes on where it was."""
 
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 
 from psap.data import dataset, sources
 from psap.digest import state_key
@@ -15,6 +15,7 @@ from psap.errors import PsapError
 from psap.files import sha256, write_json, write_text
 from psap.models import architecture
 from psap.provenance import now, provenance
+from psap.reading import read_json
 from psap.single.order import Order
 from psap.single.plan import Plan, estimated, planned
 from psap.single.report import card, report
@@ -31,7 +32,7 @@ def finished(order: Order) -> bool:
     out = Path(order.out)
     asked, file = order.model_dump(mode="json", exclude={"out"}), out / RESULT
     if file.exists():
-        done = json.loads(file.read_text())["order"]
+        done = _read(file).order
         if differing := next((key for key in asked if done.get(key) != asked[key]), None):
             raise PsapError(
                 f"{out}: holds the network of another order (its {differing} differs); name another folder, or delete "
@@ -41,6 +42,17 @@ def finished(order: Order) -> bool:
     if out.exists() and not (out / STATE).is_dir() and (not out.is_dir() or any(out.iterdir())):
         raise PsapError(f"{out}: is there already, and not made by psap prune; name a folder that is new or empty")
     return False
+
+
+class _Result(BaseModel, extra="allow"):
+    """What must be in a result.json to go on from it; the rest is for people."""
+
+    key: str
+    order: dict[str, Any]
+
+
+def _read(file: Path) -> _Result:
+    return read_json(file, _Result, "delete it, and the same command makes it anew")
 
 
 class Pruning:
@@ -109,8 +121,8 @@ class Pruning:
         origin = sha256(start / architecture.DESCRIPTION) if start else ""
         key = state_key(run.hash, origin, self._data.digest, self._device.type)
         done = folder / RESULT
-        if done.exists() and (found := json.loads(done.read_text()))["key"] == key:
-            return dict(found)
+        if done.exists() and (found := _read(done)).key == key:
+            return found.model_dump()
         job, checkpoints = self._job(run, start, dense), Checkpoints(self._state / key)
         job.resume(checkpoints)
         outcome = job.run(

@@ -1,6 +1,5 @@
 """The report (one page that stands alone) and the model card of a network that `psap prune` has made."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from psap.bench.latency import prune_at_once
 from psap.evaluate import LATENCY_BATCH, latencies
 from psap.markdown import table
 from psap.models.architecture import WEIGHTS
+from psap.reading import read_rows
 from psap.single.plan import Plan, summary
 
 _FOLDERS = [Path(__file__).parent, Path(__file__).parents[1] / "analysis"]
@@ -118,8 +118,7 @@ def _numbers(dense: Result, pruned: Result) -> list[tuple[str, str, str, str]]:
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
-    with file.open() as lines:
-        return list(csv.DictReader(lines))
+    return read_rows(file, (), "delete it, and the same command makes it anew")
 
 
 def _training(before: Sequence[Mapping[str, str]], epochs: Sequence[Mapping[str, str]]) -> Figure:

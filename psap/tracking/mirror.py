@@ -1,12 +1,11 @@
 """The mirror: bring the tracking store up to date with journals."""
 
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from psap.errors import PsapError
+from psap.errors import PsapError, public
 from psap.tracking.journal import Acknowledgement, End, Journal, acknowledge, acknowledged, read
 from psap.tracking.store import Store, tracking_uri
 
@@ -76,7 +75,7 @@ def replay(root: Path, uri: str | None = None) -> Replay:
         mirror = Mirror(uri)
     except Exception as error:
         raise PsapError(
-            _public(f"tracking store {uri}: {reason(error)}; start it, or name another in MLFLOW_TRACKING_URI")
+            public(f"tracking store {uri}: {reason(error)}; start it, or name another in MLFLOW_TRACKING_URI")
         ) from error
     mirrored = current = live = 0
     failed: list[str] = []
@@ -97,12 +96,7 @@ def replay(root: Path, uri: str | None = None) -> Replay:
 
 def reason(error: Exception) -> str:
     """The first line of what `error` says."""
-    return _public(next(iter(str(error).splitlines()), "") or type(error).__name__)
-
-
-def _public(text: str) -> str:
-    """`text` without the user and password of any address in it."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    return public(next(iter(str(error).splitlines()), "") or type(error).__name__)
 
 
 def _without_end(journal: Journal, live: bool) -> End:

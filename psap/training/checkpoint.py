@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from psap.files import sha256, write_bytes
+from psap.files import regular, sha256, write_bytes
 
 _KEPT = 2  # the newest, and the one before in case the newest is damaged
 
@@ -49,7 +49,7 @@ class Checkpoints:
     def load(self) -> dict[str, Any] | None:
         """The newest state that is whole; None when there is none. A damaged one is named on stderr and passed over."""
         for file in reversed(self._files()):
-            data = file.read_bytes()
+            data = regular(file).read_bytes()
             if sha256(data)[:16] == file.stem.rpartition("-")[2]:
                 state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
                 return state
