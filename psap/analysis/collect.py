@@ -4,6 +4,7 @@ Nothing else is read: what is not in the results folder (checkpoints, resume sta
 reach a table or a verdict.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -185,8 +186,12 @@ def read_run(file: Path, path: str) -> Run:
 def _read_run(folder: Path, suite: Suite, path: str) -> Run:
     file = folder / path.removeprefix(f"{suite.suite}/") / "run.json"
     run = read_run(file, path)
-    if run.model not in suite.models:
-        raise PsapError(f"{file}: its model {run.model!r} is none of the suite's; rerun {path}")
+    known: dict[str, Sequence[Any]] = {"model": suite.models, "seed": suite.seeds}
+    if run.init is not None:  # a dense run has a place in the first two alone
+        known |= {"init": suite.inits, "method": suite.methods.get(run.init, ()), "target": suite.targets}
+    for name, values in known.items():
+        if (value := getattr(run, name)) not in values:
+            raise PsapError(f"{file}: its {name} {value!r} is none of the suite's; rerun {path}")
     return run
 
 
