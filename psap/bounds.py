@@ -12,6 +12,7 @@ Place = Annotated[str, Field(min_length=1, max_length=4000)]
 Count = Annotated[int, Field(gt=0, le=10**9)]
 Epochs = Annotated[int, Field(gt=0, le=10**5)]
 Batch = Annotated[int, Field(gt=0, le=10**6)]
+"""Images, channels or iterations that are taken together."""
 Classes = Annotated[int, Field(gt=0, le=10**5)]
 Pixels = Annotated[int, Field(ge=32, le=4096)]
 """Of an image's side."""

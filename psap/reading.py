@@ -19,7 +19,7 @@ from psap.files import regular
 
 LARGEST = 64 * 2**20  # bytes of a file that psap wrote; its largest are tables of thousands of rows
 _LARGEST_YAML = 2**20  # bytes; a person writes a few KiB
-_DEEPEST, _NODES = 30, 50_000  # of a YAML file: levels, and values with every alias written out
+_DEEPEST, _NODES = 30, 20_000  # of a YAML file: levels, and values with every alias written out
 _LONGEST = 20_000  # characters of a value in it
 _LONGEST_NUMBER = 40
 _SHORT = reprlib.Repr()
