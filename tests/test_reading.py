@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -115,6 +115,7 @@ NAMES = st.text("abcdef", min_size=1, max_size=4)
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, VALUES))
 def test_whatever_is_written_comes_back(tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]) -> None:
     file = tmp_path_factory.getbasetemp() / "x.yaml"
@@ -125,6 +126,7 @@ def test_whatever_is_written_comes_back(tmp_path_factory: pytest.TempPathFactory
         assert "cannot be printed" in str(error)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.text("{}[]:,-&*!<? \n\"'ab1", max_size=60).map(str.encode))
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, written: bytes) -> None:
     file = tmp_path_factory.getbasetemp() / "x"
