@@ -46,7 +46,7 @@ site: $(READY)
 	@$(BIN)/mkdocs build --strict --quiet
 
 ui: $(READY)
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_BACKEND_STORE_URI="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" $(BIN)/mlflow ui --host 127.0.0.1
 
 leftovers: $(READY)
 	@$(BIN)/psap leftovers

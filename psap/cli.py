@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from psap.bounds import MOST_THREADS
 from psap.commands import bench, networks
 from psap.commands import prune as pruning
 from psap.commands.device import device, is_rank
-from psap.errors import PsapError
+from psap.errors import PsapError, one_line
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(networks.app)
@@ -62,9 +63,12 @@ def data(
 def train(
     run: Annotated[str, typer.Argument(help="Path of the run: <suite>/<model>/<init>/<method>/<target>/seed<k>.")],
     params: Params = Path("params"),
-    threads: Annotated[int, typer.Option(min=1, help="Processor threads; on a GPU, processes that decode.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, max=MOST_THREADS, help="Processor threads; on a GPU, processes that decode.")
+    ] = 1,
     processes: Annotated[
-        int, typer.Option(min=0, help="That train it together, each on a GPU of its own; 0: one, on the processor.")
+        int,
+        typer.Option(min=0, max=64, help="That train it together, each on its own GPU; 0: one, on the processor."),
     ] = 1,
 ) -> None:
     """Train one run of a suite (go on, if it was interrupted) and write its files."""
@@ -194,7 +198,27 @@ def track(state: Annotated[Path, typer.Argument(help="Folder of the runs' state.
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     try:
-        app()
+        _in_utf8(sys.argv)
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:  # a verb or an option that there is not, or a value that it does not take
+        if not (message := error.format_message()):  # without any verb: the help was shown
+            sys.exit(2)
+        _refuse(f"{message} (psap --help)")
+    except OSError as error:  # what the surroundings refuse, wherever it is met: a name too long, a folder not ours
+        _refuse(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
     except PsapError as error:
-        print(f"psap: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(error)
+
+
+def _refuse(message: object) -> None:
+    print(f"psap: {one_line(message)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _in_utf8(words: list[str]) -> None:
+    """Refuse what a path, a message or a digest cannot be made of later."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise PsapError(f"{word!a}: not in UTF-8; rename it, or write it in that encoding") from None

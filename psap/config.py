@@ -7,17 +7,15 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, field_validator, model_validator
 
 from psap import extensions
+from psap.bounds import MOST_RUNS, Model, Name, Place, Rate, Seed
 from psap.errors import PsapError, near
 from psap.models.names import check_own_name
 from psap.pruning.method import Method
-from psap.reading import read_mapping, validated
+from psap.reading import checked, read_mapping, validated
 from psap.schema import Data, Section, Training
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Init = Literal["pretrained", "scratch"]
 Target = Annotated[float, Field(gt=0, lt=1)]
-Seed = Annotated[int, Field(ge=0)]
-LrScale = Annotated[float, Field(gt=0)]
 
 
 class Claims(Section):
@@ -48,7 +46,7 @@ class Suite(Section):
     A file with `base: <suite>` is that suite, but for what it says otherwise, section by section.
     """
 
-    title: str = ""
+    title: Annotated[str, Field(max_length=1000)] = ""
     """The heading of the report; the suite's name without it. A base's is not taken over."""
     note: str = ""
     """What a reader of the report should know beforehand. A base's is not taken over."""
@@ -56,7 +54,7 @@ class Suite(Section):
     """What the suite is meant for; one for a `gpu` does not start by itself where there is none."""
     data: Data
     """What is trained and scored on."""
-    models: tuple[str, ...] = Field(min_length=1)
+    models: tuple[Model, ...] = Field(min_length=1)
     """Networks by name: our own, `timm:<name>` or `torchvision:<name>`."""
     variants: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     """Methods of this suite only, described as in `methods.yaml`; `base` names a method to differ from."""
@@ -91,13 +89,20 @@ class Suite(Section):
             raise ValueError("an entry is listed twice")
         return values
 
+    @model_validator(mode="after")
+    def _of_a_size(self) -> Self:
+        of_one = 1 + len(self.targets) * sum(map(len, self.methods.values()))
+        if (runs := len(self.models) * len(self.seeds) * of_one) > MOST_RUNS:
+            raise ValueError(f"{runs:,} runs are more than the {MOST_RUNS:,} that a suite can have; split it")
+        return self
+
 
 class Retrain(Section):
     """Not a pruning method: the compacted architecture of another method's run, trained from new weights."""
 
     retrain: Name
     """The method whose run gives the architecture; its runs must be in the suite too."""
-    lr_scale: LrScale = 1.0
+    lr_scale: Rate = 1.0
     """Times the suite's learning rate."""
 
 
@@ -107,9 +112,9 @@ class Tuned(Method):
     A section `scratch` in it holds what differs when the method prunes from scratch.
     """
 
-    lr_scale: LrScale = 1.0
+    lr_scale: Rate = 1.0
     """Times the suite's learning rate."""
-    code: str | None = None
+    code: Place | None = None
     """A Python file that registers parts which the method names (docs/extending.md)."""
 
     @model_validator(mode="before")
@@ -143,11 +148,13 @@ def load_methods(path: Path, variants: Mapping[str, dict[str, Any]] | None = Non
         places[name] = f"{suite}: variants.{name}"
         if name in values:
             raise PsapError(f"{places[name]}: there is a method of this name already; give the variant another")
-        base = changes.get("base", "")
+        base = checked(str, changes.get("base", ""), f"{places[name]}.base")
         if base and not isinstance(values.get(base), dict):
-            raise PsapError(f"{places[name]}.base: unknown method {base!r}{near(str(base), values)}")
+            raise PsapError(f"{places[name]}.base: unknown method {base!r}{near(base, values)}")
         own = {key: value for key, value in changes.items() if key != "base"}
         values[name] = _merged(values.get(base, {}), own)
+    for name, where in places.items():
+        checked(Name, name, where)
     methods = {name: _method(values[name], where) for name, where in places.items()}
     for name, method in methods.items():
         if isinstance(method, Retrain) and not isinstance(methods.get(method.retrain), Preset):
@@ -206,6 +213,7 @@ def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     base = values.pop("base", None)
     if base is None:
         return values
+    checked(Name, base, f"{path}: base")
     file = path.with_name(f"{base}.yaml")
     if file in (path, *above):
         raise PsapError(f"{path}: base: {base} has this suite as its own base; one of them must stand alone")

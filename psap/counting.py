@@ -1,12 +1,15 @@
 """What can be counted of a suite before anything is run: its images, and the multiply-adds of its networks."""
 
-import json
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
+from pydantic import BaseModel, Field
+
+from psap.bounds import Count
 from psap.data.sources import find_folder
 from psap.errors import PsapError
+from psap.reading import read_json
 from psap.schema import Data
 from psap.suite import data_file
 
@@ -28,6 +31,14 @@ class Network(NamedTuple):
     macs: int
     params: int
     outputs: int
+
+
+class _Counts(BaseModel):
+    """What a prepared data set's description tells of that; psap.data.prepared has all of it, and imports more."""
+
+    image_shape: tuple[Count, Count, Count] | tuple[()]
+    classes: list[str]
+    counts: dict[Literal["train", "test"], dict[str, Annotated[int, Field(ge=0)]]] = Field(min_length=2)
 
 
 # The sets that are the same everywhere.
@@ -57,14 +68,10 @@ def images_of(data: Data) -> Images:
 
 
 def _prepared(manifest: Path) -> Images:
-    try:
-        told = json.loads(manifest.read_text())
-        height, width, channels = told["image_shape"] or (0, 0, 3)  # photographs have no common size
-        sizes = {split: sum(counts.values()) for split, counts in told["counts"].items()}
-        train = sizes.pop("train")
-        return Images((channels, height, width), len(told["classes"]), train, sum(sizes.values()))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise PsapError(f"{manifest}: damaged, or not of a prepared data set; prepare the data set anew") from None
+    told = read_json(manifest, _Counts, "prepare the data set anew")
+    height, width, channels = told.image_shape or (0, 0, 3)  # photographs have no common size
+    train, test = (sum(told.counts[split].values()) for split in ("train", "test"))
+    return Images((channels, height, width), len(told.classes), train, test)
 
 
 def _in_folder(data: Data) -> Images | None:

@@ -9,6 +9,7 @@ from psap.files import sha256
 _PACKAGE = Path(__file__).parent
 _VERSIONS = ("torch", "torchvision", "timm", "torch-pruning", "numpy", "scipy", "pillow", "safetensors")
 
+_SHARED = ("bounds.py", "errors.py", "files.py", "reading.py")
 # What a training reads of a prepared data set; how one is prepared reaches it as the data's digest.
 _READING = (
     "data/__init__.py",
@@ -39,7 +40,6 @@ _ORDERING = (
     "plan.py",
     "provenance.py",
     "quiet.py",
-    "reading.py",
     "reproduce.py",
     "rerun.py",
     "schema.py",
@@ -52,10 +52,9 @@ _BESIDE = ("bench", "commands", "export.py", "inspection.py", "lightning.py", "o
 # Modules and folders of the package by the kind of job whose result they can change. `run` orders and mirrors runs:
 # what it decides reaches a job as its configuration, so that an edit there retrains nothing.
 PARTS: dict[str, tuple[str, ...]] = {
-    "data": ("files.py", "errors.py", "data"),
+    "data": (*_SHARED, "data"),
     "train": (
-        "files.py",
-        "errors.py",
+        *_SHARED,
         "nested.py",
         *_READING,
         "models",
@@ -66,7 +65,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "ranks.py",
         "row.py",
     ),
-    "analyse": ("files.py", "errors.py", "nested.py", "analysis"),
+    "analyse": (*_SHARED, "nested.py", "analysis"),
     "run": ("__init__.py", "__main__.py", *_ORDERING, *_BESIDE, "tracking"),
 }
 

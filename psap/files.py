@@ -1,10 +1,14 @@
-"""Whole files or none: everything is written to a temporary name beside its target, then renamed."""
+"""Whole files or none: everything is written to a temporary name beside its target, then renamed.
+
+What is read is checked to be a file.
+"""
 
 import csv
 import hashlib
 import io
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,9 +90,29 @@ def seal(values: Mapping[str, Any]) -> str:
     )
 
 
+def regular(path: Path) -> Path:
+    """`path`, if it is a file that can be read: a FIFO keeps its reader waiting for ever, and a device has no end.
+
+    Whatever opens a file asks here first. Raises FileNotFoundError, or PsapError for all else that is wrong.
+    """
+    try:
+        mode = path.stat().st_mode
+        readable = os.access(path, os.R_OK)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: no name that a file can have
+        raise PsapError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        raise PsapError(f"{path}: must be a file, and is {kind}; put the file in its place")
+    if not readable:
+        raise PsapError(f"{path}: cannot be read (Permission denied)")
+    return path
+
+
 def sha256(content: bytes | Path) -> str:
     """Hexadecimal SHA-256 of bytes, or of a file's content."""
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
-    with content.open("rb") as file:
+    with regular(content).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

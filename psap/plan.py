@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from psap.errors import PsapError
+from psap.errors import PsapError, one_line
 from psap.suite import METHODS_FILE, Grid, Run, data_file, load_grid, suite_files
 
 _T = TypeVar("_T")
@@ -19,7 +19,7 @@ def or_exit(action: Callable[..., _T], *arguments: Any) -> _T:
     try:
         return action(*arguments)
     except PsapError as error:
-        print(f"psap: {error}", file=sys.stderr, flush=True)
+        print(f"psap: {one_line(error)}", file=sys.stderr, flush=True)
         # Not sys.exit: the workflow engine would catch it, add a traceback and change the code.
         os._exit(2)
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import psutil
@@ -18,9 +18,9 @@ from psap.errors import PsapError
 from psap.files import writing
 from psap.plan import load_good_grids
 from psap.suite import RESULTS, STATE
-from psap.tracking import journal_report, replay, tell_without_journal
+from psap.tracking import journal_report, tell_without_journal
+from psap.tracking.background import mirrored
 
-_PAUSE = 10.0  # seconds between two looks at what there is to mirror
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PATIENCE = 20.0  # seconds that a workflow has to stop by itself
 
@@ -92,23 +92,17 @@ def _snakemakes() -> list[int]:
 
 
 def _run_tracked(command: list[str], suites: Sequence[str]) -> int:
-    """Run `command`; mirror its runs here, since an import of MLflow in each job would cost as much as a short run."""
+    """Run `command`, with one mirror for all: an import of MLflow in each job would cost as much as a short run."""
     tracked = os.environ.get("PSAP_TRACKING") != "off"
     environment = os.environ | {"PSAP_TRACKING": "off"}
     # In a process group of its own: a second signal, ours after that to the group, can bring Snakemake to a standstill.
-    with subprocess.Popen(command, env=environment, process_group=0) as workflow, _stopping(workflow.pid):
-        while workflow.poll() is None:
-            try:
-                workflow.wait(_PAUSE)
-            except subprocess.TimeoutExpired:
-                if tracked:
-                    _mirror()
-    for suite in suites:
-        journal_report(RESULTS / suite, STATE)
-    if tracked and not workflow.returncode:
-        tell_without_journal([RESULTS / suite for suite in suites], STATE)
-    if tracked and (problem := _mirror()):
-        print(f"tracking is behind, `psap track` replays it: {problem}", file=sys.stderr)
+    with mirrored(STATE) if tracked else nullcontext():
+        with subprocess.Popen(command, env=environment, process_group=0) as workflow, _stopping(workflow.pid):
+            workflow.wait()
+        for suite in suites:
+            journal_report(RESULTS / suite, STATE)
+        if not workflow.returncode:
+            tell_without_journal([RESULTS / suite for suite in suites], STATE)
     return workflow.returncode
 
 
@@ -140,11 +134,3 @@ def _stopping(workflow: int) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _mirror() -> str:
-    """Bring MLflow up to date; returns what went wrong, if anything. A store that is gone must not stop a workflow."""
-    try:
-        return next(iter(replay(STATE).failed), "")
-    except PsapError as error:
-        return str(error)

@@ -12,7 +12,8 @@ from pydantic import (
     model_validator,
 )
 
-Positive = Annotated[int, Field(gt=0)]
+from psap.bounds import Batch, Count, Epochs, Name, Penalty, Pixels, Place, Rate
+
 _Level = Annotated[float, Field(gt=0, le=1)]
 Colour = tuple[_Level, _Level, _Level]
 
@@ -42,11 +43,11 @@ class Photos(Section):
     (at least `min_area` of the image, Szegedy et al., arXiv:1409.4842, section 6), from the middle in evaluation.
     """
 
-    size: Annotated[int, Field(ge=32)] = 224
+    size: Pixels = 224
     """Pixels of an image's side."""
     min_area: Annotated[float, Field(gt=0, le=1)] = 0.08
     """Least share of a photograph that a training image shows."""
-    classes: Positive = 1000
+    classes: Annotated[int, Field(gt=0, le=1000)] = 1000
     """How many of ImageNet's classes the folder has (source `imagenet`)."""
     mean: Colour = (0.485, 0.456, 0.406)
     """By channel, of pixels in 0..1; unless a network's published weights ask for another."""
@@ -57,17 +58,17 @@ class Photos(Section):
 class Data(_Growing):
     """The data set, its splits, and how training images are augmented."""
 
-    source: str
+    source: Name
     """`digits`, `cifar10`, `imagenet` or `folder`."""
-    path: str | None = None
+    path: Place | None = None
     """A folder of images where the source takes one; `$NAME` in it stands for an environment variable."""
-    train_images: Positive | None = None
+    train_images: Count | None = None
     """A balanced subset of that many training images, by a fixed seed; all without it."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the training images set aside by seed, never trained on."""
     evaluate: Literal["test", "validation"] = "test"
     """What a run is scored on. `validation` leaves the test images alone: that is how choices are made."""
-    pad: Annotated[int, Field(ge=0)] = 0
+    pad: Annotated[int, Field(ge=0, le=4096)] = 0
     """Black pixels around a training image, out of which a random part of the original size is cut."""
     flip: bool = False
     """Mirror training images with probability 1/2."""
@@ -101,9 +102,9 @@ class Recipe(_Growing):
 
     weights: Literal["published"] | None = None
     """For dense networks only: start from the weights that timm or torchvision publish."""
-    epochs: Positive
+    epochs: Epochs
     """Passes over the training images."""
-    lr: Annotated[float, Field(gt=0)]
+    lr: Rate
     """Learning rate, the largest of its schedule."""
     schedule: Literal["step", "cosine", "one_cycle"] = "cosine"
     """`step`: times `gamma` at each milestone; `cosine` to zero; `one_cycle`: up for a third, then down to zero."""
@@ -126,23 +127,23 @@ class Recipe(_Growing):
 class Training(_Growing):
     """SGD with Nesterov momentum; a recipe for the dense networks and one for each init of the pruned ones."""
 
-    batch_size: Positive = 128
+    batch_size: Batch = 128
     """Images of an optimiser's step, whatever the number of devices."""
-    micro_batch: Positive | None = None
+    micro_batch: Batch | None = None
     """Images taken at a time, which is what batch-norm sees; the whole batch without it. Several devices need it."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of SGD, in Nesterov's form."""
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    weight_decay: Penalty = 5e-4
     """On all parameters."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the loss that is spread over all classes."""
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    clip_norm: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Bound on the norm of the gradient, after it was supervised; none without it."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Below `float32`: computed under autocast, on devices with arithmetic for it; `float16` with loss scaling."""
     compile: bool = False
     """Use torch.compile (needs a C++ compiler; `psap bench train` shows whether it pays back)."""
-    score_every: Annotated[int, Field(ge=1)] = 1
+    score_every: Epochs = 1
     """Epochs from one scoring of the held-out images to the next; the last epoch is scored always."""
     dense: Recipe | None
     """Of the dense networks; `published` takes them with their published weights and trains them no further."""

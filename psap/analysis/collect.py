@@ -4,15 +4,18 @@ Nothing else is read: what is not in the results folder (checkpoints, resume sta
 reach a table or a verdict.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from psap.analysis.consistency import contradiction
 from psap.errors import PsapError
+from psap.reading import content, read_json
 
 IDENTITY = ["run", "suite", "model", "init", "method", "target", "seed"]
 RESULT = ["top1_last", "top1_best", "top5_last", "dense_top1", "drop"]
@@ -227,12 +230,7 @@ R = TypeVar("R", bound=Record)
 
 
 def _read_json(path: Path, kind: type[R]) -> R:
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise PsapError(f"{path}: {where}: {first['msg']}; write it anew by rerunning what made it") from None
+    return read_json(path, kind, "write it anew by rerunning what made it")
 
 
 def read_run(file: Path, path: str) -> Run:
@@ -248,8 +246,12 @@ def read_run(file: Path, path: str) -> Run:
 def _read_run(folder: Path, suite: Suite, path: str) -> Run:
     file = folder / path.removeprefix(f"{suite.suite}/") / "run.json"
     run = read_run(file, path)
-    if run.model not in suite.models:
-        raise PsapError(f"{file}: its model {run.model!r} is none of the suite's; rerun {path}")
+    known: dict[str, Sequence[Any]] = {"model": suite.models, "seed": suite.seeds}
+    if run.init is not None:  # a dense run has a place in the first two alone
+        known |= {"init": suite.inits, "method": suite.methods.get(run.init, ()), "target": suite.targets}
+    for name, values in known.items():
+        if (value := getattr(run, name)) not in values:
+            raise PsapError(f"{file}: its {name} {value!r} is none of the suite's; rerun {path}")
     return run
 
 
@@ -262,7 +264,7 @@ def _read_tables(folder: Path, runs: list[Run], name: str, columns: list[str]) -
             continue
         try:
             types = {column: str if column == "group" else float for column in columns}
-            tables[run.run] = pd.read_csv(file, usecols=columns, dtype=types)
+            tables[run.run] = pd.read_csv(BytesIO(content(file)), usecols=columns, dtype=types)
         except ValueError as error:
             reason = str(error).splitlines()[0]
             raise PsapError(f"{file}: not a whole {name} ({reason}); rerun {run.run}") from None

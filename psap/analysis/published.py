@@ -1,6 +1,7 @@
 """Published rows that stand near ours: the same network, the same data set, about the same reduction."""
 
 import re
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pandas as pd
 from psap.analysis.collect import Results, Suite
 from psap.analysis.formula import cifar_depth, formula_reduction
 from psap.errors import PsapError
+from psap.reading import content
 
 TOLERANCE = 5.0  # percentage points of multiply-adds
 COLUMNS = ["dataset", "model", "method", "mode", "baseline_top1", "pruned_top1", "top1_drop", "flops_reduction_pct"]
 COLUMNS += ["source"]
+NUMBERS = ["baseline_top1", "pruned_top1", "top1_drop", "flops_reduction_pct"]
 
 
 def beside(results: Results, table: pd.DataFrame, file: Path) -> list[dict[str, Any]]:
@@ -72,8 +75,8 @@ def _joined(words: str) -> str:
 
 def _read(file: Path) -> pd.DataFrame:
     try:
-        record = pd.read_csv(file, usecols=COLUMNS)
-    except (OSError, ValueError) as error:
+        record = pd.read_csv(BytesIO(content(file)), usecols=COLUMNS, dtype=str, keep_default_na=False)
+    except (FileNotFoundError, ValueError) as error:
         raise PsapError(f"{file}: not a table of published rows ({str(error).splitlines()[0]})") from None
     # A reduction that is published as a bound (">40") stands near nothing.
-    return record.assign(flops_reduction_pct=pd.to_numeric(record["flops_reduction_pct"], errors="coerce"))
+    return record.assign(**{name: pd.to_numeric(record[name], errors="coerce") for name in NUMBERS})

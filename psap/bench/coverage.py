@@ -19,6 +19,7 @@ from psap.bench.families import families, smallest
 from psap.errors import PsapError
 from psap.files import write_csv, write_text
 from psap.markdown import table
+from psap.reading import read_rows
 
 CSV, MARKDOWN = "coverage.csv", "coverage.md"
 COLUMNS = ("family", "members", "network", "input", "prunable", "groups", *map(column, TARGETS))
@@ -55,8 +56,7 @@ def bench_coverage(folder: Path, seconds: int, largest: int, only: Sequence[str]
 
 def read(file: Path) -> list[Row]:
     """The rows of a coverage table, every cell as text."""
-    with file.open(newline="") as lines:
-        return list(csv.DictReader(lines))
+    return [dict(row) for row in read_rows(file, COLUMNS, "delete it, and all families are tried again")]
 
 
 def _append(file: Path, row: Row) -> None:

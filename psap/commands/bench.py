@@ -5,17 +5,22 @@ from typing import Annotated
 
 import typer
 
+from psap.bounds import MOST_RUNS
 from psap.commands.device import device
+from psap.commands.networks import Size
 from psap.errors import PsapError
 
 app = typer.Typer(help="Speed and memory, as ratios against what one would pick instead.", no_args_is_help=True)
+
+Repetitions = Annotated[int, typer.Option(min=1, max=1000, help="Times that each is measured, in turns.")]
+Batches = Annotated[list[int], typer.Option(min=1, max=10**4, help="Images at once; can be given more than once.")]
 
 
 @app.command()
 def train(
     model: Annotated[str, typer.Argument(help="A network for 32 x 32 images.")] = "resnet20",
-    iterations: Annotated[int, typer.Option(min=1, help="Batches of 128 in a repetition.")] = 20,
-    repetitions: Annotated[int, typer.Option(min=1, help="Times that every way is measured, in turns.")] = 5,
+    iterations: Annotated[int, typer.Option(min=1, max=10**5, help="Batches of 128 in a repetition.")] = 20,
+    repetitions: Repetitions = 5,
     compile: Annotated[bool, typer.Option("--compile", help="Also under torch.compile (needs a compiler).")] = False,
 ) -> None:
     """Our training loop, plain and with PSAP, between the bare limit and the conventional way."""
@@ -27,7 +32,7 @@ def train(
 
 
 @app.command()
-def prune(repetitions: Annotated[int, typer.Option(min=1, help="Times that every part is measured.")] = 5) -> None:
+def prune(repetitions: Repetitions = 5) -> None:
     """Group discovery, a pruning step and compaction beside a plain training step of the same network."""
     from psap.bench.prune import bench_prune
 
@@ -44,7 +49,7 @@ def track() -> None:
 
 @app.command()
 def plan(
-    runs: Annotated[int, typer.Option(min=1, help="Runs of the larger of two grids.")] = 10_000,
+    runs: Annotated[int, typer.Option(min=1, max=MOST_RUNS, help="Runs of the larger of two grids.")] = 10_000,
 ) -> None:
     """How long Snakemake plans a grid of many runs."""
     from psap.bench.plan import bench_plan
@@ -56,8 +61,8 @@ def plan(
 def coverage(
     family: Annotated[list[str] | None, typer.Argument(help="Only these families (default: all of timm's).")] = None,
     folder: Annotated[Path, typer.Option(help="Where coverage.csv and coverage.md are.")] = Path("docs"),
-    seconds: Annotated[int, typer.Option(min=1, help="Most that a network may take.")] = 300,
-    largest: Annotated[int, typer.Option(min=1, help="Most parameters of a network, in millions.")] = 150,
+    seconds: Annotated[int, typer.Option(min=1, max=10**6, help="Most that a network may take.")] = 300,
+    largest: Annotated[int, typer.Option(min=1, max=10**6, help="Most parameters of a network, in millions.")] = 150,
 ) -> None:
     """Which of timm's families can be pruned: a row for each that the table lacks."""
     from psap.bench.coverage import bench_coverage
@@ -70,12 +75,12 @@ def latency(
     compact: Annotated[Path | None, typer.Argument(help="Folder of a saved compacted network.")] = None,
     dense: Annotated[Path | None, typer.Option(help="Its dense network (default: fresh, at full width).")] = None,
     model: Annotated[str, typer.Option(help="Instead of a folder: a network by name, pruned at once, untrained.")] = "",
-    target: Annotated[float, typer.Option(help="With --model: share of the multiply-adds to remove.")] = 0.5,
-    round_to: Annotated[int, typer.Option(min=1, help="With --model: keep multiples of so many channels.")] = 1,
-    size: Annotated[int | None, typer.Option(min=1, help="Pixels of an image's side, where it is not known.")] = None,
-    batch: Annotated[list[int], typer.Option(min=1, help="Images at once; can be given more than once.")] = [1, 8, 32],  # noqa: B006
+    target: Annotated[float, typer.Option(min=0.0, max=1.0, help="With --model: share to remove.")] = 0.5,
+    round_to: Annotated[int, typer.Option(min=1, max=10**6, help="With --model: keep multiples of it.")] = 1,
+    size: Size = None,
+    batch: Batches = [1, 8, 32],  # noqa: B006
     way: Annotated[list[str] | None, typer.Option(help="eager, compiled or onnx (default: all that are here).")] = None,
-    repetitions: Annotated[int, typer.Option(min=1, help="Times that both are measured, in turns.")] = 7,
+    repetitions: Repetitions = 7,
 ) -> None:
     """A compacted network beside the dense one on the processor: how much of the saving is real."""
     if (compact is None) == (not model) or (dense and model):

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 app = typer.Typer()
-Size = Annotated[int | None, typer.Option(min=1, help="Pixels of an image's side, where it is not known.")]
+Size = Annotated[int | None, typer.Option(min=1, max=4096, help="Pixels of an image's side, where it is not known.")]
+Classes = Annotated[int | None, typer.Option(min=1, max=10**5, help="Of a network by name.")]
 
 
 @app.command()
@@ -40,7 +41,7 @@ def compact(
         Path | None, typer.Option(help="Of a network by name: a file, safetensors or a state_dict, or a checkpoint.")
     ] = None,
     size: Size = None,
-    classes: Annotated[int | None, typer.Option(min=1, help="Of a network by name.")] = None,
+    classes: Classes = None,
 ) -> None:
     """Remove the channels that are zero in a network (a masked checkpoint): a smaller one with the same outputs."""
     from psap.models.architecture import IMAGE_SIZE, save
@@ -62,7 +63,7 @@ def compact(
 def inspect(
     network: Annotated[str, typer.Argument(help="Name of a network, or folder of a saved one.")],
     size: Size = None,
-    classes: Annotated[int | None, typer.Option(min=1, help="Of a network by name.")] = None,
+    classes: Classes = None,
     weights: Annotated[
         Path | None, typer.Option(help="Of a network by name: a file, safetensors or a state_dict (default: fresh).")
     ] = None,

@@ -7,7 +7,8 @@ from psap.data.images import classes_in, images_in
 from psap.data.photos import Listing, index, labelled
 from psap.data.prepared import Raw
 from psap.errors import PsapError
-from psap.files import reading
+from psap.files import reading, regular
+from psap.reading import text
 
 DEVKIT = Path("ILSVRC2012_devkit_t12", "data")
 LICENCE = "ImageNet's terms of access: non-commercial research and education (https://www.image-net.org/download)"
@@ -94,10 +95,10 @@ def _ground_truth(root: Path) -> list[str]:
 
     numbers, table = root / DEVKIT / "ILSVRC2012_validation_ground_truth.txt", root / DEVKIT / "meta.mat"
     try:
-        with table.open("rb") as file:
+        with regular(table).open("rb") as file:
             rows = loadmat(file, squeeze_me=True)["synsets"]
         synset_of = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in rows}
-        return [synset_of[int(line)] for line in numbers.read_text().split()]
+        return [synset_of[int(line)] for line in text(numbers).split()]
     except FileNotFoundError as error:
         raise PsapError(
             f"{root / 'val'}: not sorted into classes, and {error.filename} is missing; unpack the devkit "

@@ -4,17 +4,19 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 
 from psap.errors import PsapError
-from psap.files import atomic, seal, write_json
+from psap.files import atomic, regular, seal, write_json
+from psap.reading import read_json
 
+_AGAIN = "prepare the data set anew"
 CHUNK = 4096  # images at a time, so that squares of a whole data set never lie in memory
 
 
@@ -106,30 +108,29 @@ def write(raw: Raw, source: str, file: Path, fingerprint: str = "", stamps: str 
     return manifest
 
 
-def told(file: Path) -> dict[str, Any]:
-    """The manifest of `file` as it lies there, unverified; empty where there is none."""
+def describe(file: Path) -> Manifest:
+    """Read the manifest of `file` (`<key>.safetensors`) alone. Raises PsapError naming it."""
     described = file.with_suffix(".json")
-    found: dict[str, Any] = json.loads(described.read_text()) if described.exists() else {}
-    return found
+    try:
+        return read_json(described, Manifest, _AGAIN)
+    except FileNotFoundError:
+        raise PsapError(f"{described}: missing; {_AGAIN}") from None
 
 
 def read(file: Path) -> tuple[Arrays | Index, Manifest]:
     """Read the pair of `file` (`<key>.safetensors`) and verify its digest. Raises PsapError naming the file."""
-    described = file.with_suffix(".json")
-    again = "prepare the data set anew"
+    manifest = describe(file)
     try:
-        manifest = Manifest.model_validate_json(described.read_bytes())
-        tensors = safetensors.numpy.load_file(file)
+        tensors = safetensors.numpy.load_file(regular(file))
         arrays = Arrays(**tensors) if manifest.image_shape else Index(**tensors)
-    except FileNotFoundError as error:
-        raise PsapError(f"{error.filename or file}: missing; {again}") from None
-    except (ValidationError, TypeError, SafetensorError) as error:
-        which = described if isinstance(error, ValidationError) else file
-        raise PsapError(f"{which}: damaged, or not a prepared data set; {again}") from None
+    except FileNotFoundError:
+        raise PsapError(f"{file}: missing; {_AGAIN}") from None
+    except (TypeError, SafetensorError):
+        raise PsapError(f"{file}: damaged, or not a prepared data set; {_AGAIN}") from None
     if _digest(arrays, manifest.classes) != manifest.digest:
-        raise PsapError(f"{file}: not the data that {described.name} describes (digests differ); {again}")
+        raise PsapError(f"{file}: not the data that its .json describes (digests differ); {_AGAIN}")
     if manifest.seal not in ("", seal(manifest.model_dump())):
-        raise PsapError(f"{described}: damaged (its digest differs); {again}")
+        raise PsapError(f"{file.with_suffix(".json")}: damaged (its digest differs); {_AGAIN}")
     return arrays, manifest
 
 

@@ -6,12 +6,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from psap.data import cifar10, imagenet, photos, prepared
 from psap.data.digits import digits
 from psap.data.images import layout, read_folder, scan
-from psap.errors import PsapError
+from psap.errors import LONGEST_NAME, PsapError
 from psap.files import reading, sha256
 
 __all__ = ["check_changed", "check_images", "check_source", "find_folder", "fingerprint", "prepare", "prepared_with"]
@@ -32,7 +30,7 @@ def find_folder(source: str, path: str | None) -> Path | None:
         try:
             return Path(expanded).expanduser()
         except RuntimeError:
-            raise PsapError(f"path {path}: there is no such user") from None
+            raise PsapError(f"path {path}: there is no such user; write the folder in full") from None
     base = os.environ.get("PSAP_DATA")
     usual = Path(base, source) if base else None
     return usual if source in ("cifar10", "imagenet") and usual and usual.is_dir() else None
@@ -46,7 +44,7 @@ def check_source(source: str, path: str | None, classes: int | None = None) -> N
     `imagenet` one with strangers among its classes, or not `classes` of them (if given).
     """
     if source not in SOURCES:
-        close = get_close_matches(source, SOURCES, n=1)
+        close = get_close_matches(source[:LONGEST_NAME], SOURCES, n=1)
         hint = f"did you mean {close[0]}" if close else f"known are {', '.join(SOURCES)}"
         raise PsapError(f"unknown data source {source!r}; {hint}")
     if source == "digits" and path is not None:
@@ -98,11 +96,11 @@ def fingerprint(source: str, path: str | None, out: Path, as_photos: bool = Fals
     with reading(root):
         lines = [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
     outside = sha256(os.fsencode("\n".join(lines)))  # names of files need not be UTF-8
-    before = prepared.told(out)
-    if as_photos or before.get("fingerprint") == outside:  # before contents counted, it was prepared so
+    before = _described(out)
+    if as_photos or (before and before.fingerprint == outside):  # before contents counted, it was prepared so
         return outside
-    if before.get("stamps") == _stamps(source, path):
-        return str(before["fingerprint"])
+    if before and before.stamps == _stamps(source, path):
+        return before.fingerprint
     with ThreadPoolExecutor() as threads:
         contents = threads.map(sha256, files)
         told = (f"{line} {content}" for line, content in zip(lines, contents, strict=True))
@@ -124,9 +122,14 @@ def _stamps(source: str, path: str | None) -> str:
 
 def prepared_with(out: Path) -> str | None:
     """The fingerprint that `out` was prepared with; None where it is not prepared, or cannot be told any more."""
+    before = _described(out)
+    return before.fingerprint if before else None
+
+
+def _described(out: Path) -> prepared.Manifest | None:
     try:
-        return prepared.Manifest.model_validate_json(out.with_suffix(".json").read_bytes()).fingerprint
-    except (OSError, ValidationError):
+        return prepared.describe(out)
+    except PsapError:
         return None
 
 

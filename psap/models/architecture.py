@@ -2,20 +2,22 @@
 
 import copy
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from psap.bounds import Classes, Model
 from psap.errors import PsapError
-from psap.files import seal, sha256, write_bytes, write_json
+from psap.files import regular, seal, sha256, write_bytes, write_json
 from psap.models import build, initialise
 from psap.models.tensors import load_into
 from psap.models.widths import Widths, set_widths, widths
 from psap.pruning.passes import forward, gap, tensors
+from psap.reading import read_json
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "architecture.json"
 IMAGE_SIZE = "image_size"  # key of `extra`: [height, width] of the images that the network is for
@@ -32,9 +34,9 @@ class Architecture(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format: Literal[1] = 1
-    name: str
-    classes: PositiveInt
-    in_channels: PositiveInt
+    name: Model
+    classes: Classes
+    in_channels: Annotated[int, Field(gt=0, le=10**4)]
     sha256: str
     extra: dict[str, Any] = {}
     widths: Widths
@@ -107,13 +109,9 @@ def read(folder: Path) -> Architecture:
     """Read `folder`'s architecture.json. Raises PsapError when it is missing or not one."""
     file = folder / DESCRIPTION
     try:
-        return Architecture.model_validate_json(file.read_bytes())
-    except OSError:
+        return read_json(file, Architecture, "save the network anew")
+    except FileNotFoundError:
         raise PsapError(f"{file}: missing; a saved network is a folder with {WEIGHTS} and {DESCRIPTION}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise PsapError(f"{file}: not a network's description ({where}: {first['msg']}); save it anew") from None
 
 
 def verify(folder: Path) -> None:
@@ -189,8 +187,8 @@ def _check(model: nn.Module, again: nn.Module, described: Architecture) -> None:
 
 def _read_weights(file: Path) -> bytes:
     try:
-        return file.read_bytes()
-    except OSError:
+        return regular(file).read_bytes()
+    except FileNotFoundError:
         raise PsapError(f"{file}: missing, though {DESCRIPTION} is there; restore it or save it anew") from None
 
 

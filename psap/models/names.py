@@ -2,7 +2,7 @@
 
 from difflib import get_close_matches
 
-from psap.errors import PsapError
+from psap.errors import LONGEST_NAME, PsapError
 
 RESNET_DEPTHS = (8, 20, 32, 56, 110)
 OWN = (*(f"resnet{d}{option}" for option in ("", "_b") for d in RESNET_DEPTHS), "vgg16_bn")
@@ -34,7 +34,7 @@ def check_name(name: str) -> None:
     if entry in known:
         return
     prefix = f"{library}:" if library else ""
-    close = get_close_matches(entry, known, n=3)
+    close = get_close_matches(entry[:LONGEST_NAME], known, n=3)
     hint = "did you mean " + " or ".join(prefix + c for c in close) if close else _listing(library)
     raise PsapError(f"unknown model {name!r}; {hint}")
 

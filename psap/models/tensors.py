@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from psap.errors import PsapError
-from psap.files import reading
+from psap.files import reading, regular
 
 Tensors = Mapping[str, Tensor]
 
@@ -26,9 +26,11 @@ def read(file: Path) -> Tensors:
             raise PsapError(f"{file}: no such file of weights; name one, or the folder of a saved network")
     try:
         if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
+            return safetensors.torch.load_file(regular(file))
         with warnings.catch_warnings(action="ignore"):  # of torch, on what is refused below in our own words
-            tensors = torch.load(file, map_location="cpu", weights_only=True)
+            tensors = torch.load(regular(file), map_location="cpu", weights_only=True)
+    except PsapError:
+        raise
     except Exception as error:  # besides what the disk says, what a pickle that is none, or more than tensors, raises
         raise PsapError(f"{file}: not a file of weights ({reason(error)}); replace it") from None
     match tensors:

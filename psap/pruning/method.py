@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from psap.bounds import Batch, Epochs, Name, Penalty, Rate
 from psap.pruning.registry import BUILT_IN, check_known
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -24,7 +25,7 @@ class Schedule(_Section):
     """Share of the epochs after which the first step comes."""
     freeze: Share = 0.3
     """Share of the epochs after which the last step comes, which makes the masks final."""
-    interval: Annotated[int, Field(ge=1)] = 1
+    interval: Epochs = 1
     """Epochs from one step to the next."""
 
     @model_validator(mode="after")
@@ -56,11 +57,11 @@ class Sparsity(_Section):
     """Which weights count as small: against the `model`'s or against the `group`'s own."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """With `scale: model`: the threshold is this quantile of the absolute weights at the first step."""
-    multiple: Annotated[float, Field(gt=0)] = 0.5
+    multiple: Rate = 0.5
     """With `scale: group`: the threshold is so many times the root mean square of the group's weights."""
     live_only: bool = True
     """Leave out the channels that are pruned at the time."""
-    alpha: Annotated[float, Field(ge=0)] = 1.0
+    alpha: Penalty = 1.0
     """Exponent by which a group's ratio follows its sparsity; 0 is uniform."""
 
 
@@ -78,7 +79,7 @@ class Protection(_Section):
     """Protected is the share 1 - `quantile` with the strongest signal."""
     share: Share = 0.3
     """Largest share of a group's channels to protect."""
-    immunity: Annotated[int, Field(ge=0)] = 0
+    immunity: Annotated[int, Field(ge=0, le=10**5)] = 0
     """Steps that a channel which came back is protected for."""
     rest: Literal["free", "hold"] = "hold"
     """What becomes of the other pruned channels until the next step: `free` to regrow, or to `hold` at zero."""
@@ -93,15 +94,15 @@ class Protection(_Section):
 class Method(_Section):
     """A pruning method. Defaults: PSAP. Raises PsapError for a part that nobody has registered (docs/extending.md)."""
 
-    criterion: str = "l2"
+    criterion: Name = "l2"
     """The score of a channel, of which the lowest are pruned: `l1`, `l2` norm of its filters, `fpgm` distance to the
     group's others, `bn_scale`, `taylor` first-order change of the loss, `random`.
     """
-    allocation: str = "sparsity"
+    allocation: Name = "sparsity"
     """How the target is shared out among groups: one ratio (`uniform`), by weight `sparsity`, or one threshold over all
     scores (`global`).
     """
-    reconstruction: str = "protective"
+    reconstruction: Name = "protective"
     """What becomes of pruned channels: zero for good (`hard`), free to regrow (`soft`), given back where gradients ask
     for it (`protective`).
     """
@@ -113,13 +114,13 @@ class Method(_Section):
     """For `allocation: sparsity`."""
     protection: Protection = Protection()
     """For `reconstruction: protective`."""
-    window: Annotated[int, Field(ge=1)] = 10
+    window: Batch = 10
     """Iterations of gradients that a decision looks at."""
     momentum: Literal["clear", "keep"] = "clear"
     """What the optimiser remembers of pruned channels: `clear` it, or `keep` it until the freeze."""
-    bn_penalty: Annotated[float, Field(ge=0)] = 0.0
+    bn_penalty: Penalty = 0.0
     """L1 penalty on batch-norm scales until the freeze (network slimming)."""
-    round_to: Annotated[int, Field(ge=1)] = 1
+    round_to: Batch = 1
     """What remains of a group is a multiple of it."""
 
     @field_validator("criterion", "allocation", "reconstruction")

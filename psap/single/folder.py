@@ -1,15 +1,17 @@
 """The folder that an order writes: marked as `psap prune`'s own before anything else, or not touched at all."""
 
-import json
 import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from psap.data.sources import find_folder
 from psap.errors import PsapError
 from psap.files import write_text, writing
+from psap.reading import read_json
 from psap.single.order import Order
 
 MARKER, RESULT, STATE, DENSE = ".psap-prune", "result.json", "state", "dense"
@@ -75,16 +77,19 @@ def _is_own(out: Path) -> bool:
     return True
 
 
+class _Result(BaseModel, extra="allow"):
+    """What must be in a result.json to go on from it; the rest is for people."""
+
+    key: str
+    order: dict[str, Any]
+
+
 def result(folder: Path) -> dict[str, Any]:
     """What the result in `folder` tells; empty where there is none. Raises PsapError for one that cannot be read."""
-    file = folder / RESULT
-    if not file.exists():
-        return {}
-    try:
-        found = dict(json.loads(file.read_text()))
-        return {**found, "key": str(found["key"]), "order": dict(found["order"])}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise PsapError(f"{file}: damaged, or not a file of psap prune; delete it, and it is made again") from None
+    with suppress(FileNotFoundError):
+        again = "delete it, and the same command makes it anew"
+        return read_json(folder / RESULT, _Result, again).model_dump()
+    return {}
 
 
 def _holds(out: Path, order: Order) -> bool:

@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from psap.bounds import Batch, Epochs, Model, Penalty, Pixels, Place, Rate, Seed
 from psap.config import Preset, Suite, Target, Tuned
-from psap.schema import Colour, Data, Photos, Positive, Recipe, Section, Training
+from psap.schema import Colour, Data, Photos, Recipe, Section, Training
 from psap.suite import Grid, Run
 
 # Data sets by name, with the augmentation that is usual for them; anything else is a folder of photographs.
@@ -17,23 +18,23 @@ _RATE_FROM_NOTHING = 0.1
 class Order(Section):
     """One network to prune: the options of `psap prune`, and the keys of its YAML file."""
 
-    model: str
+    model: Model
     """Name of a network: our own, `timm:<name>` or `torchvision:<name>`."""
-    data: str
+    data: Place
     """`digits`, `cifar10`, or a folder of photographs: `train/<class>/*` and `val/<class>/*` (or `test/`), or
     `<class>/*`, of which a fifth is held out.
     """
     target: Target
     """Share of `measure` to remove."""
-    out: str
+    out: Place
     """The folder to write."""
-    weights: str | None = None
+    weights: Place | None = None
     """A file of weights, or the folder of a saved network; without it the network is trained from nothing."""
-    epochs: Positive = 30
+    epochs: Epochs = 30
     """Of pruning."""
-    dense_epochs: Annotated[int, Field(ge=0)] | None = None
+    dense_epochs: Annotated[int, Field(ge=0, le=10**5)] | None = None
     """Of training before that; without it none where the weights fit the classes, else as many as `epochs`."""
-    size: Annotated[int, Field(ge=32)] | None = None
+    size: Pixels | None = None
     """Pixels of a photograph's side; without it those of the network's published weights."""
     mean: Colour | None = None
     """By channel, of pixels in 0..1; without it that of the network's published weights."""
@@ -43,17 +44,17 @@ class Order(Section):
     """What the target is a share of: multiply-adds or parameters."""
     method: Tuned = Tuned()
     """As in `methods.yaml`, without `scratch`; PSAP by default."""
-    batch_size: Positive = 32
+    batch_size: Batch = 32
     """Images of an optimiser's step."""
-    lr: Annotated[float, Field(gt=0)] | None = None
+    lr: Rate | None = None
     """Of pruning: 0.01 with weights and 0.05 without, unless given. The training before has the same, or 0.1 without
     weights.
     """
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    weight_decay: Penalty = 1e-4
     """On all parameters."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """As in a suite's training."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Of everything random."""
 
     def photographs(self) -> bool:

@@ -1,6 +1,5 @@
 """The report (one page that stands alone) and the model card of a network that `psap prune` has made."""
 
-import csv
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from psap.bench.latency import prune_at_once
 from psap.evaluate import LATENCY_BATCH, latencies
 from psap.markdown import escaped, fenced, table
 from psap.models.architecture import WEIGHTS
+from psap.reading import read_rows
 from psap.single.order import in_words
 from psap.single.plan import Plan, summary
 
@@ -126,8 +126,7 @@ def _numbers(dense: Result, pruned: Result) -> list[tuple[str, str, str, str]]:
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
-    with file.open() as lines:
-        return list(csv.DictReader(lines))
+    return read_rows(file, (), "delete it, and the same command makes it anew")
 
 
 def _training(before: Sequence[Mapping[str, str]], epochs: Sequence[Mapping[str, str]]) -> Figure:

@@ -119,7 +119,7 @@ def read(path: Path) -> Journal | None:
     whose records are others."""
     records: list[dict[str, Any]] = []
     try:
-        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for text in files.regular(path).read_text(encoding="utf-8", errors="replace").splitlines():
             records.append(json.loads(text))
     except FileNotFoundError:
         return None
@@ -184,7 +184,7 @@ def acknowledge(path: Path, what: Acknowledgement) -> None:
 def acknowledged(path: Path) -> Acknowledgement | None:
     """What the store is known to hold of the journal at `path`."""
     try:
-        known: Acknowledgement = json.loads(_tracked(path).read_text(encoding="utf-8"))
+        known: Acknowledgement = json.loads(files.regular(_tracked(path)).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     return known

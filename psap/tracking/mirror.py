@@ -1,13 +1,14 @@
 """The mirror: bring the tracking store up to date with journals."""
 
-import re
+import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from psap.errors import PsapError
+from psap.errors import PsapError, public
 from psap.tracking.journal import Acknowledgement, End, Journal, acknowledge, acknowledged, read
+from psap.tracking.reach import reach
 from psap.tracking.store import Store, tracking_uri
 
 LOCK_SECONDS = 5.0  # to wait for another mirror that is at the same journal
@@ -52,6 +53,14 @@ class Mirror:
                 acknowledge(path, now)
             return now
 
+    def problem(self) -> str:
+        """Why the store cannot be reached any more; empty if it can."""
+        try:
+            reach(self._store.uri)
+        except (OSError, sqlite3.Error, PsapError) as error:
+            return reason(error)
+        return ""
+
     def _write(self, run_id: str, journal: Journal, end: End, done: int) -> None:
         """Write what the run lacks, of whose rows the first `done` are there."""
         if self._described.get(journal.head.key) != run_id:
@@ -75,9 +84,7 @@ def replay(root: Path, uri: str | None = None) -> Replay:
     try:
         mirror = Mirror(uri)
     except Exception as error:
-        raise PsapError(
-            _public(f"tracking store {uri}: {reason(error)}; start it, or name another in MLFLOW_TRACKING_URI")
-        ) from error
+        raise PsapError(_out_of_reach(uri, reason(error))) from error
     mirrored = current = live = 0
     failed: list[str] = []
     for path in paths:
@@ -88,6 +95,8 @@ def replay(root: Path, uri: str | None = None) -> Replay:
             live += 1
         except Exception as error:
             failed.append(f"{path}: {reason(error)}")
+            if problem := mirror.problem():  # the store has gone: each other journal would wait for it as long
+                raise PsapError(_out_of_reach(uri, problem)) from error
         else:
             live += after["status"] == "RUNNING"
             current += after["status"] != "RUNNING" and after == before
@@ -95,14 +104,13 @@ def replay(root: Path, uri: str | None = None) -> Replay:
     return Replay(mirrored, current, live, failed)
 
 
+def _out_of_reach(uri: str, problem: str) -> str:
+    return public(f"tracking store {uri}: {problem}; start it, or name another in MLFLOW_TRACKING_URI")
+
+
 def reason(error: Exception) -> str:
     """The first line of what `error` says."""
-    return _public(next(iter(str(error).splitlines()), "") or type(error).__name__)
-
-
-def _public(text: str) -> str:
-    """`text` without the user and password of any address in it."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    return public(next(iter(str(error).splitlines()), "") or type(error).__name__)
 
 
 def _without_end(journal: Journal, live: bool) -> End:

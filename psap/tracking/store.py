@@ -14,8 +14,8 @@ from filelock import FileLock
 
 from psap import files
 from psap.tracking.journal import End, Head, Row
+from psap.tracking.reach import SQLITE, reach, without_password
 
-_SQLITE = "sqlite:///"
 _LONGEST_PARAM = 500  # what servers before MLflow 2.8 take; run.json has every parameter whole
 _LONGEST_TAG = 5000
 _LONGEST_NAME = 250
@@ -35,8 +35,8 @@ def tracking_uri(uri: str | None) -> str:
     A DVC experiment runs in a temporary copy of the project; its runs join those of the project itself.
     """
     home = Path(os.environ.get("DVC_ROOT", "."))
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{home / 'mlflow.db'}"
-    return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).absolute()}" if uri.startswith(_SQLITE) else uri
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{home / 'mlflow.db'}"
+    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}" if uri.startswith(SQLITE) else uri
 
 
 class Store:
@@ -48,11 +48,14 @@ class Store:
     def __init__(self, uri: str) -> None:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)  # MLflow reads some of them while it is imported
+        reach(uri)
+        uri = without_password(uri)
         from mlflow import MlflowClient
 
+        self.uri = uri
         self._folder: Path | None = None
-        if uri.startswith(_SQLITE):
-            database = Path(uri.removeprefix(_SQLITE))
+        if uri.startswith(SQLITE):
+            database = Path(uri.removeprefix(SQLITE))
             self._folder = database.parent
             _create(database, MlflowClient)
         self._client = MlflowClient(uri)
@@ -158,7 +161,7 @@ def _create(database: Path, client: Any) -> None:
             for left in database.parent.glob(f".{database.stem}.*{database.suffix}*"):
                 left.unlink()  # by a process that was killed, whose number may come again
             with files.atomic(database) as temporary:
-                client(f"{_SQLITE}{temporary}")
+                client(f"{SQLITE}{temporary}")
 
 
 def _name(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from psap.files import write_bytes, writing
+from psap.files import regular, write_bytes, writing
 
 _KEPT = 2  # the newest, and the one before in case the newest is damaged
 
@@ -56,7 +56,7 @@ class Checkpoints:
     def load(self) -> dict[str, Any] | None:
         """The newest state that is whole and the owner's; None when there is none. Any other is named on stderr."""
         for file in reversed(self._files()):
-            data = file.read_bytes()
+            data = regular(file).read_bytes()
             if self._digest(data) == file.stem.rpartition("-")[2]:
                 state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
                 return state

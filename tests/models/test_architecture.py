@@ -202,7 +202,7 @@ def test_a_description_that_does_not_fit(saved: Path, change: dict[str, object],
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "\x80"])
 def test_a_description_that_is_none(saved: Path, content: str) -> None:
     (saved / "architecture.json").write_text(content, encoding="latin-1")
-    with pytest.raises(PsapError, match=r"architecture\.json: not a network's description") as caught:
+    with pytest.raises(PsapError, match=r"architecture\.json: damaged, or of another kind") as caught:
         load(saved)
     assert "\n" not in str(caught.value)
 

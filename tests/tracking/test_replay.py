@@ -1,16 +1,20 @@
 """Replay: what was missed comes, once; what is there stays as it is; what is in progress is left open."""
 
+import os
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from tracked import FAILED, FINISHED, a_head, a_row, add, address, expected, only, stored
 
-from psap.errors import PsapError
+from psap.errors import PsapError, one_line
 from psap.tracking import Replay, replay
 from psap.tracking.journal import begin
 from psap.tracking.mirror import Mirror
+from psap.tracking.reach import without_password
 from psap.tracking.store import Store, tracking_uri
 
 
@@ -83,6 +87,62 @@ def test_a_store_out_of_reach_is_one_line_without_its_password(journal: Path) ->
     with pytest.raises(PsapError, match=r"^tracking store http://127\.0\.0\.1:9: .*MLFLOW_TRACKING_URI$") as error:
         replay(journal.parent, "http://user:secret@127.0.0.1:9")
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("password", ["secret", "se/cret", "se@cret", "secret:1", "se%2Fcret", "secret?a=b", "#secret"])
+@pytest.mark.parametrize("scheme", ["http", "https", "postgresql"])
+def test_no_part_of_a_password_is_told(journal: Path, scheme: str, password: str) -> None:
+    begin(journal, a_head(), [])
+    with pytest.raises(PsapError) as error:
+        replay(journal.parent, f"{scheme}://somebody:{password}@127.0.0.1:9/x")
+    said = one_line(error.value)
+    assert "cret" not in said and "somebody" not in said and "127.0.0.1:9" in said
+
+
+def test_mlflow_is_given_a_password_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = "https://a%40b:p%2Fw@host:5000/x"
+    for name in ("URI", "USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", uri)
+    assert without_password(uri) == os.environ["MLFLOW_TRACKING_URI"] == "https://host:5000/x"
+    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == ("a@b", "p/w")
+    assert without_password("http://host:5000") == "http://host:5000"
+
+
+def a_folder(place: Path) -> str:
+    (place / "folder").mkdir()
+    return address(place / "folder")
+
+
+def a_pipe(place: Path) -> str:
+    os.mkfifo(place / "pipe")
+    return address(place / "pipe")
+
+
+def a_text(place: Path) -> str:
+    (place / "text").write_text("not a database, but a text of more than a hundred bytes\n" * 3)
+    return address(place / "text")
+
+
+@pytest.mark.parametrize("store", [a_folder, a_pipe, a_text])
+def test_what_is_no_store_is_told_at_once(journal: Path, store: Callable[[Path], str]) -> None:
+    begin(journal, a_head(), [])
+    uri, start = store(journal.parent), time.monotonic()
+    with pytest.raises(PsapError, match=r"^tracking store sqlite"):
+        replay(journal.parent, uri)
+    assert time.monotonic() - start < 3
+
+
+def test_a_store_that_goes_is_not_tried_for_every_run(database: Path, journal: Path) -> None:
+    """A journal that fails alone is told, and the rest goes on; without a store there is no rest."""
+    for name in "abc":
+        path = journal.parent / name / "journal.jsonl"
+        path.parent.mkdir()
+        begin(path, a_head(run=name), [])
+    mirror = Mirror(address(database))
+    assert mirror.problem() == ""
+    database.unlink()
+    database.mkdir()
+    assert "folder" in mirror.problem()
 
 
 def test_nothing_to_replay_needs_no_store(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""A small project with one of everything that psap reads, made once by psap itself."""
+
+import importlib
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+import yaml
+from arena import Case, fault
+from PIL import Image
+
+SUITE = {
+    "title": "Tiny",
+    "data": {"source": "digits", "train_images": 100},
+    "models": ["resnet8"],
+    "methods": {"pretrained": ["psap"]},
+    "targets": [0.5],
+    "seeds": [0],
+    "training": {
+        "batch_size": 50,
+        "dense": {"epochs": 1, "lr": 0.1},
+        "pretrained": {"epochs": 1, "lr": 0.02},
+        "scratch": {"epochs": 1, "lr": 0.1},
+    },
+}
+DENSE, PRUNED = "tiny/resnet8/dense/seed0", "tiny/resnet8/pretrained/psap/0.5/seed0"
+ORDER = {
+    "model": "resnet8",
+    "data": "digits",
+    "target": 0.5,
+    "out": "pruned",
+    "epochs": 1,
+    "method": {"criterion": "l1"},
+}
+
+
+# Imported once, for all cases to find: that is what takes a command's time.
+_USED = ["timm", "torchvision", "sklearn.datasets", "matplotlib.figure", "scipy.stats", "onnx", "mlflow", "psap.cli"]
+_USED += ["psap.analysis", "psap.bench.coverage", "psap.bench.latency", "psap.bench.train", "psap.data.sources"]
+_USED += ["psap.execute", "psap.export", "psap.inspection", "psap.leftovers", "psap.pruning.masked", "psap.reproduce"]
+_USED += ["psap.rerun", "psap.single.plan", "psap.single.prune", "psap.tracking.store"]
+
+
+@pytest.fixture(scope="session")
+def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for module in _USED:
+        importlib.import_module(module)
+    os.environ["PSAP_TRACKING"] = "off"
+    os.environ.pop("PSAP_DATA", None)
+    made = tmp_path_factory.mktemp("fuzz") / "made"
+    (made / "params").mkdir(parents=True)
+    for name in ("methods.yaml", "published.csv"):
+        shutil.copy(root / "params" / name, made / "params" / name)
+    (made / "params" / "tiny.yaml").write_text(yaml.safe_dump(SUITE))
+    (made / "order.yaml").write_text(yaml.safe_dump(ORDER))
+    for split, label in ((split, label) for split in ("train", "test") for label in ("ant", "bee")):
+        (made / "photos" / split / label).mkdir(parents=True)
+        for i in range(2):
+            Image.effect_noise((16, 16), 60).convert("RGB").save(made / "photos" / split / label / f"{i}.png")
+    place = made.with_name("grown")
+    for words in (["data", "digits"], ["train", DENSE], ["train", PRUNED], ["grid", "tiny"]):
+        shutil.rmtree(place, ignore_errors=True)
+        assert fault(Case("make", tuple(words), check=lambda grown, _: _keep(grown, made)), made, place, 120) == ""
+    network = made / "checkpoints" / DENSE / "model.safetensors"
+    shutil.copy(network, made / "weights.safetensors")
+    return made
+
+
+def _keep(grown: Path, made: Path) -> None:
+    shutil.copytree(grown, made, dirs_exist_ok=True, symlinks=True)
+
+
+@pytest.fixture
+def withstood(project: Path, tmp_path: Path) -> Callable[[Iterable[Case]], None]:
+    """Try all cases, and fail with a line for each one that ended as none may."""
+
+    def tried(cases: Iterable[Case]) -> None:
+        found = ((case, fault(case, project, tmp_path / f"case{i}")) for i, case in enumerate(cases))
+        lines = [f"{problem} <- {case.name}: psap {case.arguments}"[:500] for case, problem in found if problem]
+        assert not lines, "\n" + "\n".join(lines)
+
+    return tried
