@@ -44,8 +44,9 @@ def dependency_graph(model: nn.Module, example_inputs: Any) -> Any:
                 model, example_inputs, customized_pruners={PadShortcut: _ShortcutPruner()}, verbose=False
             )
         except Exception as error:
+            first = next(iter(str(error).splitlines()), type(error).__name__)
             raise PsapError(
-                f"{type(model).__name__} cannot be traced for pruning on the example input: {error}; "
+                f"{type(model).__name__} cannot be traced for pruning on the example input: {first}; "
                 "pass example_inputs of the shape that the network takes"
             ) from error
         _split_last_dimensions(graph)
