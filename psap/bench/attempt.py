@@ -56,7 +56,8 @@ def attempt(name: str) -> Row:
     for target in TARGETS:
         try:
             here = [_pruned(model, image, target, method, usable) for method in READINGS.values()]
-            _check_loads(here[-1].small, name, options, image)
+            for comparison in here:
+                _check_loads(comparison.small, name, options, image)
             row[column(target)] = "pruned"
             found += here
         except Exception as error:

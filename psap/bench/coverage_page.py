@@ -27,9 +27,10 @@ gradient of the weights, and by that of gates), and compacted. "Restored" is the
 the way, in all six trainings. The outputs of masked and compacted network are compared in eval mode and float64 on
 images that the pruner has not seen, and so are those of the compacted network and of what is loaded when it is saved.
 "Pruned" says that the first two differ by at most {tolerance:g} of the largest output and of what pruning changed in
-it ("change"), and the last two not at all, in all three readings. Residual streams through LayerNorm, attention and
-grouped convolutions keep their channels, each group for its reason; the others are pruned. A target that they cannot
-reach is refused.
+it ("change"), and the last two not at all, in all three readings. Where a family is pruned and "restored" is empty, the
+row is of an earlier check, in which the network was pruned at once, without training. Residual streams
+through LayerNorm, attention and grouped convolutions keep their channels, each group for its reason; the others are
+pruned. A target that they cannot reach is refused.
 
 ## Counts
 
