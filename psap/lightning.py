@@ -6,13 +6,15 @@ trainer.fit(module, loader)
 small = callback.compact()
 """
 
+import math
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from psap.errors import PsapError
+from psap.errors import PsapError, near
+from psap.pruning.arguments import check_settings
 from psap.pruning.cost import Measure
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
@@ -33,8 +35,8 @@ class PruningCallback(Callback):
 
     For automatic optimisation, with accumulated and clipped gradients and loss scaling as the Trainer has them. The
     pruner's state is part of Lightning's checkpoints: `fit(ckpt_path=...)` goes on as if never interrupted, where the
-    data do. Errors, when `fit` begins: PsapError for manual optimisation, for a training without an end, for a
-    strategy that shards parameters, and as for `psap.Pruner`.
+    data do. Errors: PsapError as for `psap.Pruner`; and when `fit` begins, for manual optimisation, a training without
+    an end, without an optimiser or that ends before the last pruning step, and a strategy that shards parameters.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class PruningCallback(Callback):
         seed: int = 0,
         network: str = "",
     ) -> None:
+        check_settings(target, method, measure, seed)
         self._inputs, self._target, self._network = example_inputs, target, network
         self._method, self._measure, self._seed = method, measure, seed
         self._pruner: Pruner | None = None
@@ -76,7 +79,7 @@ class PruningCallback(Callback):
         """Make the pruner: the network has its weights and its device, and the optimiser is there."""
         self._check(trainer, pl_module)
         assert trainer.max_epochs is not None
-        self._trained, self._device = pl_module.get_submodule(self._network), pl_module.device
+        self._trained, self._device = dict(pl_module.named_modules())[self._network], pl_module.device
         self._pruner = Pruner(
             self._trained,
             move_data_to_device(self._inputs, pl_module.device),
@@ -92,6 +95,18 @@ class PruningCallback(Callback):
             self._epoch = self._restored["epoch"]
             self._pruner.load_state_dict(self._restored["pruner"])
             self._restored = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell the pruner how long an epoch is: the data are there now."""
+        if not math.isfinite(trainer.num_training_batches):
+            return
+        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        self.pruner.steps_per_epoch = steps
+        if -1 < trainer.max_steps <= self.pruner.last_epoch * steps:
+            raise PsapError(
+                f"Trainer(max_steps={trainer.max_steps}) ends the training before its last pruning step, in epoch "
+                f"{self.pruner.last_epoch} of {steps} steps each; give more steps, or fewer max_epochs"
+            )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Begin an epoch with its first batch: prune if the schedule says so.
@@ -133,6 +148,11 @@ class PruningCallback(Callback):
                 f"{type(module).__name__} optimises by hand (automatic_optimization = False), where no callback sees "
                 "its steps; call psap.Pruner in its training_step instead"
             )
+        children = [name for name, _ in module.named_children()]
+        if self._network not in dict(module.named_modules()):
+            raise PsapError(f"{type(module).__name__} has no network {self._network!r}{near(self._network, children)}")
+        if not trainer.optimizers:
+            raise PsapError(f"{type(module).__name__} has no optimiser: configure_optimizers has to return one")
         if trainer.max_epochs == -1:
             raise PsapError("the schedule needs to know when the training ends: give Trainer a max_epochs")
         if trainer.strategy.restore_checkpoint_after_setup:

@@ -10,6 +10,8 @@ from psap.bench.coverage import CSV, MARKDOWN, bench_coverage, read
 from psap.bench.coverage_page import count, render
 from psap.bench.families import families, family_of
 from psap.errors import PsapError
+from psap.models import architecture, build
+from psap.pruning.channels import Bank
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,7 @@ def test_networks_of_different_kinds(name: str, outcomes: list[str]) -> None:
     assert [row[column(target)] for target in TARGETS] == outcomes
     assert row["difference"] <= 1e-9 < 1e-3 < row["change"]
     assert 0 < row["prunable"] < row["groups"], "the classifier stays whole"
+    assert row["restored"] > 0, "without which the bank is not tried"
     if "refused" in outcomes:
         assert "cannot be met" in row["reason"] and "LayerNorm mixes or shifts channels" in row["reason"]
 
@@ -53,6 +56,42 @@ def test_networks_of_different_kinds(name: str, outcomes: list[str]) -> None:
 def test_a_network_that_cannot_be_built_is_a_row() -> None:
     row = attempt("no_such_network")
     assert {row[column(target)] for target in TARGETS} == {"not built"} and "no_such_network" in row["reason"]
+
+
+def test_a_bank_that_loses_a_group_and_a_network_that_is_not_loaded_back_are_failures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the bank did before it kept each group's deposit by itself, and a file of other weights."""
+    withdraw = Bank.withdraw
+    monkeypatch.setattr(Bank, "withdraw", lambda bank, group, mask: withdraw(bank, group, mask & (mask.cumsum(0) > 1)))
+    row = attempt("test_resnet")
+    assert {row[column(target)] for target in TARGETS} == {"failed"} and "the bank does not keep conv1.0" in row[
+        "reason"
+    ]
+    monkeypatch.undo()
+    monkeypatch.setattr(architecture, "load", lambda folder: build("timm:test_resnet", 10))
+    row = attempt("test_resnet")
+    assert {row[column(target)] for target in TARGETS} == {"failed"}
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "1/0", "x/y", "-1/2"])
+def test_a_part_that_is_none_is_one_line(psap, part: str) -> None:
+    assert psap("bench", "coverage", "--part", part)[0::2] == (
+        2,
+        f"psap: --part {part}: write K/N with K from 1 to N, such as 1/4\n",
+    )
+
+
+def test_parts_share_the_work_and_one_table(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    names = ["test_nfnet", "test_resnet", "test_vit"]
+    for part in ((2, 2), (1, 2)):
+        bench_coverage(tmp_path, 300, 0, names, part)
+    assert [row["family"] for row in read(tmp_path / CSV)] == ["test_resnet", "test_nfnet", "test_vit"]
+    assert not (tmp_path / MARKDOWN).exists()
+    bench_coverage(tmp_path, 300, 0, names)
+    assert [row["family"] for row in read(tmp_path / CSV)] == names
+    assert (tmp_path / MARKDOWN).exists()
 
 
 def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path) -> None:

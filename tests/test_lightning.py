@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
@@ -180,6 +180,61 @@ def test_what_cannot_be_pruned_is_one_line_before_any_training(monkeypatch: pyte
     by_hand.automatic_optimization = False
     with pytest.raises(PsapError, match="Module optimises by hand"):
         trainer.fit(by_hand, Loader())
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"target": 0}, "target is 0; give the share to remove"),
+        ({"method": "psap"}, "method is a str; give a psap.Method"),
+        ({"measure": "flops"}, "measure is 'flops'"),
+        ({"seed": 0.5}, "seed is 0.5"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_one_line_when_the_callback_is_made(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(PsapError, match=said):
+        PruningCallback(**{"example_inputs": X[0], "target": 0.5} | settings)
+
+
+def trainer_of(callback: PruningCallback, **settings: Any) -> Trainer:
+    return Trainer(accelerator="cpu", callbacks=[callback], logger=False, enable_checkpointing=False, **settings)
+
+
+def test_a_training_that_leaves_no_room_for_pruning_is_one_line() -> None:
+    with pytest.raises(PsapError, match="Module has no network 'nett'; did you mean 'net'"):
+        trainer_of(PruningCallback(X[0], 0.5, network="nett"), max_epochs=2).fit(Module(Net()), Loader())
+    module = Module(Net())
+    for nothing, said in (
+        (None, "optimizer trains none of the parameters of this Net"),
+        ([], "Module has no optimiser"),
+    ):
+        module.configure_optimizers = lambda nothing=nothing: nothing
+        with pytest.raises(PsapError, match=said):
+            trainer_of(PruningCallback(X[0], 0.5, network="net"), max_epochs=2).fit(module, Loader())
+    short = trainer_of(PruningCallback(X[0], 0.5, network="net", method=BEFORE), max_epochs=5, max_steps=21)
+    with pytest.raises(
+        PsapError, match=r"max_steps=21\) ends the training before its last pruning step, in epoch 3 of 7"
+    ):
+        short.fit(Module(Net()), Loader())
+
+
+@pytest.mark.parametrize(("epochs", "every"), [(1, 1), (1, 3), (3, 1)])
+def test_a_window_longer_than_an_epoch_ends_with_it(epochs: int, every: int, randomise: Any) -> None:
+    """The first epoch too, since Lightning knows its length: the last step comes in its last iteration."""
+    method = Method.model_validate({"schedule": {"kind": "one_shot", "freeze": 0}, "window": 50, "criterion": "taylor"})
+    callback = PruningCallback(X[0], 0.5, method, network="net")
+    seen: list[bool] = []
+
+    class Watch(Callback):
+        def on_train_batch_start(self, *_: Any) -> None:
+            seen.append(callback.pruner.frozen)
+
+    trainer = trainer_of(callback, max_epochs=epochs, accumulate_grad_batches=every)
+    trainer.callbacks.append(Watch())
+    trainer.fit(Module(randomise(Net())), Loader())
+    assert seen == [False] * BATCHES + [True] * (epochs - 1) * BATCHES and callback.pruner.frozen
+    assert callback.pruner.reduction() >= 0.5 and callback.compact()
 
 
 def test_the_module_itself_can_be_the_network(randomise: Any) -> None:

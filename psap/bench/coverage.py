@@ -23,22 +23,26 @@ from psap.reading import read_rows
 
 CSV, MARKDOWN = "coverage.csv", "coverage.md"
 COLUMNS = ("family", "members", "network", "input", "prunable", "groups", *map(column, TARGETS))
-COLUMNS += ("difference", "change", "reason")
+COLUMNS += ("restored", "difference", "change", "reason")
 MEMORY = 12 * 2**30  # bytes that a network's process may take
 
 
-def bench_coverage(folder: Path, seconds: int, largest: int, only: Sequence[str] = ()) -> str:
+def bench_coverage(
+    folder: Path, seconds: int, largest: int, only: Sequence[str] = (), part: tuple[int, int] = (1, 1)
+) -> str:
     """Try the families that `folder`'s table lacks (of those named `only`, if any); return the counts as a table.
 
-    A network gets a process and at most `seconds`; one of more than `largest` million parameters is not tried. Raises
-    PsapError for a name that is no family.
+    A network gets a process and at most `seconds`; one of more than `largest` million parameters is not tried. Of
+    `part` (k, n) are the families k, k + n, ... of all: several processes share the work, with one table; the call
+    without parts that follows sorts it and makes the page. Raises PsapError for a name that is no family.
     """
     known = families()
     if strangers := set(only) - known.keys():
         raise PsapError(f"{min(strangers)!r} is no family of timm's networks; {folder / CSV} lists them")
     file = folder / CSV
     done = {row["family"] for row in read(file)} if file.exists() else set()
-    for name in only or known:
+    first, parts = part
+    for name in list(only or known)[first - 1 :: parts]:
         if name not in done:
             network, parameters = smallest(known[name])
             row: Row = {"family": name, "members": len(known[name]), "network": network}
@@ -48,8 +52,9 @@ def bench_coverage(folder: Path, seconds: int, largest: int, only: Sequence[str]
                 row |= _tried(network, seconds)
             _append(file, row)
     rows = sorted(read(file), key=lambda row: str(row["family"]))
-    write_csv(file, COLUMNS, rows)
-    write_text(folder / MARKDOWN, render(rows))
+    if parts == 1:
+        write_csv(file, COLUMNS, rows)
+        write_text(folder / MARKDOWN, render(rows))
     numbers = count(rows)
     return table(("families", *map(column, TARGETS)), [[what, *map(str, values)] for what, values in numbers.items()])
 

@@ -1,5 +1,6 @@
 """`psap bench`: how fast, as ratios against what one would pick instead."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -61,13 +62,19 @@ def plan(
 def coverage(
     family: Annotated[list[str] | None, typer.Argument(help="Only these families (default: all of timm's).")] = None,
     folder: Annotated[Path, typer.Option(help="Where coverage.csv and coverage.md are.")] = Path("docs"),
-    seconds: Annotated[int, typer.Option(min=1, max=10**6, help="Most that a network may take.")] = 300,
+    seconds: Annotated[int, typer.Option(min=1, max=10**6, help="Most that a network may take.")] = 900,
     largest: Annotated[int, typer.Option(min=1, max=10**6, help="Most parameters of a network, in millions.")] = 150,
+    part: Annotated[
+        str, typer.Option(help="K/N: only every N-th family from the K-th on, beside other parts.")
+    ] = "1/1",
 ) -> None:
     """Which of timm's families can be pruned: a row for each that the table lacks."""
     from psap.bench.coverage import bench_coverage
 
-    typer.echo(bench_coverage(folder, seconds, largest, family or ()))
+    match = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", part)
+    if not match or int(match[1]) > int(match[2]):
+        raise PsapError(f"--part {part}: write K/N with K from 1 to N, such as 1/4")
+    typer.echo(bench_coverage(folder, seconds, largest, family or (), (int(match[1]), int(match[2]))))
 
 
 @app.command()

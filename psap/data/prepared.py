@@ -130,7 +130,7 @@ def read(file: Path) -> tuple[Arrays | Index, Manifest]:
     if _digest(arrays, manifest.classes) != manifest.digest:
         raise PsapError(f"{file}: not the data that its .json describes (digests differ); {_AGAIN}")
     if manifest.seal not in ("", seal(manifest.model_dump())):
-        raise PsapError(f"{file.with_suffix(".json")}: damaged (its digest differs); {_AGAIN}")
+        raise PsapError(f"{file.with_suffix('.json')}: damaged (its digest differs); {_AGAIN}")
     return arrays, manifest
 
 

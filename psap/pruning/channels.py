@@ -39,29 +39,33 @@ def penalise_scales(model: nn.Module, strength: float) -> None:
 
 
 class Bank:
-    """Keeps the weights, batch-norm scales, shifts and statistics of pruned channels, so that nothing is lost."""
+    """Keeps the weights, batch-norm scales, shifts and statistics of pruned channels, so that nothing is lost.
+
+    A deposit is a group's: a tensor behind a concatenation holds channels of several groups, each at its own positions.
+    """
 
     def __init__(self) -> None:
         self._masks: dict[str, Tensor] = {}
-        self._values: dict[str, Tensor] = {}
+        self._values: dict[str, dict[str, Tensor]] = {}
 
     def deposit(self, group: Group, mask: Tensor) -> None:
         """Copy the channels in `mask`; replaces the group's earlier deposit."""
         self._masks[group.name] = mask.clone()
-        for slot in group.slots:
-            where = slot.member.positions(mask).to(slot.tensor.device)
-            self._values[slot.name] = slot.tensor.detach()[where].clone()
+        self._values[group.name] = {
+            slot.name: slot.tensor.detach()[slot.member.positions(mask).to(slot.tensor.device)].clone()
+            for slot in group.slots
+        }
 
     @torch.no_grad()
     def withdraw(self, group: Group, mask: Tensor) -> None:
         """Put the channels in `mask` (among those deposited) back as they were, bit for bit."""
-        deposited = self._masks[group.name]
+        deposited, values = self._masks[group.name], self._values[group.name]
         for slot in group.slots:
             channel, tensor = slot.member.channel, slot.tensor
             back = mask[channel[deposited[channel]]]
             where = slot.member.positions(deposited)[back].to(tensor.device)
             # A state that was read again lies on the processor, whatever it was written from.
-            tensor[where] = self._values[slot.name].to(tensor.device)[back.to(tensor.device)]
+            tensor[where] = values[slot.name].to(tensor.device)[back.to(tensor.device)]
 
     def clear(self) -> None:
         """Forget all deposits."""

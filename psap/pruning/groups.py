@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from psap.errors import PsapError
 from psap.pruning.shortcut import PadShortcut
 
 
@@ -85,10 +86,15 @@ class Group:
         return [*self.weights, *self.others]
 
     def within(self, network: nn.Module) -> "Group":
-        """The same group of `network`, a copy of the one that it was found in."""
+        """The same group of `network`, a copy of the one that it was found in; PsapError where it is none."""
+        modules = dict(network.named_modules())
 
         def moved(member: Member) -> Member:
-            return replace(member, module=network.get_submodule(member.name))
+            module = modules.get(member.name)
+            if module is None or _form(module) != _form(member.module):
+                name = type(network).__name__
+                raise PsapError(f"groups are of another network: {name} has no {member.name} of that kind and size")
+            return replace(member, module=module)
 
         producers, norms, consumers = (
             [moved(member) for member in members] for members in (self.producers, self.norms, self.consumers)
@@ -139,6 +145,12 @@ def summary(groups: Iterable[Group]) -> str:
             found.setdefault(group.reason.rpartition(": ")[2], []).append(group.name)
     parts = (f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {why}" for why, names in found.items())
     return "; ".join(parts)
+
+
+def _form(module: nn.Module) -> tuple[type, list[tuple[str, torch.Size]]]:
+    """The kind of a module, and the shapes of its own tensors."""
+    tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    return type(module), [(name, tensor.shape) for name, tensor in tensors]
 
 
 def _slots(members: list[Member], attributes: list[str]) -> Iterator[Slot]:

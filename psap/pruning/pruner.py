@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from psap.errors import PsapError
 from psap.pruning import compact as compaction
+from psap.pruning.arguments import check_epoch, check_network, check_settings, check_training, groups_of
 from psap.pruning.channels import penalise_scales
 from psap.pruning.choice import Chooser
 from psap.pruning.cost import CostModel, Measure, OrderedCost, check_as_planned
@@ -31,13 +32,12 @@ from psap.pruning.passes import varied
 from psap.pruning.reconstruction import Reconstruction, protect
 from psap.pruning.schedule import steps
 from psap.pruning.signals import added, weight_gradient
-from psap.pruning.trial import usable_groups
 from psap.pruning.witness import Witness, unwatch
 from psap.ranks import agreed, average
 
 _IDLE, _COLLECT, _SUPERVISE = "idle", "collect", "supervise"
 _STATE = ["_pruned", "_immune", "_phase", "_seen", "_epoch", "_pulse_due", "_signals", "_scores"]
-_STATE += ["frozen", "restored", "difference"]
+_STATE += ["_begun", "_looks", "_iterations", "steps_per_epoch", "frozen", "restored", "difference"]
 
 
 class Pruner:
@@ -46,9 +46,12 @@ class Pruner:
     model, example_inputs: the network and a batch of the shape that it takes, on its device; a tuple is of several
     arguments, a dict of named ones. Outputs may be tensors in tuples, dicts and dataclasses.
     target: share of multiply-adds (`measure="macs"`) or parameters (`"params"`) to remove, in (0, 1).
-    epochs: how many times `step` will be called. optimizer: only its per-channel state is touched.
-    method: what to do (default: PSAP). seed: for the `random` criterion.
+    epochs: how many times `step` will be called. optimizer: only its per-channel state is touched; it may train some of
+    the parameters, or others beside. method: what to do (default: PSAP). seed: for the `random` criterion.
     groups: what `usable_groups` found in a network like `model`, where several are pruned (default: found anew).
+    steps_per_epoch: the optimiser's steps in an epoch. A window never outlasts its epoch, so that the last pruning step
+    lies within its own; until the number is known, from here or from the first epoch, a window still open ends where
+    the next epoch begins (and in a training of a single epoch after one iteration).
 
     A few small batches of the training are kept, and the compacted network is compared on them too.
 
@@ -56,7 +59,8 @@ class Pruner:
     each prunable group's pruned channels, `restored` the number of channels given back since the last `step`, `frozen`
     whether the masks are final, `history.rows` a row for each pruning step and group, `difference` that of the masked
     and the compacted network, once there is one.
-    Errors: PsapError when the network has nothing to prune or cannot be compacted, or the target cannot be met.
+    Errors: PsapError, before anything is changed, when an argument is wrong, the network has nothing to prune or cannot
+    be compacted, or the target cannot be met; and when calls are missing or out of order.
     """
 
     def __init__(
@@ -70,10 +74,14 @@ class Pruner:
         measure: Measure = "macs",
         seed: int = 0,
         groups: Sequence[Group] | None = None,
+        steps_per_epoch: int | None = None,
     ) -> None:
+        check_settings(target, method, measure, seed)
+        check_training(epochs, steps_per_epoch)
+        check_network(model, optimizer)
         self.method = method or Method()
         self._model, self._inputs = model, example_inputs
-        found = usable_groups(model, example_inputs) if groups is None else [group.within(model) for group in groups]
+        found = groups_of(model, example_inputs, groups)
         self.groups = [group for group in found if not group.reason]
         self.refused = [group for group in found if group.reason]
         self.cost = CostModel(model, example_inputs, self.groups)
@@ -88,16 +96,20 @@ class Pruner:
         self._phase, self._seen, self._epoch, self._pulse_due = _IDLE, 0, -1, False
         self._signals: list[Tensor] = []
         self._scores: list[Tensor] = []
+        self._epochs = epochs
+        self.steps_per_epoch = steps_per_epoch or (1 if epochs == 1 else None)  # the fewest, as far as is known
+        self._begun, self._looks, self._iterations = -1, 0, 0
         self.frozen, self.restored, self.difference = False, 0, 0.0
         self.history = History(self.groups)
         self._witness = Witness(model)
 
     def step(self, epoch: int) -> None:
-        """Begin epoch `epoch` (0-based); prunes if the schedule has a step here.
+        """Begin epoch `epoch` (0-based), once each and in order; prunes if the schedule has a step here.
 
         A step that needs gradients first gathers them over the method's window and then acts. A window still open
         ends here.
         """
+        self._begin(epoch)
         self._close_window()
         self.restored = 0
         if epoch not in self._targets or self.frozen:
@@ -114,11 +126,16 @@ class Pruner:
         """Look at the gradients. Call it between `backward` and the optimiser's step, before gradients are clipped.
 
         Under a loss scaler: after unscaling, with the `scale` of the loss, and whether the step will be `taken` or not,
-        since gradients that overflowed say nothing.
+        since gradients that overflowed say nothing. The scale is for the gradients of gates, which no scaler unscales.
         """
+        self._looks += 1
         if not taken:
             self._reconstruction.discard()
             return
+        if not 0 < scale < float("inf"):
+            raise PsapError(f"after_backward: scale is {scale!r}; give the loss scale, scaler.get_scale()")
+        if all(slot.tensor.grad is None for group in self.groups for slot in group.weights):
+            raise PsapError("after_backward: there are no gradients; call it after backward and before zero_grad")
         if not self.frozen:
             penalise_scales(self._model, self.method.bn_penalty)
         if self._phase == _COLLECT:
@@ -126,7 +143,7 @@ class Pruner:
             if self.method.protects_before:
                 self._signals = added(self._signals, [weight_gradient(group) for group in self.groups])
         elif self._phase == _SUPERVISE:
-            self._signals = added(self._signals, [signal / scale for signal in self._reconstruction.signals()])
+            self._signals = added(self._signals, self._reconstruction.signals(scale))
         self._seen += self._phase != _IDLE
         if self._pulse_due:
             self.history.note_pulse(self._pruned)
@@ -136,7 +153,8 @@ class Pruner:
     def after_step(self) -> None:
         """Finish the iteration. Call it after the optimiser's step."""
         self._reconstruction.hold.values()
-        if self._phase != _IDLE and self._seen >= self.method.window:
+        self._iterations += 1
+        if self._seen >= self.method.window or self._iterations == self.steps_per_epoch:
             self._close_window()
 
     def compact(self) -> nn.Module:
@@ -145,10 +163,11 @@ class Pruner:
         Raises PsapError before the freeze (the masks are not final), and when outputs or counted cost are not as
         planned.
         """
-        self._close_window()
+        if self._epoch == self.last_epoch:
+            self._close_window()
         if not self.frozen:
             raise PsapError(
-                f"the masks are not final: the last pruning step belongs to epoch {max(self._targets)} and needs at "
+                f"the masks are not final: the last pruning step belongs to epoch {self.last_epoch} and needs at "
                 "least one iteration of it; train that far before compact()"
             )
         small = self.reduced(self._model)
@@ -163,6 +182,11 @@ class Pruner:
         return compaction.compact(network, self._inputs, self.groups, self._pruned)
 
     @property
+    def last_epoch(self) -> int:
+        """The epoch of the last pruning step, the freeze."""
+        return max(self._targets)
+
+    @property
     def pruned(self) -> list[Tensor]:
         """Masks of the channels pruned now: bool, (C_g,), a copy for each group, on the CPU."""
         return [mask.clone() for mask in self._pruned]
@@ -173,6 +197,20 @@ class Pruner:
 
     def _counted(self) -> OrderedCost:
         return self.cost.order([(~mask).long().argsort(stable=True) for mask in self._pruned])
+
+    def _begin(self, epoch: int) -> None:
+        """Check that the epoch before was gone through as it has to be, and learn how long it was."""
+        check_epoch(epoch, self._begun, self._epochs)
+        if self._phase != _IDLE and not self._looks:
+            raise PsapError(
+                f"after_backward was not called in epoch {self._begun}, where pruning waits for gradients; call it "
+                "between backward and the optimiser's step"
+            )
+        if self._looks and not self._iterations:
+            raise PsapError(f"after_step was not called in epoch {self._begun}; call it after the optimiser's step")
+        if self._iterations:
+            self.steps_per_epoch = min(self.steps_per_epoch or self._iterations, self._iterations)
+        self._begun, self._looks, self._iterations = epoch, 0, 0
 
     def _prune(self) -> None:
         """Choose, and do to the chosen what the method's reconstruction says."""
@@ -187,7 +225,7 @@ class Pruner:
         scores = self._scores or self._chooser.scores()
         choice = agreed(lambda: self._chooser.choose(scores, target, self._pruned, protected))
         self.history.add_step(self._epoch, target, choice)
-        freeze = self._epoch == max(self._targets)
+        freeze = self._epoch == self.last_epoch
         self._phase = _SUPERVISE if self._reconstruction.prune(self._pruned, choice.masks, freeze) else _IDLE
         self._pruned, self.frozen = choice.masks, freeze
         self._immune = [(immune - 1).clamp(min=0) for immune in self._immune]
@@ -220,7 +258,12 @@ class Pruner:
         return {name: getattr(self, name) for name in _STATE} | parts | {"history": self.history.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from the `state_dict()` of a pruner made with the same arguments."""
+        """Go on from the `state_dict()` of a pruner made with the same arguments. PsapError where it is none."""
+        sizes = [len(mask) for mask in state.get("_pruned", [])]
+        if not state.keys() >= set(_STATE) or sizes != [group.channels for group in self.groups]:
+            raise PsapError(
+                "the state is not one of this pruner: its network, its arguments or psap's version were others"
+            )
         for name in _STATE:
             setattr(self, name, state[name])
         device = self.groups[0].weights[0].tensor.device

@@ -109,9 +109,14 @@ class Reconstruction:
         for group, mask in zip(self._groups, pruned, strict=True):
             self._bank.deposit(group, mask)
 
-    def signals(self) -> list[Tensor]:
-        """The supervised gradients of the last backward pass, shape (C_g,) for each group."""
-        return self._gates.read() if self._by_gate else [weight_gradient(group) for group in self._groups]
+    def signals(self, scale: float) -> list[Tensor]:
+        """The supervised gradients of the last backward pass, shape (C_g,) for each group.
+
+        Of a loss times `scale`: those of weights are unscaled already, those of gates are in no optimiser's hands.
+        """
+        if self._by_gate:
+            return [signal / scale for signal in self._gates.read()]
+        return [weight_gradient(group) for group in self._groups]
 
     def discard(self) -> None:
         """Forget the supervised gradients of the last backward pass that nobody else owns."""

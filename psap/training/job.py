@@ -159,6 +159,7 @@ class Job:
             "example_inputs": self._example(1),
             "epochs": self.config["training"]["recipe"]["epochs"],
             "method": Method.model_validate(method),
+            "steps_per_epoch": len(self.batches) // self.batches.accumulated,
         } | {name: self.config[name] for name in ("target", "measure", "seed")}
 
     def _example(self, count: int) -> torch.Tensor:

@@ -47,6 +47,40 @@ class Concatenated(nn.Module):
         return self.head(self.mix(both).relu().mean((2, 3)))
 
 
+class UNet(nn.Module):
+    """A U-Net of two levels: batch-norms behind both concatenations, the deeper one with three branches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
+        self.down = nn.Sequential(nn.Conv2d(6, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.left, self.right = nn.Conv2d(8, 7, 3, padding=1), nn.Conv2d(8, 5, 1)
+        self.deep = nn.Sequential(nn.BatchNorm2d(20), nn.ReLU(), nn.Conv2d(20, 8, 3, padding=1))
+        self.join = nn.Sequential(nn.BatchNorm2d(14), nn.ReLU(), nn.Conv2d(14, 6, 3, padding=1), nn.PReLU(6))
+        self.head = nn.Conv2d(6, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        top = self.top(x)
+        down = self.down(top)
+        deep = self.deep(torch.cat([self.left(down), down, self.right(down)], dim=1))
+        up = nn.functional.interpolate(deep, size=top.shape[2:], mode="nearest")
+        return self.head(self.join(torch.cat([up, top], dim=1)))
+
+
+class Behind(nn.Module):
+    """A depthwise convolution with a batch-norm sees two branches side by side; it comes first in the network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depthwise, self.norm = nn.Conv2d(10, 10, 3, groups=10), nn.BatchNorm2d(10)
+        self.a, self.b = nn.Conv2d(3, 6, 1), nn.Conv2d(3, 4, 1)
+        self.mix, self.head = nn.Conv2d(10, 6, 1), nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = self.norm(self.depthwise(torch.cat([self.a(x), self.b(x)], dim=1))).relu()
+        return self.head(self.mix(both).relu().mean((2, 3)))
+
+
 class Grouped(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -161,6 +161,9 @@ def test_float16_leaves_out_steps_that_overflow_and_signals_with_them(method: Me
     run_epoch(half, data, training, 0)
     assert all(torch.equal(a, b) for a, b in zip(before, half.model.parameters(), strict=True))
     assert half.scaler.get_scale() == 2.0**124 and not half.pruner._signals
+
+    half = learner(method=method, precision="float16")
+    half.scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
     half.scaler._scale.fill_(2.0**10)
     losses = trained(exact, data)
     assert trained(half, data, training) == pytest.approx(losses, rel=0.2)

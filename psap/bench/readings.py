@@ -1,0 +1,70 @@
+"""A network pruned while it trains, with channels given back, in each reading of protective reconstruction."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from psap.pruning.channels import Bank, zero
+from psap.pruning.groups import Group
+from psap.pruning.method import Method, Protection, Schedule
+from psap.pruning.pruner import Pruner
+
+# PSAP as it is by default, and what differs: a step before each epoch, windows that fit in, and much that comes back.
+_STEPS: dict[str, Any] = {"schedule": Schedule(freeze=1.0), "window": 1}
+_AFTER: dict[str, Any] = {"when": "after", "quantile": 0.5, "share": 0.5}
+READINGS = {
+    "before": Method(**_STEPS),
+    "after, weight gradient": Method(protection=Protection(**_AFTER), **_STEPS),
+    "after, gate gradient": Method(protection=Protection(signal="gate_gradient", **_AFTER), **_STEPS),
+}
+_EPOCHS, _ITERATIONS, _BATCH = 3, 2, 4
+
+
+def prune_in_training(
+    model: nn.Module, image: Tensor, target: float, method: Method, groups: list[Group] | None = None
+) -> Pruner:
+    """Train `model` in place on noise for a few iterations, pruned on the way; returns its pruner, masks final.
+
+    image: what it takes, (1, C, H, W). groups: as for `Pruner`. What it puts out is taken for scores of classes.
+    """
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randn(_BATCH, *image.shape[1:], dtype=image.dtype, generator=generator)
+    labels = torch.arange(_BATCH) % 2
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    pruner = Pruner(model, image, target, _EPOCHS, optimizer, method, groups=groups)
+    torch.manual_seed(0)  # for layers that draw numbers
+    model.train()
+    for epoch in range(_EPOCHS):
+        pruner.step(epoch)
+        for _ in range(_ITERATIONS):
+            outputs = model(images)  # several in training, of some networks
+            every = [outputs] if isinstance(outputs, Tensor) else outputs
+            scores = torch.stack([output.reshape(*output.shape[:2], -1).mean(2) for output in every])
+            F.cross_entropy(scores.flatten(0, 1), labels.repeat(len(every))).backward()  # type: ignore[no-untyped-call]
+            pruner.after_backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            pruner.after_step()
+    model.eval()
+    return pruner
+
+
+def not_given_back(model: nn.Module, groups: list[Group]) -> str:
+    """What a bank loses when all channels of all `groups` are deposited, zeroed and withdrawn: a tensor, or ''."""
+    emptied = copy.deepcopy(model)
+    bank, read_again = Bank(), Bank()
+    own = [group.within(emptied) for group in groups]
+    every = [torch.ones(group.channels, dtype=torch.bool) for group in own]
+    for group, mask in zip(own, every, strict=True):
+        bank.deposit(group, mask)
+    for group, mask in zip(own, every, strict=True):
+        zero(group.slots, mask)
+    read_again.load_state_dict(bank.state_dict())
+    for group, mask in zip(own, every, strict=True):
+        read_again.withdraw(group, mask)
+    expected = model.state_dict()
+    return next((name for name, value in emptied.state_dict().items() if not torch.equal(value, expected[name])), "")
