@@ -50,7 +50,9 @@ def main() -> None:
         lengths = [len(sentence.split()) for sentence in found]
         median = statistics.median(lengths) if lengths else 0
         failed |= median > options.limit
-        print(f"{page.relative_to(ROOT)}: median {median:g}, longest {max(lengths, default=0)}, {len(lengths)} sentences")
+        print(
+            f"{page.relative_to(ROOT)}: median {median:g}, longest {max(lengths, default=0)}, {len(lengths)} sentences"
+        )
         if options.long:
             print(*(f"    {s}" for s in sorted(found, key=lambda s: -len(s.split()))[:3]), sep="\n")
     sys.exit(failed)
