@@ -22,21 +22,15 @@ from psap.errors import PsapError
 from psap.pruning import compact as compaction
 from psap.pruning.budget import check_reachable
 from psap.pruning.channels import penalise_scales
-from psap.pruning.choice import Chooser
 from psap.pruning.cost import CostModel, Measure, OrderedCost, check_as_planned
-from psap.pruning.criteria import CRITERIA
 from psap.pruning.groups import Group
 from psap.pruning.history import History
 from psap.pruning.method import Method
-from psap.pruning.reconstruction import Reconstruction, protect
+from psap.pruning.parts import make_reconstruction, make_selector
 from psap.pruning.schedule import steps
-from psap.pruning.signals import added, weight_gradient
 from psap.pruning.trial import usable_groups
+from psap.pruning.windows import WindowAfter, WindowBefore, resumed
 from psap.ranks import agreed, average
-
-_IDLE, _COLLECT, _SUPERVISE = "idle", "collect", "supervise"
-_STATE = ["_pruned", "_immune", "_phase", "_seen", "_epoch", "_pulse_due", "_signals", "_scores"]
-_STATE += ["frozen", "restored", "difference"]
 
 
 class Pruner:
@@ -73,19 +67,15 @@ class Pruner:
         self.groups = [group for group in found if not group.reason]
         self.refused = [group for group in found if group.reason]
         self.cost = CostModel(model, example_inputs, self.groups)
-        self._chooser = Chooser(self.groups, self.cost, self.method, measure, seed)
+        self._selector = make_selector(self.groups, self.cost, self.method, measure, seed)
         any_order = self.cost.order([torch.arange(group.channels) for group in self.groups])
-        check_reachable(target, lambda counts: any_order.reduction(counts, measure), self._chooser.bounds(), measure)
-        self._reconstruction = Reconstruction(self.groups, self.method, optimizer)
+        check_reachable(target, lambda counts: any_order.reduction(counts, measure), self._selector.bounds, measure)
+        self._reconstruction = make_reconstruction(self.groups, self.method, optimizer)
         shares = steps(epochs=epochs, **self.method.schedule.model_dump())
         self._targets = {epoch: share * target for epoch, share in shares.items()}
-        self._collects = CRITERIA[self.method.criterion].needs_gradients or self.method.protects_before
-        self._pruned = [torch.zeros(group.channels, dtype=torch.bool) for group in self.groups]
-        self._immune = [torch.zeros(group.channels, dtype=torch.int64) for group in self.groups]
-        self._phase, self._seen, self._epoch, self._pulse_due = _IDLE, 0, -1, False
-        self._signals: list[Tensor] = []
-        self._scores: list[Tensor] = []
-        self.frozen, self.restored, self.difference = False, 0, 0.0
+        self._masks = [torch.zeros(group.channels, dtype=torch.bool) for group in self.groups]
+        self._window: WindowBefore | WindowAfter | None = None
+        self._epoch, self.frozen, self.difference = -1, False, 0.0
         self.history = History(self.groups)
 
     def step(self, epoch: int) -> None:
@@ -95,16 +85,16 @@ class Pruner:
         ends here.
         """
         self._close_window()
-        self.restored = 0
+        self.history.begin_epoch()
         if epoch not in self._targets or self.frozen:
             return
-        if self._phase == _SUPERVISE:  # opened just now: the window before it took the whole epoch
-            self._restore()
+        if isinstance(self._window, WindowAfter):  # opened just now: the window before it took the whole epoch
+            self._restore(self._window)
         self._epoch = epoch
-        if self._collects:
-            self._phase, self._seen, self._signals, self._scores = _COLLECT, 0, [], []
+        if self._selector.needs_gradients or self._reconstruction.looks_before:
+            self._window = WindowBefore()
         else:
-            self._prune()
+            self._prune(WindowBefore())
 
     def after_backward(self, scale: float = 1.0, taken: bool = True) -> None:
         """Look at the gradients. Call it between `backward` and the optimiser's step, before gradients are clipped.
@@ -117,22 +107,15 @@ class Pruner:
             return
         if not self.frozen:
             penalise_scales(self._model, self.method.bn_penalty)
-        if self._phase == _COLLECT:
-            self._scores = added(self._scores, self._chooser.scores())
-            if self.method.protects_before:
-                self._signals = added(self._signals, [weight_gradient(group) for group in self.groups])
-        elif self._phase == _SUPERVISE:
-            self._signals = added(self._signals, [signal / scale for signal in self._reconstruction.signals()])
-        self._seen += self._phase != _IDLE
-        if self._pulse_due:
-            self.history.note_pulse(self._pruned)
-            self._pulse_due = False
-        self._reconstruction.hold.gradients()
+        if self._window:
+            self._window.look(self._selector, self._reconstruction, scale)
+        self.history.note_pulse(self._masks)
+        self._reconstruction.frozen.mask_gradients()
 
     def after_step(self) -> None:
         """Finish the iteration. Call it after the optimiser's step."""
-        self._reconstruction.hold.values()
-        if self._phase != _IDLE and self._seen >= self.method.window:
+        self._reconstruction.frozen.mask_values()
+        if self._window and self._window.seen >= self.method.window:
             self._close_window()
 
     def compact(self) -> nn.Module:
@@ -149,78 +132,87 @@ class Pruner:
             )
         small = self.reduced(self._model)
         self.difference = compaction.difference(self._model, small, self._inputs)
-        check_as_planned(small, self._inputs, self._counted()([int(mask.sum()) for mask in self._pruned]))
+        check_as_planned(small, self._inputs, self._counted()([int(mask.sum()) for mask in self._masks]))
         return small
 
     def reduced(self, network: nn.Module) -> nn.Module:
         """A copy of `network`, built as the model is, without the channels pruned now, whatever values they have."""
-        return compaction.compact(network, self._inputs, self.groups, self._pruned)
+        return compaction.compact(network, self._inputs, self.groups, self._masks)
+
+    @property
+    def restored(self) -> int:
+        """Channels given back since the last `step`."""
+        return self.history.restored
 
     @property
     def pruned(self) -> list[Tensor]:
         """Masks of the channels pruned now: bool, (C_g,), a copy for each group, on the CPU."""
-        return [mask.clone() for mask in self._pruned]
+        return [mask.clone() for mask in self._masks]
 
     def reduction(self, measure: Measure = "macs") -> float:
         """Counted reduction, in [0, 1), that removing the channels pruned now would give."""
-        return self._counted().reduction([int(mask.sum()) for mask in self._pruned], measure)
+        return self._counted().reduction([int(mask.sum()) for mask in self._masks], measure)
 
     def _counted(self) -> OrderedCost:
-        return self.cost.order([(~mask).long().argsort(stable=True) for mask in self._pruned])
+        return self.cost.order([(~mask).long().argsort(stable=True) for mask in self._masks])
 
-    def _prune(self) -> None:
-        """Choose, and do to the chosen what the method's reconstruction says."""
-        # What is banked must be the same on all ranks, and running statistics are each one's own within an epoch.
+    def _prune(self, window: WindowBefore) -> None:
+        """Select by what the window before the step has gathered, and do to the selected what the method says."""
+        # What is backed up must be the same on all ranks, and running statistics are each one's own within an epoch.
         average(buffer for buffer in self._model.buffers() if buffer.is_floating_point())
-        protected = [immune > 0 for immune in self._immune]
-        if self.method.protects_before:
-            settings = self.method.protection
-            for g, signal in enumerate(self._signals):
-                protected[g] |= protect(signal.cpu(), ~self._pruned[g], settings.quantile, settings.share)
-        target = self._targets[self._epoch]
-        scores = self._scores or self._chooser.scores()
-        choice = agreed(lambda: self._chooser.choose(scores, target, self._pruned, protected))
-        self.history.add_step(self._epoch, target, choice)
-        freeze = self._epoch == max(self._targets)
-        self._phase = _SUPERVISE if self._reconstruction.prune(self._pruned, choice.masks, freeze) else _IDLE
-        self._pruned, self.frozen = choice.masks, freeze
-        self._immune = [(immune - 1).clamp(min=0) for immune in self._immune]
-        self._seen, self._signals, self._scores = 0, [], []
-        self._pulse_due = freeze or not self.method.gated
+        how, masks, target = self._reconstruction, self._masks, self._targets[self._epoch]
+        scores, protected = window.scores or self._selector.scores(), how.protected(masks, window.signals)
+        first, staying = how.selected_first(masks), how.staying(masks)
+        selection = agreed(
+            lambda: self._selector.select(scores, target, masks, first=first, last=protected, staying=staying)
+        )
+        self.history.add_step(self._epoch, target, selection)
+        self.frozen = self._epoch == max(self._targets)
+        self.history.pulse_due = self.frozen or how.zeroes_at_once
+        self._window = None
+        if self.frozen:
+            how.last_step(masks, selection.masks)
+        elif how.step(masks, selection.masks):
+            self._window = WindowAfter()
+        self._masks = selection.masks
+
+    def _restore(self, window: WindowAfter) -> None:
+        """Give back what the window after the step has shown to be important."""
+        restored = self._reconstruction.restore(self._masks, window.signals)
+        self._masks = [mask & ~back for mask, back in zip(self._masks, restored, strict=True)]
+        self.history.note_restored([int(back.sum()) for back in restored])
+        self.history.pulse_due |= not self._reconstruction.zeroes_at_once
+        self._window = None
 
     def _close_window(self) -> None:
         """End an open window with what it has seen; one that has seen nothing stays open."""
-        if self._phase == _IDLE or not self._seen:
-            return
-        if self._phase == _COLLECT:
-            self._prune()
-        else:
-            self._restore()
-
-    def _restore(self) -> None:
-        restored = self._reconstruction.restore(self._pruned, self._signals)
-        for g, back in enumerate(restored):
-            self._pruned[g] = self._pruned[g] & ~back
-            self._immune[g][back] = self.method.protection.immunity
-        counts = [int(back.sum()) for back in restored]
-        self.history.note_restored(counts)
-        self.restored += sum(counts)
-        self._phase, self._seen, self._signals = _IDLE, 0, []
-        self._pulse_due |= self.method.gated
+        if self._window and self._window.seen:
+            if isinstance(self._window, WindowBefore):
+                self._prune(self._window)
+            else:
+                self._restore(self._window)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs, as plain values and tensors (readable with `weights_only=True`)."""
-        parts = {"bank": self._reconstruction.state_dict(), "chooser": self._chooser.state_dict()}
-        return {name: getattr(self, name) for name in _STATE} | parts | {"history": self.history.state_dict()}
+        return {
+            "masks": self._masks,
+            "epoch": self._epoch,
+            "frozen": self.frozen,
+            "difference": self.difference,
+            "window": self._window and self._window.state_dict(),
+            "reconstruction": self._reconstruction.state_dict(),
+            "selector": self._selector.state_dict(),
+            "history": self.history.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from the `state_dict()` of a pruner made with the same arguments."""
-        for name in _STATE:
-            setattr(self, name, state[name])
-        device = self.groups[0].weights[0].tensor.device
-        self._signals, self._scores = ([value.to(device) for value in kept] for kept in (self._signals, self._scores))
-        self._chooser.load_state_dict(state["chooser"])
+        """Resume from the `state_dict()` of a pruner made with the same arguments."""
+        self._masks, self._epoch = state["masks"], state["epoch"]
+        self.frozen, self.difference = state["frozen"], state["difference"]
+        self._window = resumed(state["window"], self.groups[0].weights[0].tensor.device)
+        self._selector.load_state_dict(state["selector"])
         self.history.load_state_dict(state["history"])
-        supervised = self._phase == _SUPERVISE
-        held = self.frozen or self.method.reconstruction == "hard" or (self.method.holds and not supervised)
-        self._reconstruction.load_state_dict(state["bank"], self._pruned, held=held, supervised=supervised)
+        supervised = isinstance(self._window, WindowAfter)
+        self._reconstruction.load_state_dict(
+            state["reconstruction"], self._masks, final=self.frozen, window_open=supervised
+        )

@@ -91,7 +91,10 @@ def cases() -> Iterator[tuple[str, dict[str, Any], int | None, tuple[int, ...]]]
             name += " resumed" * (resumed is not None) + " lost" * bool(lost)
             method = ALLOCATIONS[allocation] | RECONSTRUCTIONS[reconstruction]
             method |= {"criterion": criterion, "window": window, "momentum": momentum}
-            method |= {"schedule": {"kind": "cubic", "freeze": 0.7}, "bn_penalty": 1e-3 if criterion == "bn_scale" else 0}
+            method |= {
+                "schedule": {"kind": "cubic", "freeze": 0.7},
+                "bn_penalty": 1e-3 if criterion == "bn_scale" else 0,
+            }
             yield name, method, resumed, lost
 
 
