@@ -1,6 +1,6 @@
 """The same under Lightning: the callback makes the pruner's calls, and its state is in Lightning's checkpoints.
 
-pip install 'psap[lightning]'
+It needs the package lightning: pip install lightning
 python examples/lightning_loop.py
 """
 

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from psap.pruning.method import Method
     from psap.pruning.pruner import Pruner
 
-__all__ = ["Method", "Pruner", "load"]
+__all__ = ["Method", "Pruner", "__version__", "load"]
 _HOMES = {"load": "psap.models.architecture", "Method": "psap.pruning.method", "Pruner": "psap.pruning.pruner"}
 
 
@@ -15,6 +15,10 @@ def __getattr__(name: str) -> Any:
     """Import on first use: planning a workflow must not wait for torch."""
     from importlib import import_module
 
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("psap-pruning")
     if name not in _HOMES:
         raise AttributeError(f"module 'psap' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,5 +1,24 @@
-"""`python -m psap` is the `psap` command."""
+"""The `psap` command, also as `python -m psap`."""
 
-from psap.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line; a package that an extra would bring is one line, not a traceback."""
+    try:
+        from psap.cli import main as run
+
+        run()
+    except ModuleNotFoundError as error:
+        if (error.name or "psap").partition(".")[0] == "psap":
+            raise
+        print(
+            f"psap: this needs the package {error.name}, which is not installed; "
+            "in a checkout, `pip install '.[suite]'` brings all that the commands need",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -39,7 +39,7 @@ def export(model: nn.Module, images: Tensor, file: Path, format: Format) -> Diff
     the largest difference is above 1e-4 of the largest output, the network cannot be exported, or packages are missing.
     """
     if packages := missing(format):
-        raise PsapError(f"{format} needs {', '.join(packages)}, not installed here: pip install 'psap[{format}]'")
+        raise PsapError(f"{format} needs {', '.join(packages)}, not installed here: pip install {' '.join(packages)}")
     how = _FORMATS[format]
     network = copy.deepcopy(model).cpu().eval()
     with atomic(file) as temporary, torch.no_grad(), warnings.catch_warnings():

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from psap.opening import Network
-from psap.pruning.allocation import group_threshold, weight_sparsity
-from psap.pruning.budget import limits
-from psap.pruning.channels import Bank, zero
+from psap.pruning.budget import channel_bounds
+from psap.pruning.channels import ChannelBackup, zero
 from psap.pruning.cost import CostModel
 from psap.pruning.criteria import CRITERIA, Channels
 from psap.pruning.groups import Group
 from psap.pruning.method import Method
+from psap.pruning.sparsity import group_threshold, weight_sparsity
 from psap.pruning.trial import usable_groups
 
 COLUMNS = ("group", "channels", "layers", "macs", "sparsity", "most", "most_macs", "change", "reason")
@@ -39,7 +39,7 @@ def inspect_network(
     prunable = [group for group in groups if not group.reason]
     cost = CostModel(model, network.images, prunable)
     sizes = [group.channels for group in prunable]
-    most = limits(sizes, sizes, method.bounds.min_ratio, method.bounds.max_ratio, method.round_to).most.tolist()
+    most = channel_bounds(sizes, sizes, method.bounds.min_ratio, method.bounds.max_ratio, method.round_to).most.tolist()
     ordered = cost.order([torch.arange(size) for size in sizes])
     inputs = torch.randn(_IMAGES, *network.images.shape[1:], generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -68,11 +68,11 @@ def output_change(model: nn.Module, group: Group, inputs: Tensor, outputs: Tenso
     half = CRITERIA["l2"].score(Channels(group.filters())).argsort(stable=True)[: group.channels // 2]
     mask = torch.zeros(group.channels, dtype=torch.bool)
     mask[half] = True
-    bank = Bank()
-    bank.deposit(group, mask)
+    backup = ChannelBackup()
+    backup.save(group, mask)
     zero(group.slots, mask)
     found = model(inputs)
-    bank.withdraw(group, mask)
+    backup.restore(group, mask)
     return float((found - outputs).norm() / outputs.norm())
 
 

@@ -1,4 +1,4 @@
-"""Pruning inside Lightning's training loop (pip install 'psap[lightning]'): a callback that makes the Pruner's calls.
+"""Pruning inside Lightning's training loop (pip install lightning): a callback that makes the Pruner's calls.
 
 callback = PruningCallback(torch.randn(1, 3, 32, 32), target=0.5, network="model")
 trainer = Trainer(max_epochs=epochs, callbacks=[callback])
@@ -23,7 +23,7 @@ try:
     from lightning.fabric.utilities import move_data_to_device
     from lightning.pytorch import Callback, LightningModule, Trainer
 except ModuleNotFoundError as error:
-    raise PsapError("psap.lightning needs the package lightning: pip install 'psap[lightning]'") from error
+    raise PsapError("psap.lightning needs the package lightning: pip install lightning") from error
 
 
 class PruningCallback(Callback):

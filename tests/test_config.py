@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from psap.errors import PsapError
 from psap.pruning.method import Method
+from psap.pruning.parts import make_reconstruction
 from psap.suite import Grid, load_grid
 
 METHODS = """
@@ -119,8 +120,10 @@ def test_a_scale_of_zero_is_refused(tmp_path: Path) -> None:
 def test_a_run_does_what_its_method_says_whatever_the_defaults_are(values: dict) -> None:
     method = Method.model_validate(values)
     run_with = Method.model_validate(method.effective())
-    effects = ("protects_before", "protects_after", "gated", "holds", "round_to")
-    assert [getattr(run_with, name) for name in effects] == [getattr(method, name) for name in effects]
+    made = [make_reconstruction([], each, None) for each in (method, run_with)]
+    assert type(made[0]) is type(made[1])
+    assert vars(made[0]).get("_settings") == vars(made[1]).get("_settings")
+    assert run_with.round_to == method.round_to
     assert run_with.effective() == method.effective()
     assert ("round_to" in method.effective()) == (method.round_to > 1), "runs from before it was a choice stay valid"
 

@@ -11,7 +11,7 @@ from psap.bench.coverage_page import count, render
 from psap.bench.families import families, family_of
 from psap.errors import PsapError
 from psap.models import architecture, build
-from psap.pruning.channels import Bank
+from psap.pruning.channels import ChannelBackup
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_networks_of_different_kinds(name: str, outcomes: list[str]) -> None:
     assert [row[column(target)] for target in TARGETS] == outcomes
     assert row["difference"] <= 1e-9 < 1e-3 < row["change"]
     assert 0 < row["prunable"] < row["groups"], "the classifier stays whole"
-    assert row["restored"] > 0, "without which the bank is not tried"
+    assert row["restored"] > 0, "without which the backup is not tried"
     if "refused" in outcomes:
         assert "cannot be met" in row["reason"] and "LayerNorm mixes or shifts channels" in row["reason"]
 
@@ -61,11 +61,13 @@ def test_a_network_that_cannot_be_built_is_a_row() -> None:
 def test_a_bank_that_loses_a_group_and_a_network_that_is_not_loaded_back_are_failures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What the bank did before it kept each group's deposit by itself, and a file of other weights."""
-    withdraw = Bank.withdraw
-    monkeypatch.setattr(Bank, "withdraw", lambda bank, group, mask: withdraw(bank, group, mask & (mask.cumsum(0) > 1)))
+    """What the backup did before it kept each group by itself, and a file of other weights."""
+    restore = ChannelBackup.restore
+    monkeypatch.setattr(
+        ChannelBackup, "restore", lambda backup, group, mask: restore(backup, group, mask & (mask.cumsum(0) > 1))
+    )
     row = attempt("test_resnet")
-    assert {row[column(target)] for target in TARGETS} == {"failed"} and "the bank does not keep conv1.0" in row[
+    assert {row[column(target)] for target in TARGETS} == {"failed"} and "the backup does not keep conv1.0" in row[
         "reason"
     ]
     monkeypatch.undo()

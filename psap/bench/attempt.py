@@ -51,7 +51,7 @@ def attempt(name: str) -> Row:
     usable = [group for group in groups if not group.reason]
     row |= {"groups": len(groups), "prunable": len(usable)}
     if lost := not_given_back(model, usable):
-        return row | {**{column(target): "failed" for target in TARGETS}, "reason": f"the bank does not keep {lost}"}
+        return row | {**{column(target): "failed" for target in TARGETS}, "reason": f"the backup does not keep {lost}"}
     found: list[Comparison] = []
     for target in TARGETS:
         try:

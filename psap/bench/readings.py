@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psap.pruning.channels import Bank, zero
+from psap.pruning.channels import ChannelBackup, zero
 from psap.pruning.groups import Group
 from psap.pruning.method import Method, Protection, Schedule
 from psap.pruning.pruner import Pruner
@@ -54,17 +54,17 @@ def prune_in_training(
 
 
 def not_given_back(model: nn.Module, groups: list[Group]) -> str:
-    """What a bank loses when all channels of all `groups` are deposited, zeroed and withdrawn: a tensor, or ''."""
+    """What a backup loses when all channels of all `groups` are saved, zeroed and restored: a tensor, or ''."""
     emptied = copy.deepcopy(model)
-    bank, read_again = Bank(), Bank()
+    backup, read_again = ChannelBackup(), ChannelBackup()
     own = [group.within(emptied) for group in groups]
     every = [torch.ones(group.channels, dtype=torch.bool) for group in own]
     for group, mask in zip(own, every, strict=True):
-        bank.deposit(group, mask)
+        backup.save(group, mask)
     for group, mask in zip(own, every, strict=True):
         zero(group.slots, mask)
-    read_again.load_state_dict(bank.state_dict())
+    read_again.load_state_dict(backup.state_dict())
     for group, mask in zip(own, every, strict=True):
-        read_again.withdraw(group, mask)
+        read_again.restore(group, mask)
     expected = model.state_dict()
     return next((name for name, value in emptied.state_dict().items() if not torch.equal(value, expected[name])), "")

@@ -21,7 +21,7 @@ def check_network(model: nn.Module) -> None:
     """Raise PsapError, with the remedy, unless `model` is a plain network with plain weights."""
     kind = type(model).__name__
     if not isinstance(model, nn.Module):
-        raise PsapError(f"no network, but an object of type {kind}; pass the nn.Module itself")
+        raise PsapError(f"model is no network, but an object of type {kind}; pass the nn.Module itself")
     if any(wrapper.__name__ in _WRAPPERS for wrapper in type(model).__mro__):
         raise PsapError(f"{kind} wraps the network to train it; pass the network inside, model.module")
     if hasattr(model, "_orig_mod"):

@@ -6,7 +6,6 @@ finds the kappa at which the network that would remain meets the target (psap.pr
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ _FLOOR = 1e-3
 
 
 @dataclass(frozen=True)
-class Evidence:
+class AllocationInputs:
     """What allocations decide on.
 
     scores: for each of the G groups those of its channels, (C_g,), divided by their mean unless the criterion's are
@@ -33,29 +32,29 @@ class Evidence:
     alpha: float
 
 
-def uniform(evidence: Evidence) -> Ratios:
+def uniform(inputs: AllocationInputs) -> Ratios:
     """The same ratio everywhere."""
-    return lambda kappa: torch.full((len(evidence.scores),), kappa, dtype=torch.float64)
+    return lambda kappa: torch.full((len(inputs.scores),), kappa, dtype=torch.float64)
 
 
-def sparsity(evidence: Evidence) -> Ratios:
+def sparsity(inputs: AllocationInputs) -> Ratios:
     """r_g = kappa (s_g / mean s)^alpha: groups with many small weights lose more (PSAP, abstract; the form is ours).
 
     Uniform where no group has any small weight (mean s = 0) and where alpha is 0.
     """
-    s = evidence.sparsity.double()
+    s = inputs.sparsity.double()
     if float(s.mean()) == 0:
-        return uniform(evidence)
-    weight = (s / s.mean()).clamp(min=_FLOOR) ** evidence.alpha
+        return uniform(inputs)
+    weight = (s / s.mean()).clamp(min=_FLOOR) ** inputs.alpha
     return lambda kappa: kappa * weight
 
 
-def global_(evidence: Evidence) -> Ratios:
+def global_(inputs: AllocationInputs) -> Ratios:
     """One threshold on the scores of all channels: kappa is the share of all channels below it."""
-    scores = torch.cat([score.double().cpu() for score in evidence.scores])
-    owner = torch.cat([torch.full((len(score),), g) for g, score in enumerate(evidence.scores)])
+    scores = torch.cat([score.double().cpu() for score in inputs.scores])
+    owner = torch.cat([torch.full((len(score),), g) for g, score in enumerate(inputs.scores)])
     ranked = owner[scores.argsort(stable=True)]
-    sizes = torch.tensor([len(score) for score in evidence.scores], dtype=torch.float64)
+    sizes = torch.tensor([len(score) for score in inputs.scores], dtype=torch.float64)
 
     def ratios(kappa: float) -> Tensor:
         below = ranked[: round(min(kappa, 1.0) * len(ranked))]
@@ -64,23 +63,5 @@ def global_(evidence: Evidence) -> Ratios:
     return ratios
 
 
-def weight_sparsity(weights: Tensor, tau: float) -> float:
-    """Weight sparsity ratio: the share of `weights` (any shape) with |w| <= tau."""
-    return float((weights.abs() <= tau).double().mean())
-
-
-def model_threshold(weights: Sequence[Tensor], quantile: float) -> float:
-    """tau of scale `model`: the `quantile` of |w| over all weights given."""
-    flat = torch.cat([w.detach().abs().flatten().cpu() for w in weights])
-    rank = max(1, round(quantile * len(flat)))
-    return float(flat.kthvalue(rank).values)
-
-
-def group_threshold(weights: Tensor, multiple: float) -> float:
-    """tau of scale `group`: `multiple` times the root mean square of the group's weights."""
-    return multiple * float(weights.double().square().mean().sqrt())
-
-
-Scale = Literal["model", "group"]
-Allocation = Callable[[Evidence], Ratios]
+Allocation = Callable[[AllocationInputs], Ratios]
 ALLOCATIONS: Registry[Allocation] = Registry({"uniform": uniform, "sparsity": sparsity, "global": global_})

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, get_args
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -41,21 +40,11 @@ def check_training(epochs: Any, steps_per_epoch: Any) -> None:
         raise PsapError(f"steps_per_epoch is {steps_per_epoch!r}; give the optimiser's steps in an epoch, 1 or more")
 
 
-def check_network(model: Any, optimizer: Any) -> None:
-    """Check that `model` has weights to prune, and that they are those of `optimizer`. Raises PsapError."""
-    if not isinstance(model, nn.Module):
-        raise PsapError(f"model is {_kind(model)}; give a torch.nn.Module")
-    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        raise PsapError(f"model is a {type(model).__name__}; give the network inside it, model.module")
+def check_optimizer(model: nn.Module, optimizer: Any) -> None:
+    """Check that there is something to train, and that `optimizer`, if any, trains it. Raises PsapError."""
     parameters, name = list(model.parameters()), type(model).__name__
     if not parameters:
         raise PsapError(f"{name} has no parameters, so there is nothing to prune")
-    if any(isinstance(parameter, nn.UninitializedParameter) for parameter in parameters):
-        raise PsapError(f"{name} has layers without a size yet; call it on a batch first")
-    if any(tensor.is_meta for tensor in [*parameters, *model.buffers()]):
-        raise PsapError(f"{name} lies on the meta device, where weights have no values; load them first")
-    if any(parameter.layout != torch.strided for parameter in parameters):
-        raise PsapError(f"{name} has sparse weights; make them dense (to_dense) first")
     if optimizer is None:
         return
     if not isinstance(optimizer, Optimizer):

@@ -14,7 +14,7 @@ Reduction = Callable[[Sequence[int]], float]
 
 
 @dataclass(frozen=True)
-class Limits:
+class ChannelBounds:
     """Fewest and most channels that each group may lose: int64, (G,) each, whole steps of `step` channels apart."""
 
     fewest: Tensor
@@ -28,11 +28,15 @@ class Limits:
         clipped: list[int] = torch.maximum(whole, self.fewest).tolist()
         return clipped
 
+    def at_least(self, counts: Tensor) -> "ChannelBounds":
+        """The same, but no group loses fewer than `counts`, int64 (G,)."""
+        return ChannelBounds(torch.maximum(self.fewest, counts), torch.maximum(self.most, counts), self.step)
 
-def limits(
+
+def channel_bounds(
     channels: Sequence[int], removable: Sequence[int], min_ratio: float, max_ratio: float, round_to: int = 1
-) -> Limits:
-    """Limits from ratio bounds: at least one channel of a group stays; `removable[g]` may cap it further.
+) -> ChannelBounds:
+    """Bounds from ratios: at least one channel of a group stays; `removable[g]` may cap it further.
 
     What remains of a group is a multiple of `round_to`; where the bounds hold none, the group stays whole.
     """
@@ -43,11 +47,11 @@ def limits(
     fewest = torch.minimum((size * min_ratio - 1e-9).ceil().long().clamp(min=0), most)
     most = most - (most - size) % round_to
     fewest = fewest + (size - fewest) % round_to
-    return Limits(fewest.where(fewest <= most, 0), most.where(fewest <= most, 0), round_to)
+    return ChannelBounds(fewest.where(fewest <= most, 0), most.where(fewest <= most, 0), round_to)
 
 
 def check_reachable(
-    target: float, reduction: Reduction, bounds: Limits, most: Sequence[int], measure: str, whole: str = ""
+    target: float, reduction: Reduction, bounds: ChannelBounds, most: Sequence[int], measure: str, whole: str = ""
 ) -> None:
     """Raise PsapError when no pruning within `bounds` meets `target`: the range that is reachable, and what holds it.
 
@@ -73,7 +77,9 @@ def _holding(target: float, low: float, most: float, whole: str) -> str:
     return f"; no bounds reach it: with one channel left of each group it would be {most:.3f}{held}"
 
 
-def solve(ratios: Ratios, reduction: Reduction, channels: Sequence[int], bounds: Limits, target: float) -> list[int]:
+def solve_counts(
+    ratios: Ratios, reduction: Reduction, channels: Sequence[int], bounds: ChannelBounds, target: float
+) -> list[int]:
     """Channels that each group loses: the reduction reaches `target`, and is above it by less than a step of one group.
 
     A step is `bounds.step` channels. kappa is bisected to where the allocation crosses the target; of the steps that

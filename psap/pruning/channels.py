@@ -1,4 +1,4 @@
-"""What is done to single channels in place: zeroed, forgotten by the optimiser, banked, held at zero."""
+"""What is done to single channels in place: zeroed, forgotten by the optimiser, backed up, frozen at zero."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -38,18 +38,18 @@ def penalise_scales(model: nn.Module, strength: float) -> None:
             module.weight.grad.add_(module.weight.detach().sign(), alpha=strength)
 
 
-class Bank:
+class ChannelBackup:
     """Keeps the weights, batch-norm scales, shifts and statistics of pruned channels, so that nothing is lost.
 
-    A deposit is a group's: a tensor behind a concatenation holds channels of several groups, each at its own positions.
+    A group saves for itself: a tensor behind a concatenation holds channels of several groups.
     """
 
     def __init__(self) -> None:
         self._masks: dict[str, Tensor] = {}
         self._values: dict[str, dict[str, Tensor]] = {}
 
-    def deposit(self, group: Group, mask: Tensor) -> None:
-        """Copy the channels in `mask`; replaces the group's earlier deposit."""
+    def save(self, group: Group, mask: Tensor) -> None:
+        """Copy the channels in `mask`; replaces what the group had saved before."""
         self._masks[group.name] = mask.clone()
         self._values[group.name] = {
             slot.name: slot.tensor.detach()[slot.member.positions(mask).to(slot.tensor.device)].clone()
@@ -57,55 +57,59 @@ class Bank:
         }
 
     @torch.no_grad()
-    def withdraw(self, group: Group, mask: Tensor) -> None:
-        """Put the channels in `mask` (among those deposited) back as they were, bit for bit."""
-        deposited, values = self._masks[group.name], self._values[group.name]
+    def restore(self, group: Group, mask: Tensor) -> None:
+        """Put the channels in `mask` (among those saved) back as they were, bit for bit."""
+        saved, values = self._masks[group.name], self._values[group.name]
         for slot in group.slots:
             channel, tensor = slot.member.channel, slot.tensor
-            back = mask[channel[deposited[channel]]]
-            where = slot.member.positions(deposited)[back].to(tensor.device)
+            back = mask[channel[saved[channel]]]
+            where = slot.member.positions(saved)[back].to(tensor.device)
             # A state that was read again lies on the processor, whatever it was written from.
             tensor[where] = values[slot.name].to(tensor.device)[back.to(tensor.device)]
 
     def clear(self) -> None:
-        """Forget all deposits."""
+        """Forget all of it."""
         self._masks.clear()
         self._values.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """The deposits, as plain values and tensors."""
+        """All of it, as plain values and tensors."""
         return {"masks": dict(self._masks), "values": dict(self._values)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the deposits of a `state_dict()`."""
+        """Take over a `state_dict()`."""
         self._masks, self._values = dict(state["masks"]), dict(state["values"])
 
 
-class Hold:
+class FrozenChannels:
     """Keeps pruned channels at exactly zero while the rest of the network trains."""
 
     def __init__(self) -> None:
-        self._held: list[tuple[Slot, Tensor]] = []
+        self._frozen: list[tuple[Slot, Tensor]] = []
 
     def set(self, groups: Sequence[Group], masks: Sequence[Tensor]) -> None:
-        """Hold the channels in `masks[g]` of each group, in every trainable tensor that they own."""
-        self._held = []
+        """Freeze the channels in `masks[g]` of each group, in every trainable tensor that they own."""
+        self._frozen = []
         for group, mask in zip(groups, masks, strict=True):
             for slot in group.slots:
                 if isinstance(slot.tensor, nn.Parameter) and bool(mask.any()):
                     keep = torch.ones(len(slot.tensor), *[1] * (slot.tensor.dim() - 1))
                     keep[slot.member.positions(mask)] = 0
-                    self._held.append((slot, keep.to(slot.tensor)))
+                    self._frozen.append((slot, keep.to(slot.tensor)))
+
+    def clear(self) -> None:
+        """Let all channels train."""
+        self._frozen = []
 
     @torch.no_grad()
-    def gradients(self) -> None:
-        """Drop the held channels' gradients, so that neither momentum nor a clipped norm sees them."""
-        for slot, keep in self._held:
+    def mask_gradients(self) -> None:
+        """Drop the frozen channels' gradients, so that neither momentum nor a clipped norm sees them."""
+        for slot, keep in self._frozen:
             if slot.tensor.grad is not None:
                 slot.tensor.grad.mul_(keep)
 
     @torch.no_grad()
-    def values(self) -> None:
-        """Set the held channels to zero, whatever the optimiser did."""
-        for slot, keep in self._held:
+    def mask_values(self) -> None:
+        """Set the frozen channels to zero, whatever the optimiser did."""
+        for slot, keep in self._frozen:
             slot.tensor.mul_(keep)

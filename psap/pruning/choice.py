@@ -1,73 +1,71 @@
-"""Which channels a pruning step chooses: scores, weight sparsity ratios, allocation and budget put together."""
+"""Which channels a pruning step selects: scores, weight sparsity ratios, allocation and budget put together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from psap.pruning.allocation import (
-    ALLOCATIONS,
-    Evidence,
-    group_threshold,
-    model_threshold,
-    weight_sparsity,
-)
-from psap.pruning.budget import Limits, check_reachable, limits, solve
+from psap.pruning.allocation import Allocation, AllocationInputs
+from psap.pruning.budget import ChannelBounds, solve_counts
 from psap.pruning.cost import CostModel, Measure
-from psap.pruning.criteria import CRITERIA, Channels
-from psap.pruning.groups import Group, summary
-from psap.pruning.method import Method
-from psap.pruning.reconstruction import order
+from psap.pruning.criteria import Channels, Criterion
+from psap.pruning.groups import Group
+from psap.pruning.sparsity import NoSparsity
+
+
+def pruning_order(scores: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """Channels in the order in which they are pruned, shape (C,): `first`, then by score, `last` at the end.
+
+    Protected channels go last rather than never, so that a step meets its target even where protection is wide.
+    """
+    by_score = scores.argsort(stable=True)
+    rank = torch.ones_like(by_score)
+    rank[first], rank[last & ~first] = 0, 2
+    return by_score[rank[by_score].argsort(stable=True)]
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """Channels to prune (bool masks (C_g,)), and the groups' weight sparsity ratios (empty if not asked)."""
 
     masks: list[Tensor]
     sparsity: list[float]
 
 
-class Chooser:
-    """Chooses channels for a fixed method on fixed groups."""
+@dataclass(frozen=True)
+class Rule:
+    """What a method selects by. `alpha`: exponent by which a group's ratio follows its sparsity."""
 
-    def __init__(self, groups: Sequence[Group], cost: CostModel, method: Method, measure: Measure, seed: int) -> None:
-        self._groups, self._cost, self._method = groups, cost, method
+    criterion: Criterion
+    allocation: Allocation
+    sparsity: NoSparsity
+    bounds: ChannelBounds
+    alpha: float
+
+
+class Selector:
+    """Selects channels of fixed groups by a fixed rule."""
+
+    def __init__(self, groups: Sequence[Group], cost: CostModel, rule: Rule, measure: Measure, seed: int) -> None:
+        self._groups, self._cost, self._rule = groups, cost, rule
         self._measure: Measure = measure
         self._generator = torch.Generator().manual_seed(seed)
-        self._tau: float | None = None
 
-    def bounds(self) -> Limits:
-        """How many channels each group may lose: within the method's bounds, and only channels that it can judge."""
-        channels = [group.channels for group in self._groups]
-        bounds = self._method.bounds
-        return limits(channels, self._judged(), bounds.min_ratio, bounds.max_ratio, self._method.round_to)
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether scores are read after backward passes, and added up over a window."""
+        return self._rule.criterion.needs_gradients
 
-    def check_reachable(self, target: float, refused: Sequence[Group]) -> None:
-        """Raise PsapError, with what holds it, unless the bounds can meet `target`; `refused` are the other groups."""
-        reason = f"the criterion {self._method.criterion} needs batch-norm scales"
-        judged = self._judged()
-        unjudged = [replace(group, reason=reason) for group, size in zip(self._groups, judged, strict=True) if not size]
-        any_order = self._cost.order([torch.arange(group.channels) for group in self._groups])
-        check_reachable(
-            target,
-            lambda counts: any_order.reduction(counts, self._measure),
-            self.bounds(),
-            [max(size - 1, 0) for size in judged],
-            self._measure,
-            summary([*refused, *unjudged]),
-        )
-
-    def _judged(self) -> list[int]:
-        """How many channels of each group the criterion knows something of: all or none."""
-        needs_scales = CRITERIA[self._method.criterion].needs_scales
-        return [0 if needs_scales and group.scales() is None else group.channels for group in self._groups]
+    @property
+    def bounds(self) -> ChannelBounds:
+        """How many channels each group may lose."""
+        return self._rule.bounds
 
     def scores(self) -> list[Tensor]:
         """Score of every channel now, shape (C_g,) for each group, on the model's device."""
-        criterion = CRITERIA[self._method.criterion]
+        criterion = self._rule.criterion
         return [
             criterion.score(
                 Channels(
@@ -80,64 +78,53 @@ class Chooser:
             for group in self._groups
         ]
 
-    def choose(
-        self, scores: Sequence[Tensor], target: float, pruned: Sequence[Tensor], protected: Sequence[Tensor]
-    ) -> Choice:
-        """Choose so that removing the choice meets `target`; `pruned` and `protected` are masks (C_g,).
+    def select(
+        self,
+        scores: Sequence[Tensor],
+        target: float,
+        pruned: Sequence[Tensor],
+        *,
+        first: Sequence[Tensor],
+        last: Sequence[Tensor],
+        staying: Sequence[Tensor],
+    ) -> Selection:
+        """Select so that removing the selection meets `target`.
 
-        What is held at zero is chosen first; under hard reconstruction it stays pruned for good.
+        Args:
+            scores: of every channel, (C_g,) for each group; the lowest are selected.
+            target: share of the measure to remove.
+            pruned: masks (C_g,) of the channels pruned now.
+            first: masks of the channels that are selected before all others.
+            last: masks of those that are selected after all others.
+            staying: masks of those that no step gives back.
         """
-        hard = self._method.reconstruction == "hard"
-        held = hard or self._method.holds
         scores = [score.detach().double().cpu() for score in scores]
-        sparsity = self._sparsity(pruned) if self._method.reads_sparsity else []
-        ranked = [
-            order(score, mask if held else torch.zeros_like(mask), keep)
-            for score, mask, keep in zip(scores, pruned, protected, strict=True)
-        ]
+        sparsity = self._rule.sparsity.ratios(self._groups, pruned)
+        ranked = [pruning_order(*channels) for channels in zip(scores, first, last, strict=True)]
         ordered = self._cost.order(ranked)
-        comparable = CRITERIA[self._method.criterion].comparable
-        evidence = Evidence(
+        comparable = self._rule.criterion.comparable
+        inputs = AllocationInputs(
             [score if comparable else score / score.mean().clamp(min=1e-300) for score in scores],
             torch.tensor(sparsity),
-            self._method.sparsity.alpha,
+            self._rule.alpha,
         )
-        counts = solve(
-            ALLOCATIONS[self._method.allocation](evidence),
+        counts = solve_counts(
+            self._rule.allocation(inputs),
             lambda counts: ordered.reduction(counts, self._measure),
             [group.channels for group in self._groups],
-            self._held(pruned) if hard else self.bounds(),
+            self._rule.bounds.at_least(torch.tensor([int(mask.sum()) for mask in staying])),
             target,
         )
         masks = [torch.zeros_like(mask) for mask in pruned]
         for mask, channels, count in zip(masks, ranked, counts, strict=True):
             mask[channels[:count]] = True
-        return Choice(masks, sparsity)
-
-    def _held(self, pruned: Sequence[Tensor]) -> Limits:
-        bounds = self.bounds()
-        already = torch.tensor([int(mask.sum()) for mask in pruned])
-        return Limits(torch.maximum(bounds.fewest, already), torch.maximum(bounds.most, already), bounds.step)
-
-    def _sparsity(self, pruned: Sequence[Tensor]) -> list[float]:
-        """Weight sparsity ratio of every group. The threshold of scale `model` is fixed at the first call: a quantile
-        taken anew would fall to 0 once enough weights are zero, and every ratio with it."""
-        settings = self._method.sparsity
-        live = [
-            group.filters()[~mask.to(group.weights[0].tensor.device)] if settings.live_only else group.filters()
-            for group, mask in zip(self._groups, pruned, strict=True)
-        ]
-        if settings.scale == "group":
-            return [weight_sparsity(w, group_threshold(w, settings.multiple)) for w in live]
-        if self._tau is None:
-            self._tau = model_threshold(live, settings.quantile)
-        return [weight_sparsity(w, self._tau) for w in live]
+        return Selection(masks, sparsity)
 
     def state_dict(self) -> dict[str, Any]:
-        """The threshold fixed at the first step, and where the random numbers are."""
-        return {"tau": self._tau, "generator": self._generator.get_state()}
+        """What a resumed training needs: the sparsity's threshold, and where the random numbers are."""
+        return {"sparsity": self._rule.sparsity.state_dict(), "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict()`."""
-        self._tau = state["tau"]
+        """Resume from a `state_dict()`."""
+        self._rule.sparsity.load_state_dict(state["sparsity"])
         self._generator.set_state(state["generator"].cpu())

@@ -135,26 +135,6 @@ class Method(_Section):
         """Whether the allocation is shown the groups' weight sparsity ratios."""
         return self.allocation not in ("uniform", "global")
 
-    @property
-    def protects_before(self) -> bool:
-        """Whether live channels are protected from a choice by gradients gathered before it."""
-        return self.reconstruction == "protective" and self.protection.when == "before"
-
-    @property
-    def protects_after(self) -> bool:
-        """Whether pruned channels can prove important, and come back, in a window after the step."""
-        return self.reconstruction == "protective" and self.protection.when == "after"
-
-    @property
-    def gated(self) -> bool:
-        """Whether pruned channels keep their weights behind closed gates until their window ends."""
-        return self.protects_after and self.protection.signal == "gate_gradient"
-
-    @property
-    def holds(self) -> bool:
-        """Whether pruned channels that did not prove important stay at zero, banked, until the next step."""
-        return self.reconstruction == "protective" and self.protection.rest == "hold"
-
     def effective(self) -> dict[str, Any]:
         """The parameters that have an effect, as plain values: what a run is made with, and known by.
 

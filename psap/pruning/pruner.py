@@ -20,24 +20,20 @@ from torch.optim import Optimizer
 
 from psap.errors import PsapError
 from psap.pruning import compact as compaction
-from psap.pruning.arguments import check_epoch, check_network, check_settings, check_training, groups_of
+from psap.pruning.admission import check_network
+from psap.pruning.arguments import check_optimizer, check_settings, check_training, groups_of
+from psap.pruning.calls import Calls
 from psap.pruning.channels import penalise_scales
-from psap.pruning.choice import Chooser
 from psap.pruning.cost import CostModel, Measure, OrderedCost, check_as_planned
-from psap.pruning.criteria import CRITERIA
 from psap.pruning.groups import Group
 from psap.pruning.history import History
 from psap.pruning.method import Method
+from psap.pruning.parts import check_target, make_reconstruction, make_selector
 from psap.pruning.passes import varied
-from psap.pruning.reconstruction import Reconstruction, protect
 from psap.pruning.schedule import steps
-from psap.pruning.signals import added, weight_gradient
+from psap.pruning.windows import WindowAfter, WindowBefore, resumed
 from psap.pruning.witness import Witness, unwatch
 from psap.ranks import agreed, average
-
-_IDLE, _COLLECT, _SUPERVISE = "idle", "collect", "supervise"
-_STATE = ["_pruned", "_immune", "_phase", "_seen", "_epoch", "_pulse_due", "_signals", "_scores"]
-_STATE += ["_begun", "_looks", "_iterations", "steps_per_epoch", "frozen", "restored", "difference"]
 
 
 class Pruner:
@@ -78,29 +74,24 @@ class Pruner:
     ) -> None:
         check_settings(target, method, measure, seed)
         check_training(epochs, steps_per_epoch)
-        check_network(model, optimizer)
+        check_network(model)
+        check_optimizer(model, optimizer)
         self.method = method or Method()
         self._model, self._inputs = model, example_inputs
         found = groups_of(model, example_inputs, groups)
         self.groups = [group for group in found if not group.reason]
         self.refused = [group for group in found if group.reason]
         self.cost = CostModel(model, example_inputs, self.groups)
-        self._chooser = Chooser(self.groups, self.cost, self.method, measure, seed)
-        self._chooser.check_reachable(target, self.refused)
-        self._reconstruction = Reconstruction(self.groups, self.method, optimizer)
+        self._selector = make_selector(self.groups, self.cost, self.method, measure, seed)
+        check_target(target, self.groups, self.cost, self.method, measure, self.refused)
+        self._reconstruction = make_reconstruction(self.groups, self.method, optimizer)
         shares = steps(epochs=epochs, **self.method.schedule.model_dump())
         self._targets = {epoch: share * target for epoch, share in shares.items()}
-        self._collects = CRITERIA[self.method.criterion].needs_gradients or self.method.protects_before
-        self._pruned = [torch.zeros(group.channels, dtype=torch.bool) for group in self.groups]
-        self._immune = [torch.zeros(group.channels, dtype=torch.int64) for group in self.groups]
-        self._phase, self._seen, self._epoch, self._pulse_due = _IDLE, 0, -1, False
-        self._signals: list[Tensor] = []
-        self._scores: list[Tensor] = []
-        self._epochs = epochs
-        self.steps_per_epoch = steps_per_epoch or (1 if epochs == 1 else None)  # the fewest, as far as is known
-        self._begun, self._looks, self._iterations = -1, 0, 0
-        self.frozen, self.restored, self.difference = False, 0, 0.0
+        self._masks = [torch.zeros(group.channels, dtype=torch.bool) for group in self.groups]
+        self._window: WindowBefore | WindowAfter | None = None
+        self.frozen, self.difference = False, 0.0
         self.history = History(self.groups)
+        self._calls = Calls(epochs, steps_per_epoch)
         self._witness = Witness(model)
 
     def step(self, epoch: int) -> None:
@@ -109,18 +100,17 @@ class Pruner:
         A step that needs gradients first gathers them over the method's window and then acts. A window still open
         ends here.
         """
-        self._begin(epoch)
+        self._calls.begin(epoch, waiting=self._window is not None)
         self._close_window()
-        self.restored = 0
+        self.history.begin_epoch()
         if epoch not in self._targets or self.frozen:
             return
-        if self._phase == _SUPERVISE:  # opened just now: the window before it took the whole epoch
-            self._restore()
-        self._epoch = epoch
-        if self._collects:
-            self._phase, self._seen, self._signals, self._scores = _COLLECT, 0, [], []
+        if isinstance(self._window, WindowAfter):  # opened just now: the window before it took the whole epoch
+            self._restore(self._window)
+        if self._selector.needs_gradients or self._reconstruction.looks_before:
+            self._window = WindowBefore(epoch)
         else:
-            self._prune()
+            self._prune(WindowBefore(epoch))
 
     def after_backward(self, scale: float = 1.0, taken: bool = True) -> None:
         """Look at the gradients. Call it between `backward` and the optimiser's step, before gradients are clipped.
@@ -128,7 +118,7 @@ class Pruner:
         Under a loss scaler: after unscaling, with the `scale` of the loss, and whether the step will be `taken` or not,
         since gradients that overflowed say nothing. The scale is for the gradients of gates, which no scaler unscales.
         """
-        self._looks += 1
+        self._calls.look()
         if not taken:
             self._reconstruction.discard()
             return
@@ -138,23 +128,16 @@ class Pruner:
             raise PsapError("after_backward: there are no gradients; call it after backward and before zero_grad")
         if not self.frozen:
             penalise_scales(self._model, self.method.bn_penalty)
-        if self._phase == _COLLECT:
-            self._scores = added(self._scores, self._chooser.scores())
-            if self.method.protects_before:
-                self._signals = added(self._signals, [weight_gradient(group) for group in self.groups])
-        elif self._phase == _SUPERVISE:
-            self._signals = added(self._signals, self._reconstruction.signals(scale))
-        self._seen += self._phase != _IDLE
-        if self._pulse_due:
-            self.history.note_pulse(self._pruned)
-            self._pulse_due = False
-        self._reconstruction.hold.gradients()
+        if self._window:
+            self._window.look(self._selector, self._reconstruction, scale)
+        self.history.note_pulse(self._masks)
+        self._reconstruction.frozen.mask_gradients()
 
     def after_step(self) -> None:
         """Finish the iteration. Call it after the optimiser's step."""
-        self._reconstruction.hold.values()
-        self._iterations += 1
-        if self._seen >= self.method.window or self._iterations == self.steps_per_epoch:
+        self._reconstruction.frozen.mask_values()
+        ends = self._calls.step()
+        if ends or (self._window and self._window.seen >= self.method.window):
             self._close_window()
 
     def compact(self) -> nn.Module:
@@ -163,7 +146,7 @@ class Pruner:
         Raises PsapError before the freeze (the masks are not final), and when outputs or counted cost are not as
         planned.
         """
-        if self._epoch == self.last_epoch:
+        if isinstance(self._window, WindowBefore) and self._window.epoch == self.last_epoch:
             self._close_window()
         if not self.frozen:
             raise PsapError(
@@ -174,12 +157,12 @@ class Pruner:
         unwatch(self._model)
         others = [*varied(self._inputs), *self._witness.batches]
         self.difference = compaction.difference(self._model, small, self._inputs, others)
-        check_as_planned(small, self._inputs, self._counted()([int(mask.sum()) for mask in self._pruned]))
+        check_as_planned(small, self._inputs, self._counted()([int(mask.sum()) for mask in self._masks]))
         return small
 
     def reduced(self, network: nn.Module) -> nn.Module:
         """A copy of `network`, built as the model is, without the channels pruned now, whatever values they have."""
-        return compaction.compact(network, self._inputs, self.groups, self._pruned)
+        return compaction.compact(network, self._inputs, self.groups, self._masks)
 
     @property
     def last_epoch(self) -> int:
@@ -187,89 +170,95 @@ class Pruner:
         return max(self._targets)
 
     @property
+    def steps_per_epoch(self) -> int | None:
+        """The optimiser's steps in an epoch, as far as is known; may be told once the data are there."""
+        return self._calls.steps_per_epoch
+
+    @steps_per_epoch.setter
+    def steps_per_epoch(self, steps: int) -> None:
+        self._calls.steps_per_epoch = steps
+
+    @property
+    def restored(self) -> int:
+        """Channels given back since the last `step`."""
+        return self.history.restored
+
+    @property
     def pruned(self) -> list[Tensor]:
         """Masks of the channels pruned now: bool, (C_g,), a copy for each group, on the CPU."""
-        return [mask.clone() for mask in self._pruned]
+        return [mask.clone() for mask in self._masks]
 
     def reduction(self, measure: Measure = "macs") -> float:
         """Counted reduction, in [0, 1), that removing the channels pruned now would give."""
-        return self._counted().reduction([int(mask.sum()) for mask in self._pruned], measure)
+        return self._counted().reduction([int(mask.sum()) for mask in self._masks], measure)
 
     def _counted(self) -> OrderedCost:
-        return self.cost.order([(~mask).long().argsort(stable=True) for mask in self._pruned])
+        return self.cost.order([(~mask).long().argsort(stable=True) for mask in self._masks])
 
-    def _begin(self, epoch: int) -> None:
-        """Check that the epoch before was gone through as it has to be, and learn how long it was."""
-        check_epoch(epoch, self._begun, self._epochs)
-        if self._phase != _IDLE and not self._looks:
-            raise PsapError(
-                f"after_backward was not called in epoch {self._begun}, where pruning waits for gradients; call it "
-                "between backward and the optimiser's step"
-            )
-        if self._looks and not self._iterations:
-            raise PsapError(f"after_step was not called in epoch {self._begun}; call it after the optimiser's step")
-        if self._iterations:
-            self.steps_per_epoch = min(self.steps_per_epoch or self._iterations, self._iterations)
-        self._begun, self._looks, self._iterations = epoch, 0, 0
-
-    def _prune(self) -> None:
-        """Choose, and do to the chosen what the method's reconstruction says."""
-        # What is banked must be the same on all ranks, and running statistics are each one's own within an epoch.
+    def _prune(self, window: WindowBefore) -> None:
+        """Select by what the window before the step has gathered, and do to the selected what the method says."""
+        # What is backed up must be the same on all ranks, and running statistics are each one's own within an epoch.
         average(buffer for buffer in self._model.buffers() if buffer.is_floating_point())
-        protected = [immune > 0 for immune in self._immune]
-        if self.method.protects_before:
-            settings = self.method.protection
-            for g, signal in enumerate(self._signals):
-                protected[g] |= protect(signal.cpu(), ~self._pruned[g], settings.quantile, settings.share)
-        target = self._targets[self._epoch]
-        scores = self._scores or self._chooser.scores()
-        choice = agreed(lambda: self._chooser.choose(scores, target, self._pruned, protected))
-        self.history.add_step(self._epoch, target, choice)
-        freeze = self._epoch == self.last_epoch
-        self._phase = _SUPERVISE if self._reconstruction.prune(self._pruned, choice.masks, freeze) else _IDLE
-        self._pruned, self.frozen = choice.masks, freeze
-        self._immune = [(immune - 1).clamp(min=0) for immune in self._immune]
-        self._seen, self._signals, self._scores = 0, [], []
-        self._pulse_due = freeze or not self.method.gated
+        how, masks, target = self._reconstruction, self._masks, self._targets[window.epoch]
+        scores, protected = window.scores or self._selector.scores(), how.protected(masks, window.signals)
+        first, staying = how.selected_first(masks), how.staying(masks)
+        selection = agreed(
+            lambda: self._selector.select(scores, target, masks, first=first, last=protected, staying=staying)
+        )
+        self.history.add_step(window.epoch, target, selection)
+        self.frozen = window.epoch == self.last_epoch
+        self.history.pulse_due = self.frozen or how.zeroes_at_once
+        self._window = None
+        if self.frozen:
+            how.last_step(masks, selection.masks)
+        elif how.step(masks, selection.masks):
+            self._window = WindowAfter()
+        self._masks = selection.masks
+
+    def _restore(self, window: WindowAfter) -> None:
+        """Give back what the window after the step has shown to be important."""
+        restored = self._reconstruction.restore(self._masks, window.signals)
+        self._masks = [mask & ~back for mask, back in zip(self._masks, restored, strict=True)]
+        self.history.note_restored([int(back.sum()) for back in restored])
+        self.history.pulse_due |= not self._reconstruction.zeroes_at_once
+        self._window = None
 
     def _close_window(self) -> None:
         """End an open window with what it has seen; one that has seen nothing stays open."""
-        if self._phase == _IDLE or not self._seen:
-            return
-        if self._phase == _COLLECT:
-            self._prune()
-        else:
-            self._restore()
-
-    def _restore(self) -> None:
-        restored = self._reconstruction.restore(self._pruned, self._signals)
-        for g, back in enumerate(restored):
-            self._pruned[g] = self._pruned[g] & ~back
-            self._immune[g][back] = self.method.protection.immunity
-        counts = [int(back.sum()) for back in restored]
-        self.history.note_restored(counts)
-        self.restored += sum(counts)
-        self._phase, self._seen, self._signals = _IDLE, 0, []
-        self._pulse_due |= self.method.gated
+        if self._window and self._window.seen:
+            if isinstance(self._window, WindowBefore):
+                self._prune(self._window)
+            else:
+                self._restore(self._window)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs, as plain values and tensors (readable with `weights_only=True`)."""
-        parts = {"bank": self._reconstruction.state_dict(), "chooser": self._chooser.state_dict()}
-        return {name: getattr(self, name) for name in _STATE} | parts | {"history": self.history.state_dict()}
+        return {
+            "masks": self._masks,
+            "frozen": self.frozen,
+            "difference": self.difference,
+            "window": self._window and self._window.state_dict(),
+            "calls": self._calls.state_dict(),
+            "reconstruction": self._reconstruction.state_dict(),
+            "selector": self._selector.state_dict(),
+            "history": self.history.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from the `state_dict()` of a pruner made with the same arguments. PsapError where it is none."""
-        sizes = [len(mask) for mask in state.get("_pruned", [])]
-        if not state.keys() >= set(_STATE) or sizes != [group.channels for group in self.groups]:
+        """Resume from the `state_dict()` of a pruner made with the same arguments. PsapError where it is none."""
+        sizes = [len(mask) for mask in state.get("masks", [])]
+        if state.keys() != self.state_dict().keys() or sizes != [group.channels for group in self.groups]:
             raise PsapError(
                 "the state is not one of this pruner: its network, its arguments or psap's version were others"
             )
-        for name in _STATE:
-            setattr(self, name, state[name])
-        device = self.groups[0].weights[0].tensor.device
-        self._signals, self._scores = ([value.to(device) for value in kept] for kept in (self._signals, self._scores))
-        self._chooser.load_state_dict(state["chooser"])
+        self._masks, self.frozen, self.difference = state["masks"], state["frozen"], state["difference"]
+        self._window = resumed(state["window"], self.groups[0].weights[0].tensor.device)
+        self._calls.load_state_dict(state["calls"])
+        self._selector.load_state_dict(state["selector"])
         self.history.load_state_dict(state["history"])
-        supervised = self._phase == _SUPERVISE
-        held = self.frozen or self.method.reconstruction == "hard" or (self.method.holds and not supervised)
-        self._reconstruction.load_state_dict(state["bank"], self._pruned, held=held, supervised=supervised)
+        self._reconstruction.load_state_dict(
+            state["reconstruction"],
+            self._masks,
+            final=self.frozen,
+            window_open=isinstance(self._window, WindowAfter),
+        )

@@ -1,165 +1,142 @@
-"""What happens to pruned channels: order of choice, protection by supervised gradients, restoration."""
+"""What becomes of pruned channels between pruning steps: one class for each way, which is the paper's ablation.
+
+`Hard`: zero for good. `Soft`: zeroed once, free to regrow. The two protective ones are in `protective`.
+Masks are bool, (C_g,), one for each group, on the CPU.
+"""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from psap.pruning.channels import Bank, Hold, clear_momentum, zero
+from psap.pruning.channels import FrozenChannels, clear_momentum, zero
 from psap.pruning.groups import Group
-from psap.pruning.method import Method
 from psap.pruning.registry import Registry
-from psap.pruning.signals import Gates, weight_gradient
-from psap.ranks import agreed
+
+Masks = list[Tensor]
 
 
-def order(scores: Tensor, first: Tensor, last: Tensor) -> Tensor:
-    """Channels in the order in which they are pruned, shape (C,): `first`, then by score, `last` at the end.
-
-    Protected channels go last rather than never, so that a step meets its target even where protection is wide.
-    """
-    by_score = scores.argsort(stable=True)
-    rank = torch.ones_like(by_score)
-    rank[first], rank[last & ~first] = 0, 2
-    return by_score[rank[by_score].argsort(stable=True)]
+# What a step does in place to the weights of the channels that it prunes, bool (C,), before they train on. At the last
+# step all go to zero, whatever stands here.
+PruneFunction = Callable[[Group, Tensor], None]
 
 
-def protect(signal: Tensor, candidates: Tensor, quantile: float, share: float) -> Tensor:
-    """Mask (C,) of the candidates whose `signal` lies in the top 1 - `quantile`, at most `share` of all C channels.
-
-    A channel without any signal is never protected: silence says nothing for it (method.md, fact 2).
-    """
-    count = min(round((1 - quantile) * int(candidates.sum())), int(share * len(signal) + 1e-9))
-    ranked = signal.where(candidates, signal.new_tensor(-1.0)).argsort(descending=True, stable=True)[:count]
-    mask = torch.zeros_like(candidates)
-    mask[ranked] = signal[ranked] > 0
-    return mask & candidates
-
-
-def forget(group: Group, mask: Tensor) -> None:
+def zero_weights(group: Group, mask: Tensor) -> None:
     """The weights of the channels in `mask`, bool (C,), become zero; batch-norm stays (SFP, arXiv:1808.06866)."""
     zero(group.weights, mask)
 
 
-# What a step does to the weights of the channels that it prunes, in place, before they train on. Channels of `hard` do
-# not: they stay at zero. Those of `protective` are banked before. At the freeze all go to zero, whatever stands here.
-Act = Callable[[Group, Tensor], None]
-RECONSTRUCTIONS: Registry[Act] = Registry({"hard": forget, "soft": forget, "protective": forget})
+RECONSTRUCTIONS: Registry[PruneFunction] = Registry(
+    {"hard": zero_weights, "soft": zero_weights, "protective": zero_weights}
+)
 
 
 class Reconstruction:
-    """What becomes of pruned channels between steps: zeroed, held at zero, or supervised and given back.
+    """The calls that every way shares. Here: zeroed once, free to regrow; nothing is protected or given back."""
 
-    Masks are bool, (C_g,), one for each group, on the CPU.
-    """
+    looks_before = False
+    """Whether `protected` wants signals gathered before a step."""
+    zeroes_at_once = True
+    """Whether weights are zero right after a step, so that the pulse can be read."""
 
-    def __init__(self, groups: Sequence[Group], method: Method, optimizer: Optimizer | None) -> None:
-        self._groups, self._method, self._optimizer = groups, method, optimizer
-        self._bank, self._gates = Bank(), Gates()
-        self.hold = Hold()
-        self._act, self._by_gate = RECONSTRUCTIONS[method.reconstruction], method.gated
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        optimizer: Optimizer | None,
+        prune_weights: PruneFunction = zero_weights,
+        keep_momentum: bool = False,
+    ) -> None:
+        self._groups, self._optimizer = groups, optimizer
+        self._prune_weights, self._keep_momentum = prune_weights, keep_momentum
+        self.frozen = FrozenChannels()
 
-    def prune(self, before: Sequence[Tensor], chosen: Sequence[Tensor], freeze: bool) -> bool:
-        """Do to the `chosen` channels what the method says, `before` being those pruned until now.
+    def signals_before(self) -> list[Tensor]:
+        """What a window before a step gathers from one backward pass, (C_g,) for each group."""
+        return []
 
-        Returns whether a window has opened, in which pruned channels can prove important.
-        """
-        if self._method.holds:
-            self.release(before)
-        if freeze or self._method.reconstruction == "hard":
-            self.fix(chosen)
-        elif self._method.protects_after:
-            self.supervise(chosen)
-            return True
-        elif self._method.holds:
-            self._deposit(chosen)
-            self.fix(chosen)
-        else:
-            self.set_free(chosen)
+    def protected(self, masks: Masks, signals: Sequence[Tensor]) -> Masks:
+        """Channels that the coming step must spare, given those pruned until now and the signals before it."""
+        return self._none()
+
+    def selected_first(self, masks: Masks) -> Masks:
+        """Channels that the coming step takes before all others."""
+        return self._none()
+
+    def staying(self, masks: Masks) -> Masks:
+        """Pruned channels that no step gives back."""
+        return self._none()
+
+    def step(self, before: Masks, selected: Masks) -> bool:
+        """Prune the `selected` channels, `before` being those pruned until now; whether a window opens for them."""
+        self.set_free(selected)
         return False
 
-    def fix(self, pruned: Sequence[Tensor]) -> None:
-        """Pruned channels go to zero with all that they own, and stay there."""
-        for group, mask in zip(self._groups, pruned, strict=True):
+    def last_step(self, before: Masks, selected: Masks) -> None:
+        """Prune for good."""
+        self.fix(selected)
+
+    def signals_after(self, scale: float) -> list[Tensor]:
+        """What an open window gathers from one backward pass, (C_g,) for each group; `scale` is that of the loss."""
+        return []
+
+    def discard(self) -> None:
+        """Forget the gradients of the last backward pass that nobody else owns."""
+
+    def restore(self, masks: Masks, signals: Sequence[Tensor]) -> Masks:
+        """Close the window: give important channels back and return their masks."""
+        return self._none()
+
+    def fix(self, masks: Masks) -> None:
+        """Channels go to zero with all that they own, and stay there."""
+        for group, mask in zip(self._groups, masks, strict=True):
             zero(group.slots, mask)
             # Whatever the method's momentum rule: a remembered gradient must not move what has to stay zero.
             clear_momentum(self._optimizer, group, mask)
-        self.hold.set(self._groups, pruned)
+        self.frozen.set(self._groups, masks)
 
     @torch.no_grad()
-    def set_free(self, pruned: Sequence[Tensor]) -> None:
-        """Pruned channels lose their weights, or what the method takes of them, and are free to regrow."""
-        for group, mask in zip(self._groups, pruned, strict=True):
-            self._act(group, mask)
-            if self._method.momentum == "clear":
-                clear_momentum(self._optimizer, group, mask)
+    def set_free(self, masks: Masks) -> None:
+        """Channels lose their weights, or what `prune_weights` takes of them, and are free to regrow."""
+        for group, mask in zip(self._groups, masks, strict=True):
+            self._prune_weights(group, mask)
+            self.forget(group, mask)
 
-    def supervise(self, pruned: Sequence[Tensor]) -> None:
-        """Open the window in which pruned channels can prove important."""
-        self._deposit(pruned)
-        if self._by_gate:
-            self._gates.close(self._groups, pruned)
-        else:
-            self.set_free(pruned)
-
-    def _deposit(self, pruned: Sequence[Tensor]) -> None:
-        for group, mask in zip(self._groups, pruned, strict=True):
-            self._bank.deposit(group, mask)
-
-    def signals(self, scale: float) -> list[Tensor]:
-        """The supervised gradients of the last backward pass, shape (C_g,) for each group.
-
-        Of a loss times `scale`: those of weights are unscaled already, those of gates are in no optimiser's hands.
-        """
-        if self._by_gate:
-            return [signal / scale for signal in self._gates.read()]
-        return [weight_gradient(group) for group in self._groups]
-
-    def discard(self) -> None:
-        """Forget the supervised gradients of the last backward pass that nobody else owns."""
-        self._gates.reset()
-
-    def restore(self, pruned: Sequence[Tensor], signals: Sequence[Tensor]) -> list[Tensor]:
-        """Close the window: give important channels back from the bank and return their masks.
-
-        The others are free to regrow from zero or, with `rest: hold`, stay at it until the next step, banked. Without a
-        signal (a window that saw nothing) none is important.
-        """
-        settings = self._method.protection
-        self._gates.remove()
-        restored = [torch.zeros_like(mask) for mask in pruned]
-        for g, (group, signal) in enumerate(zip(self._groups, signals, strict=bool(signals))):
-            restored[g] = agreed(partial(protect, signal.cpu(), pruned[g], settings.quantile, settings.share))
-            self._bank.withdraw(group, restored[g])
-            if self._method.momentum == "clear":
-                clear_momentum(self._optimizer, group, restored[g])
-        rest = [mask & ~back for mask, back in zip(pruned, restored, strict=True)]
-        if self._method.holds:
-            self.fix(rest)
-            return restored
-        if self._by_gate:
-            self.set_free(rest)
-        self._bank.clear()
-        return restored
-
-    def release(self, held: Sequence[Tensor]) -> None:
-        """Put the channels `held` at zero back as they were banked, so that the step that follows can judge them."""
-        for group, mask in zip(self._groups, held, strict=True):
-            if bool(mask.any()):
-                self._bank.withdraw(group, mask)
-        self.hold.set(self._groups, [torch.zeros_like(mask) for mask in held])
+    def forget(self, group: Group, mask: Tensor) -> None:
+        """Clear the optimiser's memory of the channels, unless the method keeps it."""
+        if not self._keep_momentum:
+            clear_momentum(self._optimizer, group, mask)
 
     def state_dict(self) -> dict[str, Any]:
-        """The bank: masks and gates follow from the pruner's own state."""
-        return self._bank.state_dict()
+        """What masks and an open window do not tell."""
+        return {}
 
-    def load_state_dict(self, state: dict[str, Any], pruned: Sequence[Tensor], *, held: bool, supervised: bool) -> None:
-        """Go on from `state_dict()`, with the channels `pruned` held at zero, or in an open window, or neither."""
-        self._bank.load_state_dict(state)
-        if held:
-            self.hold.set(self._groups, pruned)
-        if supervised and self._by_gate:
-            self._gates.close(self._groups, pruned)
+    def load_state_dict(self, state: dict[str, Any], masks: Masks, *, final: bool, window_open: bool) -> None:
+        """Resume from `state_dict()`, with the channels in `masks` pruned."""
+        if final:
+            self.frozen.set(self._groups, masks)
+
+    def _none(self) -> Masks:
+        return [torch.zeros(group.channels, dtype=torch.bool) for group in self._groups]
+
+
+class Soft(Reconstruction):
+    """Pruned channels are zeroed once and free to regrow (SFP, He et al., arXiv:1808.06866)."""
+
+
+class Hard(Reconstruction):
+    """Pruned channels are zero for good, and no step takes fewer than the one before."""
+
+    def selected_first(self, masks: Masks) -> Masks:
+        return masks
+
+    def staying(self, masks: Masks) -> Masks:
+        return masks
+
+    def step(self, before: Masks, selected: Masks) -> bool:
+        self.fix(selected)
+        return False
+
+    def load_state_dict(self, state: dict[str, Any], masks: Masks, *, final: bool, window_open: bool) -> None:
+        self.frozen.set(self._groups, masks)

@@ -10,13 +10,13 @@ from psap.pruning.groups import Group, Member
 from psap.ranks import average
 
 
-def weight_gradient(group: Group) -> Tensor:
+def gradient_norms(group: Group) -> Tensor:
     """Norm of the loss's gradient with respect to each channel's weights, shape (C,)."""
     norm: Tensor = torch.linalg.vector_norm(group.filters(gradients=True), dim=1)
     return norm
 
 
-def added(total: Sequence[Tensor], new: Sequence[Tensor]) -> list[Tensor]:
+def accumulate(total: Sequence[Tensor], new: Sequence[Tensor]) -> list[Tensor]:
     """Sums of tensor and tensor; `new` alone where there is no total yet."""
     return [a + b for a, b in zip(total, new, strict=True)] if total else list(new)
 
@@ -71,3 +71,61 @@ def _multiply(gate: Tensor, member: Member) -> Callable[[nn.Module, tuple[Tensor
         return (x * full.to(x.dtype).reshape(shape), *inputs[1:])
 
     return hook
+
+
+class WeightPulse:
+    """The weights of pruned channels are zeroed at once; the norm of their gradient, the pulse, is the signal."""
+
+    zeroes_at_once = True
+
+    def __init__(self, groups: Sequence[Group], set_free: Callable[[list[Tensor]], None]) -> None:
+        self._groups, self._set_free = groups, set_free
+
+    def open(self, masks: list[Tensor]) -> None:
+        """Begin to look at the channels in `masks`."""
+        self._set_free(masks)
+
+    def read(self, scale: float) -> list[Tensor]:
+        """The signal of the last backward pass, (C_g,) for each group; gradients of weights are unscaled already."""
+        return [gradient_norms(group) for group in self._groups]
+
+    def discard(self) -> None:
+        """Forget the last backward pass."""
+
+    def close(self) -> None:
+        """Look no more."""
+
+    def let_go(self, masks: list[Tensor]) -> None:
+        """Let the channels in `masks` train freely: they do already."""
+
+    def resume(self, masks: list[Tensor]) -> None:
+        """In a resumed training."""
+
+
+class GatePulse(WeightPulse):
+    """Pruned channels keep their weights behind closed gates; the derivative with respect to the gate is the signal."""
+
+    zeroes_at_once = False
+
+    def __init__(self, groups: Sequence[Group], set_free: Callable[[list[Tensor]], None]) -> None:
+        super().__init__(groups, set_free)
+        self._gates = Gates()
+
+    def open(self, masks: list[Tensor]) -> None:
+        self._gates.close(self._groups, masks)
+
+    def read(self, scale: float) -> list[Tensor]:
+        """No optimiser knows the gates, so that their gradients are still those of the scaled loss."""
+        return [signal / scale for signal in self._gates.read()]
+
+    def discard(self) -> None:
+        self._gates.reset()
+
+    def close(self) -> None:
+        self._gates.remove()
+
+    def let_go(self, masks: list[Tensor]) -> None:
+        self._set_free(masks)
+
+    def resume(self, masks: list[Tensor]) -> None:
+        self.open(masks)

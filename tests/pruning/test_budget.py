@@ -12,22 +12,20 @@ from scipy.optimize import brentq
 from psap.errors import PsapError
 from psap.pruning.allocation import (
     ALLOCATIONS,
-    Evidence,
-    group_threshold,
-    model_threshold,
+    AllocationInputs,
     sparsity,
     uniform,
-    weight_sparsity,
 )
-from psap.pruning.budget import check_reachable, limits, solve
+from psap.pruning.budget import channel_bounds, check_reachable, solve_counts
 from psap.pruning.schedule import SCHEDULES, steps
+from psap.pruning.sparsity import group_threshold, model_threshold, weight_sparsity
 
 sizes = st.lists(st.integers(2, 40), min_size=1, max_size=6)
 
 
 @st.composite
 def problems(draw):
-    """Groups, the cost of a channel of each, and the evidence an allocation decides on."""
+    """Groups, the cost of a channel of each, and the inputs an allocation decides on."""
     channels = draw(sizes)
     count = len(channels)
     price = draw(st.lists(st.floats(0.1, 100), min_size=count, max_size=count))
@@ -37,22 +35,22 @@ def problems(draw):
     scores = [torch.rand(c, generator=generator, dtype=torch.float64) for c in channels]
     low = draw(st.floats(0, 0.3))
     high = draw(st.floats(0.5, 0.95))
-    return channels, np.array(price), Evidence(scores, torch.tensor(shares), draw(st.floats(0, 3))), low, high
+    return channels, np.array(price), AllocationInputs(scores, torch.tensor(shares), draw(st.floats(0, 3))), low, high
 
 
 @given(problems(), st.sampled_from(sorted(ALLOCATIONS)), st.floats(0, 1))
 @settings(max_examples=200, deadline=None)
 def test_the_target_is_met_to_within_one_channel_and_bounds_hold(problem, allocation, where) -> None:
-    channels, price, evidence, low, high = problem
+    channels, price, inputs, low, high = problem
     whole = float(price @ np.array(channels))
 
     def reduction(counts) -> float:
         return float(price @ np.array(counts)) / whole
 
-    bounds = limits(channels, channels, low, high)
+    bounds = channel_bounds(channels, channels, low, high)
     least, most = reduction(bounds.fewest.tolist()), reduction(bounds.most.tolist())
     target = least + where * (most - least)
-    counts = solve(ALLOCATIONS[allocation](evidence), reduction, channels, bounds, target)
+    counts = solve_counts(ALLOCATIONS[allocation](inputs), reduction, channels, bounds, target)
     assert least - 1e-9 <= reduction(counts) <= most + 1e-9
     assert target - 1e-9 <= reduction(counts) <= max(target + price.max() / whole, least) + 1e-9
     for count, size in zip(counts, channels, strict=True):
@@ -64,16 +62,16 @@ def test_the_target_is_met_to_within_one_channel_and_bounds_hold(problem, alloca
 @given(problems(), st.sampled_from(sorted(ALLOCATIONS)), st.floats(0, 1), st.integers(1, 16))
 @settings(max_examples=200, deadline=None)
 def test_what_remains_is_a_multiple_and_the_target_is_met_to_within_one_step(problem, allocation, where, step) -> None:
-    channels, price, evidence, low, high = problem
+    channels, price, inputs, low, high = problem
     whole = float(price @ np.array(channels))
 
     def reduction(counts) -> float:
         return float(price @ np.array(counts)) / whole
 
-    bounds = limits(channels, channels, low, high, step)
+    bounds = channel_bounds(channels, channels, low, high, step)
     least, most = reduction(bounds.fewest.tolist()), reduction(bounds.most.tolist())
     target = least + where * (most - least)
-    counts = solve(ALLOCATIONS[allocation](evidence), reduction, channels, bounds, target)
+    counts = solve_counts(ALLOCATIONS[allocation](inputs), reduction, channels, bounds, target)
     assert target - 1e-9 <= reduction(counts) <= max(target + step * price.max() / whole, least) + 1e-9
     for count, size in zip(counts, channels, strict=True):
         multiples = [
@@ -83,15 +81,15 @@ def test_what_remains_is_a_multiple_and_the_target_is_met_to_within_one_step(pro
         ]
         assert count in (multiples or [0]), "a group stays whole only where the bounds hold no multiple"
     if step == 1:
-        plain = limits(channels, channels, low, high)
-        assert counts == solve(ALLOCATIONS[allocation](evidence), reduction, channels, plain, target)
+        plain = channel_bounds(channels, channels, low, high)
+        assert counts == solve_counts(ALLOCATIONS[allocation](inputs), reduction, channels, plain, target)
 
 
 def test_rounded_counts_by_hand() -> None:
-    bounds = limits([32, 20, 7, 8], [32, 20, 7, 8], 0.0, 0.9, 8)
+    bounds = channel_bounds([32, 20, 7, 8], [32, 20, 7, 8], 0.0, 0.9, 8)
     assert bounds.fewest.tolist() == [0, 4, 0, 0] and bounds.most.tolist() == [24, 12, 0, 0]
     assert bounds.clip(torch.tensor([15, 0, 5, 5])) == [8, 4, 0, 0], "down to whole steps; the solver adds what lacks"
-    assert limits([20], [0], 0.0, 0.9, 8).most.tolist() == [0], "what cannot be judged stays whole"
+    assert channel_bounds([20], [0], 0.0, 0.9, 8).most.tolist() == [0], "what cannot be judged stays whole"
 
 
 @given(problems(), st.sampled_from(sorted(ALLOCATIONS)), st.floats(0, 4), st.floats(0, 4))
@@ -103,7 +101,7 @@ def test_ratios_grow_with_kappa(problem, allocation, a, b) -> None:
 
 def test_unreachable_targets_name_the_range() -> None:
     channels = [10, 10]
-    bounds = limits(channels, channels, 0.1, 0.8)
+    bounds = channel_bounds(channels, channels, 0.1, 0.8)
 
     def reduction(counts) -> float:
         return sum(counts) / 20
@@ -118,25 +116,25 @@ def test_unreachable_targets_name_the_range() -> None:
         check(0.05, "params")
     with pytest.raises(PsapError, match=r"no bounds reach it: .* 0\.900; stays whole: head: feeds the network's"):
         check(0.95)
-    ratios = uniform(Evidence([torch.rand(10)] * 2, torch.zeros(2), 1.0))
-    found = solve(ratios, reduction, channels, bounds, 0.99)
+    ratios = uniform(AllocationInputs([torch.rand(10)] * 2, torch.zeros(2), 1.0))
+    found = solve_counts(ratios, reduction, channels, bounds, 0.99)
     assert found == [8, 8], "an intermediate target beyond the bounds gives what they allow"
 
 
 def test_sparsity_allocation_by_hand() -> None:
-    evidence = Evidence([torch.rand(4)] * 2, torch.tensor([0.2, 0.6]), 1.0)
-    assert torch.allclose(sparsity(evidence)(0.4), torch.tensor([0.2, 0.6], dtype=torch.float64))
-    flat = Evidence([torch.rand(4)] * 2, torch.tensor([0.2, 0.6]), 0.0)
+    inputs = AllocationInputs([torch.rand(4)] * 2, torch.tensor([0.2, 0.6]), 1.0)
+    assert torch.allclose(sparsity(inputs)(0.4), torch.tensor([0.2, 0.6], dtype=torch.float64))
+    flat = AllocationInputs([torch.rand(4)] * 2, torch.tensor([0.2, 0.6]), 0.0)
     assert torch.allclose(sparsity(flat)(0.4), torch.tensor([0.4, 0.4], dtype=torch.float64))
-    none = Evidence([torch.rand(4)] * 2, torch.zeros(2), 1.0)
+    none = AllocationInputs([torch.rand(4)] * 2, torch.zeros(2), 1.0)
     assert torch.equal(sparsity(none)(0.3), uniform(none)(0.3)), "no small weight anywhere: uniform"
-    one = Evidence([torch.rand(4)] * 2, torch.tensor([0.0, 0.5]), 1.0)
+    one = AllocationInputs([torch.rand(4)] * 2, torch.tensor([0.0, 0.5]), 1.0)
     assert sparsity(one)(1e4)[0] > 1, "a group without a small weight is the last to go, not never"
 
 
 def test_global_allocation_is_one_threshold() -> None:
     scores = [torch.tensor([1.0, 5.0, 9.0]), torch.tensor([2.0, 3.0, 4.0])]
-    ratios = ALLOCATIONS["global"](Evidence(scores, torch.zeros(2), 0.0))
+    ratios = ALLOCATIONS["global"](AllocationInputs(scores, torch.zeros(2), 0.0))
     assert torch.allclose(ratios(0.5) * 3, torch.tensor([1.0, 2.0], dtype=torch.float64)), "1, 2 and 3 are lowest"
 
 

@@ -12,12 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from psap.models import build
 from psap.pruning.allocation import ALLOCATIONS
 from psap.pruning.channels import zero
-from psap.pruning.choice import Chooser
 from psap.pruning.compact import compact
 from psap.pruning.cost import CostModel
 from psap.pruning.criteria import CRITERIA
 from psap.pruning.discover import find_groups
 from psap.pruning.method import Method
+from psap.pruning.parts import make_selector
 from psap.pruning.pruner import Pruner
 
 NETWORKS = ["resnet20", "resnet20_b", "vgg16_bn", "resnet50", "mobilenetv2_100", "efficientnet_b0"]
@@ -66,9 +66,9 @@ class Prepared:
     def choose(self, criterion: str, allocation: str) -> list[Tensor]:
         self.model.load_state_dict(self.state)
         method = Method.model_validate({"criterion": criterion, "allocation": allocation})
-        chooser = Chooser(self.groups, self.cost, method, "macs", seed=0)
+        selector = make_selector(self.groups, self.cost, method, "macs", seed=0)
         none = [torch.zeros(group.channels, dtype=torch.bool) for group in self.groups]
-        return chooser.choose(chooser.scores(), 0.5, none, none).masks
+        return selector.select(selector.scores(), 0.5, none, first=none, last=none, staying=none).masks
 
     def dearest_channel(self, masks: list[Tensor]) -> float:
         """How far one channel more can move the reduction: the slack that the target allows."""

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from psap.models import build
+from psap.pruning.choice import pruning_order
 from psap.pruning.method import Method
+from psap.pruning.protective import select_protected
 from psap.pruning.pruner import Pruner
-from psap.pruning.reconstruction import order, protect
 
 
 @pytest.mark.parametrize("signal", ["weight_gradient", "gate_gradient"])
@@ -169,7 +170,7 @@ def test_order_and_protect(values, data) -> None:
     scores = torch.tensor(values, dtype=torch.float64)
     masks = st.lists(st.booleans(), min_size=len(values), max_size=len(values)).map(torch.tensor)
     first, last, candidates = data.draw(masks), data.draw(masks), data.draw(masks)
-    ranked = order(scores, first, last)
+    ranked = pruning_order(scores, first, last)
     assert sorted(ranked.tolist()) == list(range(len(values)))
     kinds = [0 if first[c] else 2 if last[c] else 1 for c in ranked.tolist()]
     assert kinds == sorted(kinds)
@@ -177,7 +178,7 @@ def test_order_and_protect(values, data) -> None:
         inside = [values[c] for c, k in zip(ranked.tolist(), kinds, strict=True) if k == kind]
         assert inside == sorted(inside)
     quantile, share = data.draw(st.floats(0, 1)), data.draw(st.floats(0, 1))
-    kept = protect(scores, candidates, quantile, share)
+    kept = select_protected(scores, candidates, quantile, share)
     assert not (kept & ~candidates).any() and (scores[kept] > 0).all()
     assert int(kept.sum()) <= share * len(values) + 1e-9
     assert int(kept.sum()) <= round((1 - quantile) * int(candidates.sum()))

@@ -6,7 +6,7 @@ from small import Small, X, Y
 from torch.nn import functional as F
 
 from psap.pruning.discover import find_groups
-from psap.pruning.signals import Gates, weight_gradient
+from psap.pruning.signals import Gates, gradient_norms
 
 
 @pytest.mark.parametrize("beta", [0.5, -5.0, 0.0])
@@ -18,7 +18,7 @@ def test_both_extremes_of_a_zeroed_filter(beta: float) -> None:
     with torch.no_grad():
         model.conv1.weight[:3] = 0
     F.cross_entropy(model(X), Y).backward()
-    signal = weight_gradient(group)
+    signal = gradient_norms(group)
     if beta > 0:
         assert signal[:3].min() > 20 * signal[3:].max(), "the pulse"
     else:

@@ -79,7 +79,8 @@ def scaled(
                 scaler.update()
             optimizer.zero_grad()
             pruner.after_step()
-            signals.extend(signal.clone() for signal in pruner.state_dict()["_signals"])
+            window = pruner.state_dict()["window"] or {"signals": []}
+            signals.extend(signal.clone() for signal in window["signals"])
     return pruner.history.rows, [*signals, *model.parameters()], scales
 
 

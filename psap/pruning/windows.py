@@ -1,0 +1,59 @@
+"""An open window: iterations whose gradients are gathered before a step selects, or after it gives back."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from psap.pruning.choice import Selector
+from psap.pruning.reconstruction import Reconstruction
+from psap.pruning.signals import accumulate
+
+
+class _Window:
+    """`seen` iterations; `scores` and `signals` added up over them, (C_g,) for each group."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.scores: list[Tensor] = []
+        self.signals: list[Tensor] = []
+
+    def look(self, selector: Selector, reconstruction: Reconstruction, scale: float) -> None:
+        """Gather from the gradients of one backward pass; `scale` is that of the loss."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was gathered, as plain values and tensors."""
+        epoch = self.epoch if isinstance(self, WindowBefore) else None
+        return {"epoch": epoch, "seen": self.seen, "scores": self.scores, "signals": self.signals}
+
+
+class WindowBefore(_Window):
+    """Before the step of `epoch`: scores of all channels, and signals of those to protect."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
+    def look(self, selector: Selector, reconstruction: Reconstruction, scale: float) -> None:
+        self.scores = accumulate(self.scores, selector.scores())
+        self.signals = accumulate(self.signals, reconstruction.signals_before())
+        self.seen += 1
+
+
+class WindowAfter(_Window):
+    """After a step: signals of the channels that it pruned."""
+
+    def look(self, selector: Selector, reconstruction: Reconstruction, scale: float) -> None:
+        self.signals = accumulate(self.signals, reconstruction.signals_after(scale))
+        self.seen += 1
+
+
+def resumed(state: dict[str, Any] | None, device: torch.device) -> WindowBefore | WindowAfter | None:
+    """The window of a `state_dict()`, with its tensors on `device`; None for None."""
+    if state is None:
+        return None
+    window = WindowAfter() if state["epoch"] is None else WindowBefore(state["epoch"])
+    window.seen = state["seen"]
+    window.scores, window.signals = ([value.to(device) for value in state[name]] for name in ("scores", "signals"))
+    return window
