@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from psap.config import Retrain, Suite, Tuned
-from psap.single.order import Order
+from psap.standalone.request import Order
+from psap.suites.load import Retrain, Suite, Tuned
 
 PAGE = Path(__file__).with_suffix(".md")
 INTRODUCTION = """# Suites and parameters

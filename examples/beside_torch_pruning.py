@@ -22,18 +22,18 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from psap.bench.measure import interleaved
+from psap.bench.timing import interleaved
 from psap.data import dataset
 from psap.data.photo_batches import PhotoBatches
 from psap.data.sources import prepare
-from psap.evaluate import accuracy, peak_memory_mb
-from psap.markdown import table
-from psap.models import build, published
+from psap.models import build, published_weights
 from psap.pruning.cost import count_macs
 from psap.pruning.method import Method, Schedule
 from psap.pruning.pruner import Pruner
-from psap.training.learner import Learner
+from psap.training.evaluation import accuracy, peak_memory_mb
 from psap.training.loop import run_epoch
+from psap.training.train_state import Learner
+from psap.utils.text import table
 
 NETWORK, TARGET, IMAGES = "timm:tf_efficientnet_lite0", 0.3, 800
 PHOTOS = {"size": 96, "classes": 10, "min_area": 0.35, "mean": (0.5,) * 3, "std": (0.5,) * 3}
@@ -70,7 +70,7 @@ def one_shot(network: nn.Module, example: Tensor, macs: float) -> nn.Module:
 def arm(name: str, seed: int, file: Path, root: Path) -> dict[str, float]:
     """Prune and fine-tune; returns accuracy and counted reduction in percent, CPU seconds, peak memory in MiB."""
     data = dataset.load(file, root)
-    network = published.load(NETWORK, len(data.classes), PHOTOS).network
+    network = published_weights.load(NETWORK, len(data.classes), PHOTOS).network
     train = dataset.subset(data.train, IMAGES, seed)
     batches = PhotoBatches(train, BATCH, PHOTOS, seed=seed, train=True, flip=True)
     example = torch.randn(1, 3, PHOTOS["size"], PHOTOS["size"])

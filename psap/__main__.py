@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command line; a package that an extra would bring is one line, not a traceback."""
     try:
-        from psap.cli import main as run
+        from psap.cli.main import main as run
 
         run()
     except ModuleNotFoundError as error:

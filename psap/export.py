@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from psap.errors import PsapError
-from psap.files import atomic
+from psap.utils.files import atomic
 
 Format = Literal["onnx", "torch"]
 Run = Callable[[Tensor], Tensor]

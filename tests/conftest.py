@@ -41,7 +41,7 @@ def psap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     """Run a command line; returns its exit code and what it wrote to stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        from psap.cli import main
+        from psap.cli.main import main
 
         monkeypatch.setattr("sys.argv", ["psap", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:

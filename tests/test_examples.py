@@ -16,10 +16,10 @@ from torch import nn
 from psap.data import dataset
 from psap.data.photo_batches import PhotoBatches
 from psap.data.sources import prepare
-from psap.evaluate import accuracy
-from psap.models import published
+from psap.models import published_weights
 from psap.pruning.cost import count_macs
 from psap.pruning.criteria import CRITERIA
+from psap.training.evaluation import accuracy
 
 PHOTOGRAPHS = Path(os.environ.get("PSAP_DATA", "/nonexistent"), "imagenette")
 
@@ -42,7 +42,7 @@ def test_lite0_has_the_accuracy_that_its_weights_have(
     photos = {"size": 224, "min_area": 1.0, "mean": (0.5,) * 3, "std": (0.5,) * 3}
     prepare("imagenet", str(PHOTOGRAPHS), tmp_path / "data.safetensors")
     data = dataset.load(tmp_path / "data.safetensors", PHOTOGRAPHS)
-    network = published.load("timm:tf_efficientnet_lite0", len(data.classes), photos).network
+    network = published_weights.load("timm:tf_efficientnet_lite0", len(data.classes), photos).network
     score = accuracy(network, PhotoBatches(data.test, 50, photos, train=False).epoch(0))
     assert len(data.test) == 500
     assert score.top1 == pytest.approx(69.2, abs=0.5) and score.top5 == pytest.approx(91.4, abs=0.5)

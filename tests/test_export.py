@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from psap.bench.latency import prune_at_once
 from psap.errors import PsapError
 from psap.export import difference, export
-from psap.models.architecture import save
-from psap.opening import Network, open_named, open_saved
+from psap.models.open import Network, open_named, open_saved
+from psap.models.saved import save
+from psap.pruning.one_shot import prune_at_once
 
 COMPACTED = ["resnet20", "vgg16_bn", "torchvision:resnet50", "torchvision:mobilenet_v2", "timm:efficientnet_lite0"]
 WHOLE = ["resnet20_b", "timm:resnet18", "timm:densenet121", "timm:regnetx_002", "timm:convnext_atto"]
@@ -31,7 +31,7 @@ def test_onnx_runtime_computes_what_the_network_does(tmp_path: Path, name: str, 
     network = open_named(name, size=32, classes=10)
     randomise(network.model)
     if name in COMPACTED:
-        network = prune_at_once(network, 0.5, round_to=1)
+        network = network._replace(model=prune_at_once(network.model, network.images, 0.5, round_to=1))
     network = stored(tmp_path, network)
     assert export(network.model, network.images, tmp_path / "model.onnx", "onnx").relative <= 1e-4
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
@@ -49,7 +49,7 @@ def test_onnx_runtime_computes_what_the_network_does(tmp_path: Path, name: str, 
 def test_a_program_of_torch_export_does_too(tmp_path: Path, name: str, randomise) -> None:
     network = open_named(name, size=32, classes=10)
     randomise(network.model)
-    network = stored(tmp_path, prune_at_once(network, 0.4, round_to=8))
+    network = stored(tmp_path, network._replace(model=prune_at_once(network.model, network.images, 0.4, round_to=8)))
     assert export(network.model, network.images, tmp_path / "model.pt2", "torch").relative <= 1e-4
     program = torch.export.load(tmp_path / "model.pt2").module()
     x = torch.randn(3, 3, 32, 32)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from psap.suite import CHECKPOINTS, RESULTS, STATE, data_file, load_grid
+from psap.suites.grid import load_grid
+from psap.suites.paths import CHECKPOINTS, RESULTS, STATE, data_file
 
 
 @pytest.fixture

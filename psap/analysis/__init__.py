@@ -12,9 +12,10 @@ def analyse(folder: Path, published: Path | None) -> None:
     a file is broken.
     """
     # Imported here so that the command line can name this function without waiting for pandas and matplotlib.
-    from psap.analysis import claims, collect, figures, report, settings, tables
+    from psap.analysis import claims, figures, report, settings, tables
+    from psap.analysis import results as collect
     from psap.analysis.published import beside
-    from psap.files import write_json, write_text
+    from psap.utils.files import write_json, write_text
 
     results = collect.collect(folder)
     table, verdicts = tables.summarise(results), claims.judge(results)

@@ -37,7 +37,6 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from psap.analysis.collect import Results, Suite
 from psap.analysis.contrasts import (
     CELL,
     HIGH_RATIO,
@@ -48,6 +47,7 @@ from psap.analysis.contrasts import (
     more_from_scratch,
 )
 from psap.analysis.parts import twins, unattributable
+from psap.analysis.results import Results, Suite
 from psap.analysis.statistics import estimate, holm
 
 RULES = [" ".join(paragraph.split()) for paragraph in __doc__.split("\n\n")[1:]]  # printed in the report

@@ -10,7 +10,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatter
 
 from psap.analysis import style
-from psap.analysis.collect import Results
+from psap.analysis.results import Results
+from psap.utils import plotting
 
 LEVELS = {
     "sparsity": "weight sparsity ratio",
@@ -60,7 +61,7 @@ def _heat_map(axes: Axes, table: pd.DataFrame) -> None:
     steps, bottom = table.columns.to_numpy(dtype=float), len(table) - 0.5
     extent = (steps[0] - 0.5, steps[-1] + 0.5, bottom, -0.5)
     axes.imshow(table, aspect="auto", cmap="cividis", vmin=0, vmax=1, interpolation="nearest", extent=extent)
-    style.whole_numbers(axes)
+    plotting.whole_numbers(axes)
 
 
 def dynamics(results: Results) -> Figure:
@@ -78,7 +79,7 @@ def dynamics(results: Results) -> Figure:
         part = history[history["init"] == suite.inits[column]]
         for method in methods:
             _band(axes, part[part["method"] == method], list(LEVELS)[row], looks[method])
-        style.whole_numbers(axes)
+        plotting.whole_numbers(axes)
     for axes, init in zip(grid[0], suite.inits, strict=True):
         axes.set_title(f"{suite.models[0]}, {style.init_label(init)}, target {100 * goal:g} %")
     for axes, label in zip(grid[:, 0], LEVELS.values(), strict=True):
@@ -117,12 +118,12 @@ def learning(results: Results) -> Figure:
             axes.plot(curve.index, curve, **looks[method].options(), markevery=final, zorder=looks[method].depth)
             if method == suite.claims.method and len(pruned):
                 axes.axvspan(pruned.min(), pruned.max(), color=looks[method].color, alpha=0.08, linewidth=0)
-        style.whole_numbers(axes)
+        plotting.whole_numbers(axes)
         if curves.empty:
             style.blank(axes)
     entries: dict[str, Any] = {method: looks[method] for method in suite.all_methods}
     if not history[history["method"] == suite.claims.method].empty:
-        entries[f"{suite.claims.method} prunes"] = Patch(color=style.WARM[0], alpha=0.15, linewidth=0)
+        entries[f"{suite.claims.method} prunes"] = Patch(color=plotting.WARM[0], alpha=0.15, linewidth=0)
     style.legend(figure, entries)
     return figure
 

@@ -13,12 +13,13 @@ from matplotlib.lines import Line2D
 
 from psap.analysis import curves, style
 from psap.analysis.claims import MIN_SEEDS
-from psap.analysis.collect import Results
 from psap.analysis.parts import PARTS, attributable
+from psap.analysis.results import Results
 from psap.analysis.settings import chooses, ranking
 from psap.analysis.statistics import estimate
+from psap.utils import plotting
 
-DENSE_LINE: dict[str, Any] = {"color": style.INK, "linewidth": 1, "linestyle": (0, (6, 3))}
+DENSE_LINE: dict[str, Any] = {"color": plotting.INK, "linewidth": 1, "linestyle": (0, (6, 3))}
 MARK: dict[str, Any] = {"linestyle": "none", "markersize": 6.5}
 
 
@@ -75,7 +76,7 @@ def ablation(results: Results) -> Figure:
         if cells.empty:
             style.blank(axes)
             continue
-        axes.axhline(0, color=style.INK, linewidth=1)
+        axes.axhline(0, color=plotting.INK, linewidth=1)
         for method, shift in _shifts(list(parts.values()), 0.16).items():
             for place, target in enumerate(suite.targets):
                 gain = cells.loc[(cells["method_y"] == method) & (cells["target"] == target), "gain"]
@@ -97,8 +98,8 @@ def settings(results: Results) -> Figure:
         part = table[(table["init"] == init) & (table["model"] == model)]
         for place, (_, tried) in enumerate(part.groupby("family", sort=False)):
             values = tried["top1"].to_numpy()
-            axes.plot(np.full(len(values), place), values, "o", mfc="none", color=style.INK, markersize=4, alpha=0.6)
-            axes.plot(place, values.max(), "o", color=style.WARM[0], markersize=6)
+            axes.plot(np.full(len(values), place), values, "o", mfc="none", color=plotting.INK, markersize=4, alpha=0.6)
+            axes.plot(place, values.max(), "o", color=plotting.WARM[0], markersize=6)
         families = part.groupby("family", sort=False).size()
         axes.set_xticks(range(len(families)), [f"{family} ({count})" for family, count in families.items()])
         axes.axhline(dense.loc[dense["model"] == model, "top1_last"].mean(), **DENSE_LINE)
@@ -201,7 +202,7 @@ def _words(results: Results) -> dict[str, str]:
 
 def draw(results: Results, folder: Path) -> None:
     """Write every figure to `folder` as SVG and PNG."""
-    with style.styled():
+    with plotting.styled():
         for name, plot in plots(results).items():
             figure = plot.draw(results)
             if results.divergence:

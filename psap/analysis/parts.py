@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from psap.analysis.collect import Results, Run
+from psap.analysis.results import Results
+from psap.suites.row import Row as Run
 
 # What a method does not have any more once a part of it is off (effective() of psap/pruning/method.py).
 _IMPLIED = ("protection", "window", "sparsity", "code")

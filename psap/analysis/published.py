@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from psap.analysis.collect import Results, Suite
-from psap.analysis.formula import cifar_depth, formula_reduction
+from psap.analysis.published_formula import cifar_depth, formula_reduction
+from psap.analysis.results import Results, Suite
 from psap.errors import PsapError
-from psap.reading import content
+from psap.utils.validation import content
 
 TOLERANCE = 5.0  # percentage points of multiply-adds
 COLUMNS = ["dataset", "model", "method", "mode", "baseline_top1", "pruned_top1", "top1_drop", "flops_reduction_pct"]

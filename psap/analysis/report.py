@@ -9,12 +9,14 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from psap.analysis.claims import RULES, VERDICTS
-from psap.analysis.collect import Results, Run, Suite
 from psap.analysis.figures import plots
 from psap.analysis.parts import played
-from psap.analysis.style import embedded, init_label
+from psap.analysis.results import Results, Suite
+from psap.analysis.style import init_label
 from psap.analysis.tables import LATENCY_NOTE, best, lost, number, spread
-from psap.nested import flat
+from psap.suites.row import Row as Run
+from psap.utils.mappings import flat
+from psap.utils.plotting import embedded
 
 NAMES = ("source", "label", "origin", "licence", "digest")
 TEMPLATE = Path(__file__).with_name("report.html.j2")

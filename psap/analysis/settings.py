@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from psap.analysis.collect import Results, Run
-from psap.nested import flat
+from psap.analysis.results import Results
+from psap.suites.row import Row as Run
+from psap.utils.mappings import flat
 
 KEYS = ["model", "init", "family", "setting"]
 MEASURED = ["target", "seed", "top1"]

@@ -1,48 +1,17 @@
 """How every figure looks: one style, a colour and marker a method, one layout of panels, one way to save."""
 
-import base64
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from psap.analysis.collect import Suite
-from psap.files import write_bytes
+from psap.analysis.results import Suite
+from psap.utils.files import write_bytes
+from psap.utils.plotting import COLD, INK, METADATA, WARM, drawn
 
-RC: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so the same text is drawn everywhere
-    "font.size": 8.5,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "figure.labelsize": 8.5,
-    "legend.frameon": False,
-    "svg.hashsalt": "psap",  # otherwise every SVG gets random identifiers
-    "figure.constrained_layout.h_pad": 0.06,
-    "figure.constrained_layout.w_pad": 0.06,
-}
-INK = "#555555"
-_METADATA: dict[str, Any] = {"svg": {"Date": None}, "png": {"Software": None}}  # nothing that differs between two runs
-# The method and its ablations are warm and dashed, the baselines cold; markers tell apart what colour alone would not.
-WARM = ["#d55e00", "#e69f00", "#8c510a", "#cc79a7", "#882255"]
-COLD = ["#0072b2", "#009e73", "#56b4e9", "#332288", "#999933", "#7f7f7f", "#222222", "#44aa99"]
 Line = str | tuple[float, tuple[float, ...]]
 DASHES: list[Line] = ["-", (0, (4, 1.5)), (0, (2.5, 1)), (0, (1.5, 1)), (0, (5, 1, 1, 1))]
 MARKERS = ["s", "^", "D", "v", "P", "X", "<", ">", "p", "h"]
@@ -84,13 +53,6 @@ def looks(suite: Suite) -> dict[str, Look]:
     return table
 
 
-@contextmanager
-def styled() -> Iterator[None]:
-    """Draw with this module's style, whatever the user's own settings are."""
-    with matplotlib.style.context(["default", RC]):
-        yield
-
-
 def panels(suite: Suite, height: float, x: str, y: str) -> tuple[Figure, list[tuple[Axes, str, str]]]:
     """A figure of titled panels, one per model and init: (axes, model, init). `x` and `y` label all of them.
 
@@ -124,11 +86,6 @@ def legend(figure: Figure, entries: dict[str, Any]) -> None:
     figure.legend(handles, list(entries), loc="outside upper center", ncols=columns, handlelength=2.6)
 
 
-def whole_numbers(axes: Axes) -> None:
-    """Put the x axis' ticks at whole numbers."""
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-
-
 def blank(axes: Axes) -> None:
     """Say in a panel that it has no runs yet."""
     axes.text(0.5, 0.5, "no runs yet", transform=axes.transAxes, ha="center", va="center", color=INK)
@@ -149,18 +106,5 @@ def empty(reason: str) -> Figure:
 
 def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.svg and `stem`.png, the same bytes for the same figure."""
-    for kind in _METADATA:
+    for kind in METADATA:
         write_bytes(stem.with_suffix(f".{kind}"), drawn(figure, kind))
-
-
-def drawn(figure: Figure, kind: str) -> bytes:
-    """The figure as "svg" or "png"."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=150, metadata=_METADATA[kind])
-    figure.set_layout_engine("none")  # laid out by now; once is enough
-    return buffer.getvalue()
-
-
-def embedded(svg: bytes) -> str:
-    """An SVG as the source of an HTML image."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"

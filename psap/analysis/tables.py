@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from psap.analysis.collect import Results
+from psap.analysis.results import Results
 
 CELL = ["model", "init", "method", "target"]
 TIMING = ["latency_ratio_mean", "seconds_mean"]  # the last columns of the summary

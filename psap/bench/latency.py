@@ -11,29 +11,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from psap.bench.measure import Timing, interleaved, ratios
+from psap.bench.timing import Timing, interleaved, ratios
 from psap.errors import PsapError
 from psap.export import export, missing, onnx_session
-from psap.markdown import table
-from psap.opening import Network
+from psap.models.open import Network
 from psap.pruning.cost import count_macs
-from psap.pruning.method import Method, Schedule
-from psap.pruning.pruner import Pruner
+from psap.utils.text import table
 
 Run = Callable[[], object]
 # Makes a network ready for a number of threads and a batch of images: one forward pass.
 Prepare = Callable[[int, Tensor], Run]
 
 _REPETITION = 0.1  # seconds that a repetition takes at least, so that the clock and cold caches do not decide
-
-
-def prune_at_once(network: Network, target: float, round_to: int) -> Network:
-    """`network` compacted in one step, all groups at one ratio and without any training: its shape, not its worth."""
-    schedule = Schedule(kind="one_shot", freeze=0.0)
-    method = Method(allocation="uniform", reconstruction="hard", schedule=schedule, round_to=round_to)
-    pruner = Pruner(copy.deepcopy(network.model), network.images, target, 1, method=method)
-    pruner.step(0)
-    return network._replace(model=pruner.compact().eval())
 
 
 def available() -> list[str]:

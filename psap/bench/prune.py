@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from psap.markdown import table
 from psap.models import build
+from psap.pruning.graph.verify import usable_groups
 from psap.pruning.method import Method, Schedule
 from psap.pruning.pruner import Pruner
-from psap.pruning.trial import usable_groups
+from psap.utils.text import table
 
 NETWORKS = {"resnet20": 32, "resnet56": 32, "resnet110": 32, "vgg16_bn": 32, "timm:resnet50": 224}
 _BATCH = 32

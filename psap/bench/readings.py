@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psap.pruning.channels import ChannelBackup, zero
-from psap.pruning.groups import Group
+from psap.pruning.graph.groups import Group
 from psap.pruning.method import Method, Protection, Schedule
 from psap.pruning.pruner import Pruner
 

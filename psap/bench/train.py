@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psap.bench.measure import Timing, interleaved, ratios
+from psap.bench.timing import Timing, interleaved, ratios
 from psap.data.batches import Batches
 from psap.data.dataset import Split
-from psap.markdown import table
 from psap.models import build
-from psap.training.learner import Learner
 from psap.training.loop import run_epoch
 from psap.training.optim import sgd
+from psap.training.train_state import Learner
+from psap.utils.text import table
 
 _BATCH = 128
 _MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of CIFAR-10's training images

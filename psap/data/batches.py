@@ -7,7 +7,7 @@ from torch import Tensor
 
 from psap.data.dataset import Split
 from psap.data.seeds import generator
-from psap.data.shares import Share
+from psap.data.sharding import Share
 
 
 class Batches:

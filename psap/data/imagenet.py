@@ -7,8 +7,8 @@ from psap.data.images import classes_in, images_in
 from psap.data.photos import Listing, index, labelled
 from psap.data.prepared import Raw
 from psap.errors import PsapError
-from psap.files import reading, regular
-from psap.reading import text
+from psap.utils.files import reading, regular
+from psap.utils.validation import text
 
 DEVKIT = Path("ILSVRC2012_devkit_t12", "data")
 LICENCE = "ImageNet's terms of access: non-commercial research and education (https://www.image-net.org/download)"

@@ -18,7 +18,7 @@ from psap.data.decoding import SUFFIXES, BadImage, for_each, opened, refuse, upr
 from psap.data.encoding import encoding
 from psap.data.prepared import Arrays
 from psap.errors import PsapError
-from psap.files import reading, sha256
+from psap.utils.files import reading, sha256
 
 THREADS = 4  # large images gain from more, small ones lose: their decoding is mostly Python
 PARTS = 5  # of a class, one is held out where the folder does not say which images are for testing

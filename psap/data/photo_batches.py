@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as transforms
 from psap.data.dataset import Split
 from psap.data.photos import Files
 from psap.data.seeds import generator
-from psap.data.shares import Share
+from psap.data.sharding import Share
 from psap.errors import PsapError
 
 _MIDDLE = 0.875  # of the short side that evaluation looks at: 224 of 256 pixels
@@ -27,7 +27,7 @@ class PhotoBatches:
 
     As `psap.data.batches.Batches`: in training a new order each epoch, a random cut of every image and, with `flip`,
     its mirror image with probability 1/2, all of it a function of (`seed`, epoch, image) alone, whatever the number of
-    `workers` (0: decode in this process). `photos`: the suite's section (psap.schema.Photos) as a mapping.
+    `workers` (0: decode in this process). `photos`: the suite's section (psap.suites.schema.Photos) as a mapping.
     """
 
     def __init__(

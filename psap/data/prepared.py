@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 
 from psap.errors import PsapError
-from psap.files import atomic, regular, seal, write_json
-from psap.reading import read_json
+from psap.utils.files import atomic, regular, seal, write_json
+from psap.utils.validation import read_json
 
 _AGAIN = "prepare the data set anew"
 CHUNK = 4096  # images at a time, so that squares of a whole data set never lie in memory

@@ -10,7 +10,7 @@ from psap.data import cifar10, imagenet, photos, prepared
 from psap.data.digits import digits
 from psap.data.images import layout, read_folder, scan
 from psap.errors import LONGEST_NAME, PsapError
-from psap.files import reading, sha256
+from psap.utils.files import reading, sha256
 
 __all__ = ["check_changed", "check_images", "check_source", "find_folder", "fingerprint", "prepare", "prepared_with"]
 

@@ -11,7 +11,7 @@ from psap.models.names import check_name, split
 if TYPE_CHECKING:
     from torch import nn
 
-    from psap.models.weights import initialise
+    from psap.models.init import initialise
 
 __all__ = ["build", "check_name", "initialise"]
 
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
     """Import torch only when something of it is asked for."""
     if name != "initialise":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from psap.models.weights import initialise
+    from psap.models.init import initialise
 
     return initialise
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from psap.models.weights import initialise
-from psap.pruning.shortcut import PadShortcut
+from psap.layers import PadShortcut
+from psap.models.init import initialise
 
 WIDTHS = (16, 32, 64)
 

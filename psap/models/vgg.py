@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from psap.models.weights import initialise
+from psap.models.init import initialise
 
 # Configuration D of Simonyan and Zisserman, arXiv:1409.1556, table 1; 0 is a max-pooling.
 LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)

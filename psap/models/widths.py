@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from psap.errors import PsapError
-from psap.pruning.shortcut import PadShortcut
+from psap.layers import PadShortcut
 
 
 class Wiring(BaseModel):

@@ -10,10 +10,10 @@ from torch.optim import Optimizer
 
 from psap.errors import PsapError, near
 from psap.pruning.cost import Measure
-from psap.pruning.discover import check_any
-from psap.pruning.groups import Group
+from psap.pruning.graph.find import check_any
+from psap.pruning.graph.groups import Group
+from psap.pruning.graph.verify import usable_groups
 from psap.pruning.method import Method
-from psap.pruning.trial import usable_groups
 
 _MOST = 10**6  # epochs, and more than anybody trains
 _SEEDS = range(-(2**63), 2**64)  # what torch's generators take
@@ -62,7 +62,9 @@ def groups_of(model: nn.Module, example_inputs: Any, groups: Sequence[Group] | N
     if groups is None:
         return usable_groups(model, example_inputs)
     if not isinstance(groups, (list, tuple)) or not all(isinstance(group, Group) for group in groups):
-        raise PsapError("groups is not a list of groups; give what psap.pruning.trial.usable_groups finds, or nothing")
+        raise PsapError(
+            "groups is not a list of groups; give what psap.pruning.graph.verify.usable_groups finds, or nothing"
+        )
     own = [group.within(model) for group in groups]
     check_any(model, own)
     return own

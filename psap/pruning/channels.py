@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from psap.pruning.groups import Group, Slot
+from psap.pruning.graph.groups import Group, Slot
 
 
 @torch.no_grad()

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from psap.errors import PsapError
-from psap.pruning.groups import Group
-from psap.pruning.passes import Call, evaluating, forward
+from psap.pruning.graph.groups import Group
+from psap.utils.passes import Call, evaluating, forward
 
 Measure = Literal["macs", "params"]
 _CONV = nn.modules.conv._ConvNd

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from psap.pruning.choice import Selection
-from psap.pruning.groups import Group
-from psap.pruning.signals import gradient_norms
+from psap.pruning.gradients import gradient_norms
+from psap.pruning.graph.groups import Group
+from psap.pruning.selection import Selection
 
 COLUMNS = ("step", "epoch", "group", "channels", "target", "ratio", "sparsity", "pruned", "restored", "churn", "pulse")
 

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from psap.bounds import Batch, Epochs, Name, Penalty, Rate
 from psap.pruning.registry import BUILT_IN, check_known
+from psap.utils.bounds import Batch, Epochs, Name, Penalty, Rate
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -8,14 +8,14 @@ from torch.optim import Optimizer
 
 from psap.pruning.allocation import ALLOCATIONS
 from psap.pruning.budget import ChannelBounds, channel_bounds, check_reachable
-from psap.pruning.choice import Rule, Selector
 from psap.pruning.cost import CostModel, Measure
 from psap.pruning.criteria import CRITERIA
-from psap.pruning.groups import Group, summary
+from psap.pruning.gradients import GatePulse, WeightPulse
+from psap.pruning.graph.groups import Group, summary
 from psap.pruning.method import Method
 from psap.pruning.protective import FreeRest, HeldRest, ProtectedAfter, ProtectedBefore
 from psap.pruning.reconstruction import RECONSTRUCTIONS, Hard, Reconstruction, Soft
-from psap.pruning.signals import GatePulse, WeightPulse
+from psap.pruning.selection import Rule, Selector
 from psap.pruning.sparsity import GroupSparsity, ModelSparsity, NoSparsity, all_weights, live_weights
 
 

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from psap.pruning.channels import ChannelBackup
-from psap.pruning.groups import Group
+from psap.pruning.gradients import GatePulse, WeightPulse, gradient_norms
+from psap.pruning.graph.groups import Group
 from psap.pruning.method import Protection
 from psap.pruning.reconstruction import Masks, Reconstruction
-from psap.pruning.signals import GatePulse, WeightPulse, gradient_norms
-from psap.ranks import agreed
+from psap.utils.distributed import agreed
 
 
 def select_protected(signal: Tensor, candidates: Tensor, quantile: float, share: float) -> Tensor:

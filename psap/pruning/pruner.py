@@ -19,21 +19,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from psap.errors import PsapError
-from psap.pruning import compact as compaction
-from psap.pruning.admission import check_network
 from psap.pruning.arguments import check_optimizer, check_settings, check_training, groups_of
 from psap.pruning.calls import Calls
 from psap.pruning.channels import penalise_scales
 from psap.pruning.cost import CostModel, Measure, OrderedCost, check_as_planned
-from psap.pruning.groups import Group
+from psap.pruning.graph import compact as compaction
+from psap.pruning.graph.admission import check_network
+from psap.pruning.graph.groups import Group
 from psap.pruning.history import History
 from psap.pruning.method import Method
 from psap.pruning.parts import check_target, make_reconstruction, make_selector
-from psap.pruning.passes import varied
 from psap.pruning.schedule import steps
 from psap.pruning.windows import WindowAfter, WindowBefore, resumed
 from psap.pruning.witness import Witness, unwatch
-from psap.ranks import agreed, average
+from psap.utils.distributed import agreed, average
+from psap.utils.passes import varied
 
 
 class Pruner:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from psap.pruning.channels import FrozenChannels, clear_momentum, zero
-from psap.pruning.groups import Group
+from psap.pruning.graph.groups import Group
 from psap.pruning.registry import Registry
 
 Masks = list[Tensor]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from psap.pruning.groups import Group
+from psap.pruning.graph.groups import Group
 
 
 def weight_sparsity(weights: Tensor, tau: float) -> float:

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from psap.pruning.choice import Selector
+from psap.pruning.gradients import accumulate
 from psap.pruning.reconstruction import Reconstruction
-from psap.pruning.signals import accumulate
+from psap.pruning.selection import Selector
 
 
 class _Window:

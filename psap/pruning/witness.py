@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from psap.pruning.passes import Call
+from psap.utils.passes import Call
 
 _ROWS, _BATCHES = 8, 8
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from psap import files
+from psap.utils import files
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 Scalar = str | int | float | bool | None

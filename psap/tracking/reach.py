@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from psap.errors import PsapError
-from psap.files import regular
+from psap.utils.files import regular
 
 SQLITE = "sqlite:///"
 _SECONDS = 5.0  # for a server to take a connection, or a database to be unlocked

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from psap import files
 from psap.tracking import journal
 from psap.tracking.journal import End
+from psap.utils import files
 
 
 def journal_report(folder: Path, state: Path) -> None:
@@ -28,7 +28,7 @@ def journal_report(folder: Path, state: Path) -> None:
         old = journal.read(path)
         if old and old.end and old.end.files == artifacts:
             return
-        head = journal.new_head(f"{suite}/report", suite, {"psap.suite": suite, "psap.method": "report"}, {})
+        head = journal.new_head(f"{suite}/report", suite, {"psap.suites.grid": suite, "psap.method": "report"}, {})
         if old:
             head = journal.succeed(head, old.head)
         end = End("FINISHED", journal.now(), files=artifacts)

@@ -12,9 +12,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from psap import files
 from psap.tracking.journal import End, Head, Row
 from psap.tracking.reach import SQLITE, reach, without_password
+from psap.utils import files
 
 _LONGEST_PARAM = 500  # what servers before MLflow 2.8 take; run.json has every parameter whole
 _LONGEST_TAG = 5000

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TextIO
 
 import psap
-from psap import files
 from psap.errors import PsapError
 from psap.tracking import journal
 from psap.tracking.journal import End, Row, Scalar
 from psap.tracking.store import tracking_uri
+from psap.utils import files
 
 
 class Tracker:

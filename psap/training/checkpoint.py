@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from psap.files import regular, write_bytes, writing
+from psap.utils.files import regular, write_bytes, writing
 
 _KEPT = 2  # the newest, and the one before in case the newest is damaged
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from psap.errors import PsapError
-from psap.evaluate import Score
+from psap.training.evaluation import Score
 
 # A mean training loss so many times that of guessing comes from weights that no training brings back.
 _HOPELESS = 1000

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psap import ranks
 from psap.data.seeds import mixed
-from psap.evaluate import Score
 from psap.training.divergence import Diverged, wrong_loss, wrong_network, wrong_score
-from psap.training.learner import Learner
+from psap.training.evaluation import Score
 from psap.training.optim import learning_rate
+from psap.training.train_state import Learner
+from psap.utils import distributed
 
 Row = dict[str, Any]
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -62,10 +62,10 @@ def train(
     recipe, pruner = training["recipe"], learner.pruner
     for epoch in range(progress.epoch, recipe["epochs"]):
         start = time.perf_counter()
-        torch.manual_seed(mixed(seed, epoch, ranks.rank()))  # for layers that draw numbers, such as dropout
+        torch.manual_seed(mixed(seed, epoch, distributed.rank()))  # for layers that draw numbers, such as dropout
         learner.begin(epoch)
         loss, lr = run_epoch(learner, batches, training, epoch)
-        ranks.average(buffer for buffer in learner.model.buffers() if buffer.is_floating_point())
+        distributed.average(buffer for buffer in learner.model.buffers() if buffer.is_floating_point())
         wrong = wrong_loss(loss, classes) or wrong_network(learner.model)
         due = (epoch + 1) % training["score_every"] == 0 or epoch + 1 == recipe["epochs"]
         result = score(learner.model) if due and not wrong else None
@@ -111,7 +111,7 @@ def run_epoch(learner: Learner, batches: Batched, training: Mapping[str, Any], e
             _step(learner, training)
         total = loss if total is None else total + loss
     assert total is not None, "an epoch without a batch"
-    ranks.average([total])
+    distributed.average([total])
     return float(total) / len(batches), lr
 
 
@@ -120,7 +120,7 @@ def _backward(
 ) -> Tensor:
     """Add `weight` times the gradient of a micro-batch; once the batch is `complete`, it is the mean over the ranks."""
     dtype = _AUTOCAST.get(training["precision"])
-    with nullcontext() if complete else ranks.unshared(learner.replica):
+    with nullcontext() if complete else distributed.unshared(learner.replica):
         with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
             loss = F.cross_entropy(learner.forward(images), labels, label_smoothing=training["label_smoothing"])
         learner.scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from psap.files import write_csv
-from psap.models import architecture
+from psap.models import saved
 from psap.pruning.history import COLUMNS as HISTORY_COLUMNS
-from psap.training.job import Job, Outcome
 from psap.training.loop import Progress
+from psap.training.trainer import Job, Outcome
+from psap.utils.files import write_csv
 
 _EPOCH_COLUMNS = ("epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored", "final")
 
@@ -29,13 +29,13 @@ def progress_line(name: str, job: Job, progress: Progress) -> str:
 
 def write_network(job: Job, outcome: Outcome, folder: Path) -> None:
     """Write the trained network to `folder`, with its accuracy and the size of its images."""
-    architecture.save(
+    saved.save(
         outcome.network,
         folder,
         name=job.config["model"],
         classes=job.classes,
         in_channels=job.in_channels,
-        extra={"top1_last": outcome.result["top1_last"], architecture.IMAGE_SIZE: job.image_size},
+        extra={"top1_last": outcome.result["top1_last"], saved.IMAGE_SIZE: job.image_size},
     )
 
 

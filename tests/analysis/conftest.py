@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from psap.files import sha256
+from psap.utils.files import sha256
 
 ROLES = {
     "method": "psap",

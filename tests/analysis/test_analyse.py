@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from psap.analysis import analyse
-from psap.analysis.collect import TIMING, collect
 from psap.analysis.figures import FIGURES
 from psap.analysis.report import facts
+from psap.analysis.results import TIMING, collect
 from psap.errors import PsapError
 
 FILES = {"runs.csv", "table.csv", "table.md", "table.tex", "metrics.json", "claims.json", "report.html"}

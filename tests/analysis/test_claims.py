@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from psap.analysis.claims import judge
-from psap.analysis.collect import collect
+from psap.analysis.results import collect
 
 Top1 = Callable[[str, str, str, float, int], float]
 BASE = 80.0

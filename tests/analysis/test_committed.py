@@ -20,7 +20,7 @@ ROWS = ("suite.json", "run.json", "epochs.csv", "history.csv")
 BLOCKED = """
 import sys
 sys.modules.update(dict.fromkeys(["torch", "snakemake", "mlflow", "timm"]))
-from psap.cli import app
+from psap.cli.main import app
 app()
 """
 

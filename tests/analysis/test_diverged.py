@@ -9,7 +9,7 @@ import pytest
 
 from psap.analysis import analyse
 from psap.analysis.claims import judge
-from psap.analysis.collect import collect
+from psap.analysis.results import collect
 from psap.analysis.tables import NOTE_DIVERGED
 from psap.errors import PsapError
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from psap.analysis.claims import judge
-from psap.analysis.collect import Results, collect
 from psap.analysis.figures import plots
 from psap.analysis.parts import attributable, played
+from psap.analysis.results import Results, collect
 from psap.analysis.style import looks
 
 OURS = ["psap", "psap_soft", "psap_hard", "psap_uniform", "psap_plain"]

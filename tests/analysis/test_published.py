@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from psap.analysis.collect import collect
-from psap.analysis.formula import formula_reduction
 from psap.analysis.published import beside, network
+from psap.analysis.published_formula import formula_reduction
+from psap.analysis.results import collect
 from psap.analysis.tables import summarise
 from psap.errors import PsapError
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from psap.analysis import analyse
-from psap.analysis.collect import collect
+from psap.analysis.results import collect
 from psap.analysis.settings import chooses, effects, ranking
 
 SETTINGS = {

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from psap.analysis.collect import collect
 from psap.analysis.report import compositions
+from psap.analysis.results import collect
 from psap.analysis.tables import TIMING, best, latex, markdown, metrics, number, spread, summarise
 
 TOP1 = {"psap": [90.0, 91.0, 92.0], "sfp": [90.0, 90.5, 91.0]}

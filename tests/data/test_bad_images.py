@@ -11,11 +11,11 @@ import pytest
 from folders import make_folder, pixels
 from PIL import Image
 
-from psap.counting import images_of
 from psap.data.dataset import load
 from psap.data.sources import check_source, fingerprint, prepare
 from psap.errors import PsapError
-from psap.schema import Data
+from psap.planning.workload import images_of
+from psap.suites.schema import Data
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 4\n%%EndComments\nshowpage\n%%EOF\n"
 BOTH = pytest.mark.parametrize("as_photos", [False, True], ids=["decoded", "photographs"])

@@ -19,7 +19,7 @@ from psap.data.dataset import Split
 from psap.data.photo_batches import PhotoBatches, cut
 from psap.data.photos import Files
 from psap.data.seeds import generator
-from psap.data.shares import Share
+from psap.data.sharding import Share
 from psap.data.sources import prepare
 from psap.errors import PsapError
 

@@ -14,7 +14,7 @@ from psap.data.dataset import load
 from psap.data.images import layout, scan
 from psap.data.sources import check_source, fingerprint, prepare
 from psap.errors import PsapError
-from psap.files import sha256
+from psap.utils.files import sha256
 
 
 @pytest.fixture(autouse=True)

@@ -109,7 +109,7 @@ def _try(case: Case, place: Path, seconds: int) -> None:
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     code = 1
     try:
-        from psap import cli
+        from psap.cli import main as cli
 
         sys.argv = ["psap", *case.arguments]
         case.call() if case.call else cli.main()

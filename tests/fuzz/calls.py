@@ -11,7 +11,7 @@ from corpus import VALUES
 from psap import Method, Pruner
 from psap.models import build
 from psap.pruning.method import Schedule
-from psap.reading import validated
+from psap.utils.validation import validated
 
 ONCE = Schedule(kind="constant", freeze=0.0)
 

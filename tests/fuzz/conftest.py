@@ -37,10 +37,26 @@ ORDER = {
 
 
 # Imported once, for all cases to find: that is what takes a command's time.
-_USED = ["timm", "torchvision", "sklearn.datasets", "matplotlib.figure", "scipy.stats", "onnx", "mlflow", "psap.cli"]
-_USED += ["psap.analysis", "psap.bench.coverage", "psap.bench.latency", "psap.bench.train", "psap.data.sources"]
-_USED += ["psap.execute", "psap.export", "psap.inspection", "psap.leftovers", "psap.pruning.masked", "psap.reproduce"]
-_USED += ["psap.rerun", "psap.single.plan", "psap.single.prune", "psap.tracking.store"]
+_USED = [
+    "timm",
+    "torchvision",
+    "sklearn.datasets",
+    "matplotlib.figure",
+    "scipy.stats",
+    "onnx",
+    "mlflow",
+    "psap.cli.main",
+]
+_USED += ["psap.analysis", "psap.bench.supported_models", "psap.bench.latency", "psap.bench.train", "psap.data.sources"]
+_USED += [
+    "psap.suites.run",
+    "psap.export",
+    "psap.pruning.inspect",
+    "psap.suites.cleanup",
+    "psap.pruning.graph.masked",
+    "psap.workflow.reproduce",
+]
+_USED += ["psap.suites.rerun", "psap.standalone.plan", "psap.standalone.run", "psap.tracking.store"]
 
 
 @pytest.fixture(scope="session")

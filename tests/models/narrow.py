@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from psap.layers import PadShortcut
 from psap.models.widths import Widths, Wiring, set_widths, widths
-from psap.pruning.shortcut import PadShortcut
 
 
 def narrowed(name: str, model: nn.Module) -> nn.Module:

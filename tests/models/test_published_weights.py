@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from psap.errors import PsapError
-from psap.models import build, published
+from psap.models import build, published_weights
 
 NAME = "torchvision:resnet18"
 PHOTOS = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -20,7 +20,7 @@ PHOTOS = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(published.FOLDER, str(tmp_path))
+    monkeypatch.setenv(published_weights.FOLDER, str(tmp_path))
     return tmp_path
 
 
@@ -44,12 +44,12 @@ def test_a_folder_of_the_user_s(name: str, suffix: str, folder: Path) -> None:
     model, file = trained(name), folder / (name.replace(":", ".") + suffix)
     write = torch.save if suffix == ".pth" else safetensors.torch.save_file
     write(model.state_dict(), file)
-    found = published.load(name, 1000, PHOTOS)
+    found = published_weights.load(name, 1000, PHOTOS)
     assert same(model, found.network) and found.origin == str(file)
     with torch.no_grad():
         next(model.parameters()).flatten()[0] += 1
     write(model.state_dict(), file)
-    assert published.load(name, 1000, PHOTOS).digest != found.digest
+    assert published_weights.load(name, 1000, PHOTOS).digest != found.digest
 
 
 def test_torch_s_cache_is_used_without_a_network(tmp_path: Path) -> None:
@@ -76,12 +76,12 @@ def without_network(name: str, **environment: str) -> str:
     """What a process says that loads the weights of `name`, or why it cannot; it reaches no other machine."""
     code = (
         "from psap.models import published\nfrom psap.errors import PsapError\n"
-        f"try: print(float(published.load({name!r}, 1000).network.state_dict()['fc.bias'].sum()))\n"
+        f"try: print(float(published_weights.load({name!r}, 1000).network.state_dict()['fc.bias'].sum()))\n"
         "except PsapError as error: print(error)"
     )
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
     offline = os.environ | nowhere | {"HF_HUB_OFFLINE": "1"} | environment
-    offline.pop(published.FOLDER, None)
+    offline.pop(published_weights.FOLDER, None)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=offline, check=True)
     return done.stdout.strip().splitlines()[-1]  # torch says that it tries to download
 
@@ -102,9 +102,9 @@ def test_neither_weights_nor_network(name: str, says: str, tmp_path: Path) -> No
 
 def test_names_without_published_weights(folder: Path) -> None:
     with pytest.raises(PsapError, match="resnet20 has no published weights"):
-        published.load("resnet20", 10)
+        published_weights.load("resnet20", 10)
     with pytest.raises(PsapError, match="unknown model 'timm:resnet10t_x'; did you mean"):
-        published.load("timm:resnet10t_x", 10)
+        published_weights.load("timm:resnet10t_x", 10)
 
 
 def of_another_network(file: Path) -> str:
@@ -125,7 +125,7 @@ def with_a_layer_less(file: Path) -> str:
 
 
 def a_folder_that_is_none(file: Path) -> str:
-    os.environ[published.FOLDER] = str(file)
+    os.environ[published_weights.FOLDER] = str(file)
     return f"PSAP_WEIGHTS={file}: no such folder"
 
 
@@ -142,7 +142,7 @@ def test_wrong_weights(spoil, folder: Path) -> None:
     file = folder / "torchvision.resnet18.safetensors"
     says = spoil(file)
     with pytest.raises(PsapError, match=says) as caught:
-        published.load(NAME, 1000)
+        published_weights.load(NAME, 1000)
     assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -155,7 +155,7 @@ def test_a_pickle_is_not_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(folder)
     (folder / "torchvision.resnet18.pth").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(PsapError, match="not a file of weights") as caught:
-        published.load(NAME, 1000)
+        published_weights.load(NAME, 1000)
     assert "\n" not in str(caught.value)
     assert not (folder / "was-here").exists()
 
@@ -163,12 +163,12 @@ def test_a_pickle_is_not_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_checkpoint_of_somebody_s_training_is_not_weights_alone(folder: Path) -> None:
     torch.save({"epoch": 3, "state_dict": trained(NAME).state_dict()}, folder / "torchvision.resnet18.pth")
     with pytest.raises(PsapError, match="not a file of weights alone, name by name; save the network's"):
-        published.load(NAME, 1000)
+        published_weights.load(NAME, 1000)
 
 
 def test_images_must_be_normalised_as_the_weights_want_them(folder: Path) -> None:
     name = "timm:tf_efficientnet_lite0"
     safetensors.torch.save_file(trained(name).state_dict(), folder / "timm.tf_efficientnet_lite0.safetensors")
     with pytest.raises(PsapError, match=r"mean \[0.5, 0.5, 0.5\]; say so: photos: \{mean: \[0.5, 0.5, 0.5\]\}"):
-        published.load(name, 1000, PHOTOS)
-    published.load(name, 1000, {"mean": (0.5,) * 3, "std": (0.5,) * 3})
+        published_weights.load(name, 1000, PHOTOS)
+    published_weights.load(name, 1000, {"mean": (0.5,) * 3, "std": (0.5,) * 3})

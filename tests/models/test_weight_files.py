@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from psap.errors import PsapError
-from psap.models.tensors import read
+from psap.models.state_dicts import read
 
 
 class Strikes:

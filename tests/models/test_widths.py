@@ -4,9 +4,9 @@ from narrow import narrowed
 from torch import nn
 
 from psap.errors import PsapError
+from psap.layers import PadShortcut
 from psap.models import build
 from psap.models.widths import set_widths, widths
-from psap.pruning.shortcut import PadShortcut
 
 
 def test_setting_a_networks_own_widths_changes_nothing() -> None:

@@ -11,9 +11,9 @@ from small import Small, X, iterate, start
 from torch import nn
 
 from psap.errors import PsapError
+from psap.pruning.graph.verify import usable_groups
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
-from psap.pruning.trial import usable_groups
 
 HARD = Method(reconstruction="hard", schedule={"kind": "one_shot", "freeze": 0.0})
 

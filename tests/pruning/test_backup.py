@@ -15,12 +15,12 @@ from timm.layers import MixedConv2d
 from torch import Tensor, nn
 
 from psap.bench.readings import READINGS, not_given_back, prune_in_training
-from psap.models import architecture, build
+from psap.models import build, saved
 from psap.models.widths import Widths, set_widths, widths
 from psap.pruning.channels import ChannelBackup, zero
-from psap.pruning.discover import find_groups
-from psap.pruning.groups import Group
-from psap.pruning.trial import stir
+from psap.pruning.graph.find import find_groups
+from psap.pruning.graph.groups import Group
+from psap.pruning.graph.verify import stir
 
 IMAGE = torch.randn(1, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 SHARED = ["UNet", "Concatenated", "Behind"]  # tensors that belong to several groups
@@ -136,8 +136,8 @@ def test_networks_full_of_concatenations_are_pruned_saved_and_loaded(
     assert pruner.reduction() >= target
     assert any(row["restored"] for row in pruner.history.rows) == reading.startswith("after")
     equal(model, small, 32)
-    architecture.save(small.float(), tmp_path, name=name, classes=5, in_channels=3)
-    assert torch.equal(architecture.load(tmp_path).eval()(image.float()), small(image.float()))
+    saved.save(small.float(), tmp_path, name=name, classes=5, in_channels=3)
+    assert torch.equal(saved.load(tmp_path).eval()(image.float()), small(image.float()))
 
 
 def splits(model: nn.Module, group: Group) -> bool:

@@ -12,10 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from psap.models import build
 from psap.pruning.allocation import ALLOCATIONS
 from psap.pruning.channels import zero
-from psap.pruning.compact import compact
 from psap.pruning.cost import CostModel
 from psap.pruning.criteria import CRITERIA
-from psap.pruning.discover import find_groups
+from psap.pruning.graph.compact import compact
+from psap.pruning.graph.find import find_groups
 from psap.pruning.method import Method
 from psap.pruning.parts import make_selector
 from psap.pruning.pruner import Pruner

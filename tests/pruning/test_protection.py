@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from psap.models import build
-from psap.pruning.choice import pruning_order
 from psap.pruning.method import Method
 from psap.pruning.protective import select_protected
 from psap.pruning.pruner import Pruner
+from psap.pruning.selection import pruning_order
 
 
 @pytest.mark.parametrize("signal", ["weight_gradient", "gate_gradient"])

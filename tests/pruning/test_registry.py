@@ -14,7 +14,7 @@ from psap.pruning.criteria import CRITERIA, Criterion, l1, taylor
 from psap.pruning.method import Method
 from psap.pruning.reconstruction import RECONSTRUCTIONS
 from psap.pruning.registry import BUILT_IN
-from psap.suite import load_grid
+from psap.suites.grid import load_grid
 
 KINDS = {"criterion": CRITERIA, "allocation": ALLOCATIONS, "reconstruction": RECONSTRUCTIONS}
 OWN = {"criterion": "largest", "allocation": "by_width", "reconstruction": "halve"}

@@ -105,7 +105,7 @@ def assert_whole(run: Stored, state: Path, epochs: int = 8) -> None:
     assert [(step, value) for name, step, _, value in run.points if name == "top1_last"] == [(epochs - 1, 97.5)]
     assert (run.name, run.status, run.deleted) == (f"demo/{state.name}", "FINISHED", False)
     assert run.params == {"seed": "0", "note": "x" * 499 + "…"}
-    assert run.tags.items() >= {"psap.suite": "demo", "mlflow.runName": run.name}.items()
+    assert run.tags.items() >= {"psap.suites.grid": "demo", "mlflow.runName": run.name}.items()
 
 
 def wait_until(happens, seconds: float = 30.0) -> None:

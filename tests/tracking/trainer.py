@@ -7,8 +7,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from psap import files
 from psap.tracking import Row, Tracker
+from psap.utils import files
 
 
 def train(state: Path, uri: str, epochs: int, seconds: float, patience: float) -> None:
@@ -20,7 +20,7 @@ def train(state: Path, uri: str, epochs: int, seconds: float, patience: float) -
             state,
             run=f"demo/{state.name}",
             experiment="demo",
-            tags={"psap.suite": "demo"},
+            tags={"psap.suites.grid": "demo"},
             params={"seed": 0, "note": "x" * 10_000},
             uri=uri,
             patience=patience,

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from psap.errors import PsapError
-from psap.files import sha256, write_bytes
 from psap.training.checkpoint import Checkpoints, single_writer
+from psap.utils.files import sha256, write_bytes
 
 
 def state(epoch: int) -> dict:

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from psap import ranks
 from psap.data.batches import Batches
 from psap.data.dataset import Split
-from psap.data.shares import Share
+from psap.data.sharding import Share
 from psap.models import build
 from psap.pruning.method import Method
-from psap.training.learner import Learner
 from psap.training.loop import run_epoch
+from psap.training.train_state import Learner
+from psap.utils import distributed
 
 EPOCHS, STEPS = 6, 5
 TRAINING = {
@@ -69,7 +69,7 @@ def train(method: Method) -> dict[str, Any]:
     pruning = {"example_inputs": torch.zeros(1, 3, 8, 8, dtype=torch.float64), "target": 0.5, "epochs": EPOCHS}
     learner = Learner(network(), TRAINING, pruning | {"method": method})
     watching = Watching(learner)
-    batches = data(Share(ranks.rank(), ranks.count(), 64))
+    batches = data(Share(distributed.rank(), distributed.count(), 64))
     losses, banks = [], []
     for epoch in range(EPOCHS):
         learner.begin(epoch)
@@ -81,10 +81,10 @@ def train(method: Method) -> dict[str, Any]:
 
 def main(methods: str, folder: Path) -> None:
     torch.set_num_threads(1)
-    with ranks.joined(torch.device("cpu")):
+    with distributed.joined(torch.device("cpu")):
         for name, method in json.loads(methods).items():
             found = train(Method.model_validate(method))
-            torch.save(found, folder / f"{name}-{ranks.rank()}-of-{ranks.count()}.pt")
+            torch.save(found, folder / f"{name}-{distributed.rank()}-of-{distributed.count()}.pt")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from project import Project
 
-from psap import intact
 from psap.errors import PsapError
-from psap.suite import load_grid
+from psap.suites.grid import load_grid
+from psap.workflow import intact
 
 DENSE = "checkpoints/tiny/resnet8/dense/seed0"
 # What is changed, by which byte (None: the file is cut, "": it is taken away), and what the message says of it.
@@ -88,8 +88,8 @@ def test_nothing_is_removed_and_the_command_that_is_named_mends_it(finished: Pro
 
 
 def test_the_command_prepares_the_same_folder_when_it_is_pasted() -> None:
-    from psap.schema import Data
-    from psap.suite import data_command
+    from psap.suites.paths import data_command
+    from psap.suites.schema import Data
 
     data = Data.model_validate({"source": "folder", "path": "$PSAP_DATA/my 'own' #1", "photos": {"size": 32}})
     words = shlex.split(data_command(data))

@@ -5,7 +5,7 @@ from pathlib import Path
 from filelock import FileLock
 from project import TINY, Project
 
-from psap.leftovers import tidy
+from psap.suites.cleanup import tidy
 from psap.tracking.journal import End, line, new_head
 
 TOPS = ("results", "checkpoints", "state")

@@ -12,8 +12,12 @@ from filelock import FileLock
 from PIL import Image
 from project import TINY, Project
 
-from psap import affordable, costs, devices, models, plan, reproduce
-from psap.estimate import Estimate
+from psap import models
+from psap.planning import affordable
+from psap.planning import report as costs
+from psap.planning.estimate import Estimate
+from psap.utils import gpu_locks
+from psap.workflow import reproduce, rules
 
 
 def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypatch, capsys) -> None:
@@ -23,7 +27,7 @@ def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypat
     project.suite("slow", TINY | {"training": days})
     monkeypatch.chdir(project.folder)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    grids = plan.load_grids(Path("params"))
+    grids = rules.load_grids(Path("params"))
     assert costs.announce_fitting(grids) == ["tiny"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 5 and lines[-1].startswith("in all    5 runs, about 1 minute here")
@@ -54,7 +58,7 @@ def test_what_lacks_its_weights_does_not_fit(project: Project, monkeypatch, tmp_
     weights = tmp_path / "weights"
     weights.mkdir()
     monkeypatch.setenv("PSAP_WEIGHTS", str(weights))
-    grid = plan.load_grids(Path("params"))["lent"]
+    grid = rules.load_grids(Path("params"))["lent"]
     assert costs._obstacle(grid, 1.0) == f"published weights are not here yet: {', '.join(models)}"
     for name in names:
         (weights / f"{name}.pth").touch()
@@ -64,8 +68,8 @@ def test_what_lacks_its_weights_does_not_fit(project: Project, monkeypatch, tmp_
 def test_the_estimate_does_not_count_what_else_the_machine_does(project: Project, monkeypatch) -> None:
     monkeypatch.chdir(project.folder)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    estimate = Estimate(plan.load_grids(Path("params"))["tiny"])
-    monkeypatch.setattr("psap.estimate._START_UP", 0.0)
+    estimate = Estimate(rules.load_grids(Path("params"))["tiny"])
+    monkeypatch.setattr("psap.planning.estimate._START_UP", 0.0)
     built = models.build
 
     def waiting(*arguments):
@@ -83,7 +87,7 @@ def test_the_estimate_does_not_count_what_else_the_machine_does(project: Project
 def test_gpus_follow_what_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
     for visible, count in (("", 0), ("-1", 0), ("0", 1), ("0,3", 2)):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        assert len(devices.visible()) == count
+        assert len(gpu_locks.visible()) == count
 
 
 def test_a_folder_named_after_snakemake_is_no_snakemake(root: Path, tmp_path: Path, monkeypatch) -> None:
@@ -163,7 +167,7 @@ def test_what_would_take_days_does_not_start_unless_it_must(project: Project, mo
     assert "GB of disk" in plan_of_it and "with --anyway it starts all the same" in refused
     assert not (project.folder / ".snakemake").exists()
     monkeypatch.chdir(project.folder)
-    grids = plan.load_grids(Path("params"))
+    grids = rules.load_grids(Path("params"))
     affordable.tell_plan([grids["tiny"]], anyway=False)
     affordable.tell_plan([grids["slow"]], anyway=True)
     assert len(capsys.readouterr().err.splitlines()) == 2

@@ -9,9 +9,9 @@ import pytest
 import torch
 from project import Project
 
-from psap.compare import compare
 from psap.errors import PsapError
-from psap.provenance import processor
+from psap.suites.compare import compare
+from psap.suites.provenance import processor
 
 RUNS = ("tiny/resnet8/dense/seed0", "tiny/resnet8/pretrained/psap/0.5/seed0")
 SCRATCH = ("tiny/resnet8/scratch/psap/0.5/seed0", "tiny/resnet8/scratch/small_dense/0.5/seed0")

@@ -13,7 +13,7 @@ rule grid:
         runtime=10,
     params:
         suite=suite_digest,
-        code=code_digest("run"),
+        code=code_digest("grid"),
     shell:
         "logged {log:q} python -m psap grid {wildcards.suite:q}"
 

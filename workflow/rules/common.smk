@@ -4,12 +4,17 @@ import os
 import sys
 from pathlib import Path
 
-from psap import costs, devices, intact, plan
-from psap.digest import code_digest
-from psap.estimate import Estimate
-from psap.leftovers import tidy
-from psap.suite import STATE
-from psap.quiet import quieten
+from psap.planning import report as costs
+
+from psap.utils import gpu_locks
+
+from psap.workflow import intact, rules
+from psap.suites.digest import code_digest
+from psap.suites.grid import load_good_grids
+from psap.planning.estimate import Estimate
+from psap.suites.cleanup import tidy
+from psap.suites.paths import STATE
+from psap.workflow.quiet import quieten
 from snakemake.io import IOFile
 
 # A plan makes millions of objects, nearly all to stay: to look for garbage among them as often as Python does by itself
@@ -22,18 +27,18 @@ ASKED = [
     for word in sys.argv[1:]
     if Path("params", f"{word}.yaml").is_file() and word != "methods"
 ]
-GRIDS, WRONG = plan.or_exit(plan.load_good_grids, Path("params"), ASKED)
+GRIDS, WRONG = rules.or_exit(load_good_grids, Path("params"), ASKED)
 if workflow.is_main_process:
     for problem in WRONG.values():
         print(f"psap: {problem} (the other suites go on)", file=sys.stderr, flush=True)
 ESTIMATES = {name: Estimate(grid) for name, grid in GRIDS.items()}
 RUNS = {path: run for grid in GRIDS.values() for path, run in grid.runs.items()}
-PRUNING, RETRAINING = plan.method_patterns(RUNS.values())
+PRUNING, RETRAINING = rules.method_patterns(RUNS.values())
 ENVIRONMENT = "../../environment.yml"
-plan.put_this_python_first()
+rules.put_this_python_first()
 if not workflow.output_settings.verbose:
     quieten(logger)
-GPU = min(1, devices.slots())
+GPU = min(1, gpu_locks.slots())
 # Tries would multiply if the Snakemake inside of a job on a node started it again, too.
 RETRIES = 3 if workflow.is_main_process else 0
 # What a job says goes to its log; the last line of one that fails also to whoever watches.
@@ -55,17 +60,17 @@ wildcard_constraints:
 
 
 def suites_that_fit(wildcards):
-    suites = plan.or_exit(costs.announce_fitting, GRIDS)
-    return [target for suite in suites for target in plan.targets(GRIDS[suite])]
+    suites = rules.or_exit(costs.announce_fitting, GRIDS)
+    return [target for suite in suites for target in rules.targets(GRIDS[suite])]
 
 
 def every_suite(wildcards):
-    plan.or_exit(costs.announce_all, GRIDS)
-    return [target for grid in GRIDS.values() for target in plan.targets(grid)]
+    rules.or_exit(costs.announce_all, GRIDS)
+    return [target for grid in GRIDS.values() for target in rules.targets(grid)]
 
 
 def run_hash(wildcards):
-    return RUNS[plan.path_of(wildcards)].hash
+    return RUNS[rules.path_of(wildcards)].hash
 
 
 # Snakemake knows by its own records what is out of date. Where these are gone, or files of others came in, what the
@@ -81,30 +86,32 @@ def recorded(file):
 
 # One function for all that a run reads: with thousands of runs, every call that Snakemake makes for each of them counts.
 def inputs_of_run(wildcards):
-    grid, run = GRIDS[wildcards.suite], RUNS[plan.path_of(wildcards)]
+    grid, run = GRIDS[wildcards.suite], RUNS[rules.path_of(wildcards)]
     if workflow.is_main_process:
         row = f"results/{run.path}/run.json"
-        plan.or_exit(intact.check_inputs, grid, run)
-        again_unless(plan.or_exit(intact.row_is_current, grid, run, recorded(row)), row)
+        rules.or_exit(intact.check_inputs, grid, run)
         again_unless(
-            plan.or_exit(intact.data_are_current, grid, workflow.dryrun),
-            plan.prepared_data(grid),
+            rules.or_exit(intact.row_is_current, grid, run, recorded(row)), row
         )
-    return plan.inputs(grid, run)
+        again_unless(
+            rules.or_exit(intact.data_are_current, grid, workflow.dryrun),
+            rules.prepared_data(grid),
+        )
+    return rules.inputs(grid, run)
 
 
 def prepared_data(wildcards):
     grid = GRIDS[wildcards.suite]
     if workflow.is_main_process:
         again_unless(
-            plan.or_exit(intact.suite_is_current, grid),
+            rules.or_exit(intact.suite_is_current, grid),
             f"results/{grid.name}/suite.json",
         )
-    return plan.prepared_data(grid)
+    return rules.prepared_data(grid)
 
 
 def files_of_runs(wildcards):
-    return plan.files_of_runs(GRIDS[wildcards.suite])
+    return rules.files_of_runs(GRIDS[wildcards.suite])
 
 
 def suite_digest(wildcards):
@@ -112,21 +119,21 @@ def suite_digest(wildcards):
 
 
 def source_of_data(wildcards):
-    return plan.suite_with_data(GRIDS, wildcards.dataset).suite.data.source
+    return rules.suite_with_data(GRIDS, wildcards.dataset).suite.data.source
 
 
 def path_of_data(wildcards):
-    return plan.suite_with_data(GRIDS, wildcards.dataset).suite.data.path or ""
+    return rules.suite_with_data(GRIDS, wildcards.dataset).suite.data.path or ""
 
 
 def photos_of_data(wildcards):
-    photos = plan.suite_with_data(GRIDS, wildcards.dataset).suite.data.photos
+    photos = rules.suite_with_data(GRIDS, wildcards.dataset).suite.data.photos
     return "--photos" if photos else ""
 
 
 def fingerprint_of_data(wildcards):
-    grid = plan.suite_with_data(GRIDS, wildcards.dataset)
-    return plan.or_exit(plan.fingerprint, grid, workflow.dryrun)
+    grid = rules.suite_with_data(GRIDS, wildcards.dataset)
+    return rules.or_exit(rules.fingerprint, grid, workflow.dryrun)
 
 
 def gpu_of_run(wildcards):
@@ -138,8 +145,8 @@ def gpu_of_run(wildcards):
 
 
 def request(wildcards):
-    run = RUNS[plan.path_of(wildcards)]
-    return plan.or_exit(ESTIMATES[run.suite].request, run, gpu_of_run(wildcards) > 0)
+    run = RUNS[rules.path_of(wildcards)]
+    return rules.or_exit(ESTIMATES[run.suite].request, run, gpu_of_run(wildcards) > 0)
 
 
 def threads_of_run(wildcards):
@@ -147,7 +154,7 @@ def threads_of_run(wildcards):
     if workflow.non_local_exec:
         return wanted
     # Here the jobs of all GPUs share the cores.
-    return min(wanted, max(1, (os.cpu_count() or 1) // max(1, devices.slots())))
+    return min(wanted, max(1, (os.cpu_count() or 1) // max(1, gpu_locks.slots())))
 
 
 # A run that was killed for want of memory or time goes on with more of both.
@@ -160,8 +167,8 @@ def minutes_of_run(wildcards, attempt):
 
 
 def request_of_data(wildcards):
-    grid = plan.suite_with_data(GRIDS, wildcards.dataset)
-    return plan.or_exit(ESTIMATES[grid.name].request_of_data)
+    grid = rules.suite_with_data(GRIDS, wildcards.dataset)
+    return rules.or_exit(ESTIMATES[grid.name].request_of_data)
 
 
 def memory_of_data(wildcards):

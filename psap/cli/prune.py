@@ -1,0 +1,88 @@
+"""`psap prune`: a network and images in, a smaller network and a report out."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from psap.cli.device import device
+from psap.errors import PsapError
+
+app = typer.Typer()
+
+
+@app.command()
+def prune(
+    order: Annotated[
+        Path | None, typer.Argument(help="A YAML file with the same keys; options come before it.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Name of a network, such as timm:resnet50.")] = None,
+    data: Annotated[str | None, typer.Option(help="Folder of photographs, digits or cifar10.")] = None,
+    target: Annotated[float | None, typer.Option(help="Share of the multiply-adds to remove, in (0, 1).")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder to write.")] = None,
+    weights: Annotated[str | None, typer.Option(help="File of weights, or folder of a saved network.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of pruning (default: 30).")] = None,
+    dense_epochs: Annotated[int | None, typer.Option(help="Of training before that, where it is needed.")] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels of a photograph's side (default: the network's).")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step (default: 32).")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate (default: 0.01 with weights, 0.05 without).")] = None,
+    round_to: Annotated[int | None, typer.Option(help="Keep multiples of so many channels.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random (default: 0).")] = None,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Run the Python file that the method names under `code`.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, every image too, and show the plan only.")
+    ] = False,
+) -> None:
+    """Prune a network of one's own while it trains; after any interruption, the same command goes on."""
+    given = {
+        name: value
+        for name, value in locals().items()
+        if name not in ("order", "round_to", "allow_code", "dry_run") and value is not None
+    }
+    from psap.standalone.request import Order
+    from psap.utils.validation import read_mapping, validated
+
+    values: dict[str, Any] = (read_mapping(order) if order else {}) | given
+    where, method = str(order or "options"), values.get("method", {})
+    if isinstance(method, dict):  # else it is refused below
+        if method.get("code") and not allow_code:
+            raise PsapError(
+                f"{where}: method.code: this order runs the Python file {method['code']!r}; read that file, then give "
+                "--allow-code"
+            )
+        if round_to is not None:
+            values["method"] = method | {"round_to": round_to}
+    _carry_out(validated(Order, values, where), dry_run)
+
+
+def _carry_out(order: Any, dry_run: bool) -> None:
+    from psap.planning.report import duration
+    from psap.pruning.inspect import render
+    from psap.standalone.folder import finished
+    from psap.standalone.plan import summary
+    from psap.standalone.run import Pruning
+
+    out = Path(order.out)
+    if finished(order):
+        typer.echo(f"{out / 'report.html'}: made before; there is nothing left to do")
+        return
+    chosen = device()
+    pruning = Pruning(order, chosen, (os.cpu_count() or 1) if chosen.type == "cuda" else 0)
+    render(pruning.plan.groups)
+    typer.echo("\n".join(f"{name:<10}{value}" for name, value in summary(pruning.plan)))
+    if dry_run:
+        pruning.read_images()
+        return
+    try:
+        pruning.run(
+            lambda seconds, mib: typer.echo(f"{'cost':<10}about {duration(seconds / 3600)} here, {mib:,.0f} MiB")
+        )
+    except KeyboardInterrupt:
+        typer.echo(
+            f"psap: interrupted; the same command goes on after the last whole epoch (its state: {out}/state)", err=True
+        )
+        raise typer.Exit(130) from None
+    typer.echo(f"{out / 'report.html'}")

@@ -1,0 +1,203 @@
+"""Networks on disk, without pickles: `model.safetensors` (weights) beside `architecture.json` (what they fit)."""
+
+import copy
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from psap.errors import PsapError
+from psap.models import build, initialise
+from psap.models.state_dicts import load_into
+from psap.models.widths import Widths, set_widths, widths
+from psap.utils.bounds import Classes, Model
+from psap.utils.files import regular, seal, sha256, write_bytes, write_json
+from psap.utils.passes import forward, gap, tensors
+from psap.utils.validation import read_json
+
+WEIGHTS, DESCRIPTION = "model.safetensors", "architecture.json"
+IMAGE_SIZE = "image_size"  # key of `extra`: [height, width] of the images that the network is for
+_TOLERANCE = 1e-9  # of the largest output, in float64
+DIVERGED = "diverged"  # key of `extra`: why there is no network, where its training diverged
+
+
+class Architecture(BaseModel):
+    """The content of `architecture.json`. `sha256` is the digest of the weights' file; `extra` is the writer's.
+
+    `seal` is the digest of all else that is said here, "" where an older version wrote it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1] = 1
+    name: Model
+    classes: Classes
+    in_channels: Annotated[int, Field(gt=0, le=10**4)]
+    sha256: str
+    extra: dict[str, Any] = {}
+    widths: Widths
+    seal: str = ""
+
+
+def save(
+    model: nn.Module,
+    folder: Path,
+    *,
+    name: str,
+    classes: int,
+    in_channels: int,
+    extra: dict[str, Any] | None = None,
+) -> None:
+    """Write `model`, a network `name` with the widths it has now, to `folder`, atomically.
+
+    What cannot be loaded is not written: before anything is, the network is built again from what the files will hold,
+    and compared. Raises PsapError where it is another one, or cannot be built.
+
+    The weights come first and the description, which holds their digest, last: whoever reads in between, or after
+    a crash in between, is told that the two do not match.
+    """
+    # Clones, because safetensors refuses tensors that share memory.
+    own = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.state_dict().items()}
+    content = safetensors.torch.save(own)
+    described = Architecture(
+        name=name,
+        classes=classes,
+        in_channels=in_channels,
+        sha256=sha256(content),
+        extra=extra or {},
+        widths=widths(model),
+    )
+    try:
+        with torch.random.fork_rng(devices=[]):  # a training that goes on must not notice
+            again = _restored(Architecture.model_validate_json(described.model_dump_json()), content, folder)
+            _check(model, again, described)
+    except PsapError as error:
+        raise PsapError(f"{folder}: not written, for it could not be loaded: {error}") from None
+    _write(folder, content, described)
+
+
+def save_none(folder: Path, name: str, classes: int, in_channels: int, why: str) -> None:
+    """Write to `folder` that there is no network `name`: weights without a tensor, and `why` in the description."""
+    content = safetensors.torch.save({})
+    described = Architecture(
+        name=name,
+        classes=classes,
+        in_channels=in_channels,
+        sha256=sha256(content),
+        extra={DIVERGED: why},
+        widths=Widths(shapes={}),
+    )
+    _write(folder, content, described)
+
+
+def _write(folder: Path, content: bytes, described: Architecture) -> None:
+    write_bytes(folder / WEIGHTS, content)
+    content_of_it = described.model_dump()
+    write_json(folder / DESCRIPTION, content_of_it | {"seal": seal(content_of_it)})
+
+
+def files(folder: Path) -> list[Path]:
+    """The files that `save` writes to `folder`."""
+    return [folder / WEIGHTS, folder / DESCRIPTION]
+
+
+def read(folder: Path) -> Architecture:
+    """Read `folder`'s architecture.json. Raises PsapError when it is missing or not one."""
+    file = folder / DESCRIPTION
+    try:
+        return read_json(file, Architecture, "save the network anew")
+    except FileNotFoundError:
+        raise PsapError(f"{file}: missing; a saved network is a folder with {WEIGHTS} and {DESCRIPTION}") from None
+
+
+def verify(folder: Path) -> None:
+    """Raise PsapError, naming the file, where the network saved in `folder` is not what was written there."""
+    described = read(folder)
+    if described.seal not in ("", seal(described.model_dump())):
+        raise PsapError(f"{folder / DESCRIPTION}: damaged (its digest differs)")
+    if sha256(folder / WEIGHTS) != described.sha256:
+        raise PsapError(f"{folder / WEIGHTS}: damaged, or of another save than {DESCRIPTION} (its digest differs)")
+
+
+def load(folder: Path | str, expect_name: str | None = None) -> nn.Module:
+    """Rebuild the network saved in `folder`, on the CPU and in training mode.
+
+    Raises PsapError, naming the file: a missing, damaged or foreign file, a pair that does not belong together, or
+    a network of another name than `expect_name`. Nothing is ever unpickled.
+    """
+    folder = Path(folder)
+    described = read(folder)
+    if expect_name not in (None, described.name):
+        raise PsapError(f"{folder / DESCRIPTION}: a {described.name}, where a {expect_name} is expected")
+    return _restored(described, _read_weights(folder / WEIGHTS), folder)
+
+
+def build_like(source: Path | Architecture) -> nn.Module:
+    """Build the same architecture with fresh weights; of a folder, only architecture.json is read."""
+    described = source if isinstance(source, Architecture) else read(source)
+    model = _skeleton(described, source / DESCRIPTION if isinstance(source, Path) else None)
+    initialise(model)
+    return model
+
+
+def _skeleton(described: Architecture, file: Path | None) -> nn.Module:
+    if why := described.extra.get(DIVERGED):
+        raise PsapError(f"{file or 'architecture'}: there is no network: {why}")
+    try:
+        model = build(described.name, described.classes, described.in_channels)
+        set_widths(model, described.widths)
+    except PsapError as error:
+        raise PsapError(f"{file or 'architecture'}: does not fit {described.name}: {error}") from None
+    return model
+
+
+def _restored(described: Architecture, content: bytes, folder: Path) -> nn.Module:
+    """The network that `content`, of the weights' file in `folder`, is of. Raises PsapError where it is of none."""
+    weights = _tensors(content, described.sha256, folder / WEIGHTS)
+    model = _skeleton(described, folder / DESCRIPTION)
+    try:
+        load_into(model, weights)
+    except (RuntimeError, ValueError):
+        raise PsapError(f"{folder / WEIGHTS}: its tensors are not those of {DESCRIPTION}; save it anew") from None
+    return model
+
+
+@torch.no_grad()
+def _check(model: nn.Module, again: nn.Module, described: Architecture) -> None:
+    """Raise PsapError unless both have the same tensors and, where the size of images is known, the same outputs."""
+    found = again.state_dict()
+    for key, tensor in model.state_dict().items():
+        if tensor.dtype != found[key].dtype:
+            raise PsapError(f"{key} is {tensor.dtype}, and would come back as {found[key].dtype}; convert it first")
+        if not torch.allclose(tensor.cpu(), found[key], rtol=0, atol=0, equal_nan=True):  # NaN: of a diverged training
+            raise PsapError(f"{key} would come back with other numbers")
+    if IMAGE_SIZE not in described.extra:
+        return
+    numbers = torch.Generator().manual_seed(0)
+    image = torch.randn(1, described.in_channels, *described.extra[IMAGE_SIZE], generator=numbers).double()
+    networks = (copy.deepcopy(network).cpu().double().eval() for network in (model, again))
+    before, after = (tensors(forward(network, image)) for network in networks)
+    if all(bool(tensor.isfinite().all()) for tensor in before) and gap(before, after) > _TOLERANCE:
+        raise PsapError("its outputs would be others")
+
+
+def _read_weights(file: Path) -> bytes:
+    try:
+        return regular(file).read_bytes()
+    except FileNotFoundError:
+        raise PsapError(f"{file}: missing, though {DESCRIPTION} is there; restore it or save it anew") from None
+
+
+def _tensors(content: bytes, digest: str, file: Path) -> dict[str, Tensor]:
+    if content[8:9] != b"{":  # after eight bytes of length, every safetensors header begins so
+        raise PsapError(f"{file}: refused unread: not a safetensors file")
+    if sha256(content) != digest:
+        raise PsapError(f"{file}: refused unread: truncated, damaged or of another save (see {DESCRIPTION})")
+    try:
+        return safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise PsapError(f"{file}: refused unread: not a safetensors file ({error})") from None

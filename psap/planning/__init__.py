@@ -1,0 +1,1 @@
+"""What suites cost, before any of it is spent."""

@@ -1,0 +1,131 @@
+"""Supervised gradients: the signals by which channels prove important (PSAP, abstract; both readings are ours)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from psap.pruning.graph.groups import Group, Member
+from psap.utils.distributed import average
+
+
+def gradient_norms(group: Group) -> Tensor:
+    """Norm of the loss's gradient with respect to each channel's weights, shape (C,)."""
+    norm: Tensor = torch.linalg.vector_norm(group.filters(gradients=True), dim=1)
+    return norm
+
+
+def accumulate(total: Sequence[Tensor], new: Sequence[Tensor]) -> list[Tensor]:
+    """Sums of tensor and tensor; `new` alone where there is no total yet."""
+    return [a + b for a, b in zip(total, new, strict=True)] if total else list(new)
+
+
+class Gates:
+    """Gates, closed for chosen channels, on what every consumer of a group reads: after batch-norm and activation.
+
+    With the weights still in place, a closed gate removes its channel from the network exactly as zeroing would, and
+    the derivative of the loss with respect to it says what opening it would do. It is not blind where the batch-norm
+    shift is negative, as the weights' own gradient is once they are zero (docs/method.md, facts).
+    """
+
+    def __init__(self) -> None:
+        self._gates: list[Tensor] = []
+        self._hooks: list[Any] = []
+
+    def close(self, groups: Sequence[Group], masks: Sequence[Tensor]) -> None:
+        """Close the gates of the channels in `masks[g]`; all others stand open."""
+        for group, mask in zip(groups, masks, strict=True):
+            gate = (~mask).to(group.weights[0].tensor).requires_grad_(True)
+            self._gates.append(gate)
+            for member in group.consumers:
+                self._hooks.append(member.module.register_forward_pre_hook(_multiply(gate, member)))
+
+    def read(self) -> list[Tensor]:
+        """|d loss / d gate| of each group, shape (C,) each, of the last backward pass; resets them."""
+        average(gate.grad for gate in self._gates if gate.grad is not None)  # nobody's parameters: not averaged yet
+        signals = [torch.zeros_like(g) if g.grad is None else g.grad.abs() for g in self._gates]
+        self.reset()
+        return signals
+
+    def reset(self) -> None:
+        """Forget the gradients of the last backward pass."""
+        for gate in self._gates:
+            gate.grad = None
+
+    def remove(self) -> None:
+        """Take all gates away."""
+        for hook in self._hooks:
+            hook.remove()
+        self._gates, self._hooks = [], []
+
+
+def _multiply(gate: Tensor, member: Member) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+    position, channel = member.position.to(gate.device), member.channel.to(gate.device)
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        x = inputs[0]
+        dim = x.dim() - 1 if isinstance(module, nn.Linear) else 1
+        full = gate.new_ones(x.shape[dim]).index_put((position,), gate[channel])
+        shape = [-1 if d == dim else 1 for d in range(x.dim())]
+        return (x * full.to(x.dtype).reshape(shape), *inputs[1:])
+
+    return hook
+
+
+class WeightPulse:
+    """The weights of pruned channels are zeroed at once; the norm of their gradient, the pulse, is the signal."""
+
+    zeroes_at_once = True
+
+    def __init__(self, groups: Sequence[Group], set_free: Callable[[list[Tensor]], None]) -> None:
+        self._groups, self._set_free = groups, set_free
+
+    def open(self, masks: list[Tensor]) -> None:
+        """Begin to look at the channels in `masks`."""
+        self._set_free(masks)
+
+    def read(self, scale: float) -> list[Tensor]:
+        """The signal of the last backward pass, (C_g,) for each group; gradients of weights are unscaled already."""
+        return [gradient_norms(group) for group in self._groups]
+
+    def discard(self) -> None:
+        """Forget the last backward pass."""
+
+    def close(self) -> None:
+        """Look no more."""
+
+    def let_go(self, masks: list[Tensor]) -> None:
+        """Let the channels in `masks` train freely: they do already."""
+
+    def resume(self, masks: list[Tensor]) -> None:
+        """In a resumed training."""
+
+
+class GatePulse(WeightPulse):
+    """Pruned channels keep their weights behind closed gates; the derivative with respect to the gate is the signal."""
+
+    zeroes_at_once = False
+
+    def __init__(self, groups: Sequence[Group], set_free: Callable[[list[Tensor]], None]) -> None:
+        super().__init__(groups, set_free)
+        self._gates = Gates()
+
+    def open(self, masks: list[Tensor]) -> None:
+        self._gates.close(self._groups, masks)
+
+    def read(self, scale: float) -> list[Tensor]:
+        """No optimiser knows the gates, so that their gradients are still those of the scaled loss."""
+        return [signal / scale for signal in self._gates.read()]
+
+    def discard(self) -> None:
+        self._gates.reset()
+
+    def close(self) -> None:
+        self._gates.remove()
+
+    def let_go(self, masks: list[Tensor]) -> None:
+        self._set_free(masks)
+
+    def resume(self, masks: list[Tensor]) -> None:
+        self.open(masks)

@@ -1,0 +1,1 @@
+"""Which channels must go together, and how they are taken out."""

@@ -1,0 +1,192 @@
+"""Find a network's filter groups in its dependency graph."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrize
+
+from psap.errors import PsapError
+from psap.layers import PadShortcut
+from psap.pruning.graph._torch_pruning import Astray, pruning_group, reached, tp
+from psap.pruning.graph.groups import Group, Member, summary
+from psap.pruning.graph.trace import dependency_graph
+
+_CONV = nn.modules.conv._ConvNd
+_TRANSPOSED = nn.modules.conv._ConvTransposeNd
+_SPLITS = (tp.ops._SplitOp, tp.ops._SliceOp, tp.ops._UnbindOp)
+# Zero in, zero out, channel by channel: a pruned channel stays zero behind these.
+_SAFE_NORMS = (_BatchNorm, nn.PReLU)
+_WHOLE = (nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
+OUTPUT = "feeds the network's output"
+
+
+def find_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
+    """All filter groups of `model` in the order of its modules, the unprunable ones with their reason.
+
+    Raises PsapError when there is none that can be pruned.
+    """
+    graph = dependency_graph(model, example_inputs)
+    names = {module: name for name, module in model.named_modules()}
+    order = {name: place for place, name in enumerate(names.values())}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = list(_all_groups(graph, names, dict(_bound(model))))
+    groups = sorted(found, key=lambda group: order[group.name])
+    check_any(model, groups)
+    return groups
+
+
+def check_any(model: nn.Module, groups: Sequence[Group]) -> None:
+    """Raise PsapError, with the reasons, unless one of `groups` can be pruned."""
+    if not any(not group.reason for group in groups):
+        reasons = summary(groups) or "no convolution or linear layer"
+        raise PsapError(f"{type(model).__name__} has no group of filters that can be pruned ({reasons})")
+
+
+def _bound(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """Modules whose tensors are not theirs alone, and why they stay whole."""
+    owner: dict[nn.Parameter, tuple[nn.Module, str]] = {}
+    for name, module in model.named_modules():
+        if parametrize.is_parametrized(module):
+            yield module, "its weight is computed of others (a parametrization, such as weight_norm); remove it first"
+        for parameter in module.parameters(recurse=False):
+            first, other = owner.setdefault(parameter, (module, name))
+            if first is not module:
+                yield module, f"shares a tensor with {other} (tied weights)"
+                yield first, f"shares a tensor with {name} (tied weights)"
+
+
+def _all_groups(graph: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> Iterator[Group]:
+    """The group of every layer that makes channels, once each."""
+    seen: set[nn.Module] = set()
+    for layer in [module for module in graph.module2node if isinstance(module, (_CONV, nn.Linear))]:
+        if layer in seen:
+            continue
+        channels = graph.get_out_channels(layer)
+        try:
+            items = pruning_group(graph, layer, list(range(channels)))
+            group = _group(items, names, bound)
+        except Astray:
+            own = Member(names[layer], layer, torch.arange(channels), torch.arange(channels))
+            yield Group(own.name, channels, own, [own], [], [], "reshaped in a way that mixes channels (attention)")
+        else:
+            seen |= {item.dep.target.module for item in items if graph.is_out_channel_pruning_fn(item.dep.handler)}
+            yield group
+
+
+def _group(items: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> Group:
+    reason = _refusal(items, names, bound)
+    # What cannot be pruned needs no exact channels, which take time where something is split.
+    channel_of = torch.arange(len(items[0].idxs)) if reason else _components(items)
+    channels = int(channel_of.max()) + 1
+    members: dict[str, list[Member]] = {"producers": [], "norms": [], "consumers": []}
+    for item in items:
+        module, is_out = item.dep.target.module, items._DG.is_out_channel_pruning_fn(item.dep.handler)
+        if module not in names or _is_shared(module) or _is_expanded(item):
+            continue
+        position = torch.tensor(item.idxs)
+        channel = channel_of[torch.tensor(item.root_idxs)]
+        by_channel = channel.argsort(stable=True)
+        member = Member(names[module], module, position[by_channel], channel[by_channel])
+        members[_kind(module, is_out)].append(member)
+    start = items[0].dep.target.module
+    root = Member(names[start], start, torch.arange(len(channel_of)), channel_of)
+    first = min((m.name for m in members["producers"]), key=list(names.values()).index)
+    reason = reason or ("a single channel" if channels == 1 else "")
+    return Group(first, channels, root, **members, reason=reason)
+
+
+def _refusal(items: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> str:
+    """Why no channel of a group may be removed; empty where they may be."""
+    reasons = [_obstacle(item, items._DG, names, bound) for item in items]
+    return OUTPUT if OUTPUT in reasons else next(filter(None, reasons), "")
+
+
+def _obstacle(item: Any, graph: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> str:
+    """Why an item of a group forbids to remove channels; empty where it does not."""
+    module, is_out = item.dep.target.module, graph.is_out_channel_pruning_fn(item.dep.handler)
+    if not item.dep.target.outputs and not (module in names and _kind(module, is_out) == "consumers"):
+        return OUTPUT
+    if _is_expanded(item):
+        return "expanded in a way that mixes channels"
+    if module not in names:  # an operation, or a parameter of no layer, which we cannot place
+        return "a parameter outside any layer" if isinstance(module, nn.Parameter) else _mixing(module)
+    problem = "" if _is_shared(module) else bound.get(module) or _problem(module, is_out, max(item.idxs))
+    return f"{names[module]}: {problem}" if problem else ""
+
+
+def _is_expanded(item: Any) -> bool:
+    """Whether an operation before it has repeated channels, of which torch-pruning does not tell the origin."""
+    return None in item.root_idxs
+
+
+def _is_shared(module: nn.Module) -> bool:
+    """Whether the module has nothing for each channel: a PReLU with one slope for all."""
+    return isinstance(module, nn.PReLU) and module.num_parameters == 1
+
+
+def _components(items: Any) -> Tensor:
+    """Which channel each root index belongs to, shape (R,): roots that must go together are one channel.
+
+    Split and gated activations tie them: both halves of `a * sigmoid(b)` carry the same channel. The ties show where
+    two roots reach the same index of the same layer or operation.
+    """
+    start, count = items[0].dep, len(items[0].idxs)
+    if not any(isinstance(item.dep.target.module, _SPLITS) for item in items):
+        return torch.arange(count)
+    first = [tp._helpers._HybridIndex(idx=index, root_idx=index) for index in range(count)]
+    ties: list[tuple[int, int]] = []
+    for arrivals in reached(start.target, start.handler, first).values():
+        owner: dict[int, int] = {}
+        ties += {(owner.setdefault(index.idx, index.root_idx), index.root_idx) for found in arrivals for index in found}
+    source, target = zip(*ties, strict=True)
+    edges = coo_array(([True] * len(ties), (source, target)), shape=(count, count))
+    labels = connected_components(edges, directed=False)[1]
+    return torch.from_numpy(labels.astype("int64"))
+
+
+def _mixing(operation: nn.Module) -> str:
+    """Why an operation between two layers forbids pruning single channels; empty when it does not."""
+    name = str(getattr(operation, "_grad_fn", "")).lower()
+    mixes = any(word in name for word in ("bmm", "scaleddotproduct", "softmax"))
+    return f"{name.split('backward')[0]} mixes channels (attention)" if mixes else ""
+
+
+def _kind(module: nn.Module, is_out: bool) -> str:
+    if isinstance(module, (_CONV, nn.Linear, PadShortcut)):
+        depthwise = isinstance(module, _CONV) and module.groups > 1
+        return "producers" if is_out or depthwise else "consumers"
+    return "norms"
+
+
+def _problem(module: nn.Module, is_out: bool, last: int) -> str:
+    """Why a layer forbids pruning, its positions being up to `last`; empty when it does not."""
+    if isinstance(module, _TRANSPOSED):
+        return "a transposed convolution"
+    if "StdConv" in type(module).__name__:  # by name, since importing timm takes long
+        return "weight standardisation, by which a layer's weights are others without one of its inputs"
+    if isinstance(module, _CONV) and 1 < module.groups != module.out_channels:
+        return "a grouped convolution"
+    if isinstance(module, _CONV) and module.groups > 1 and module.in_channels != module.out_channels:
+        return "a depthwise convolution that multiplies its channels"
+    if isinstance(module, _WHOLE):
+        return f"a layer whose channels are not pruned ({type(module).__name__})"
+    if _kind(module, is_out) == "norms" and not isinstance(module, _SAFE_NORMS):
+        return f"{type(module).__name__} mixes or shifts channels, so a zeroed one is not a removed one"
+    if last >= _width(module, is_out):
+        return "torch-pruning's indices reach beyond the layer"
+    return ""
+
+
+def _width(module: Any, is_out: bool) -> int:
+    if isinstance(module, (_CONV, PadShortcut)):
+        return module.out_channels if is_out else module.in_channels
+    if isinstance(module, nn.Linear):
+        return module.out_features if is_out else module.in_features
+    return int(module.num_features) if isinstance(module, _BatchNorm) else int(module.num_parameters)

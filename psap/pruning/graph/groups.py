@@ -1,0 +1,160 @@
+"""Filter groups: channels that must be removed together, and where their weights lie.
+
+A channel c of a group owns slices (along dimension 0) of the tensors of its *producers* (convolutions, linear layers,
+padded shortcuts whose output it is) and of the *norms* it passes; its *consumers* read it as an input channel.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from psap.errors import PsapError
+from psap.layers import PadShortcut
+
+
+@dataclass(frozen=True)
+class Member:
+    """The positions of a group's channels in one module; all index tensors are on the CPU.
+
+    `position[i]` (along the outputs, or for a consumer the inputs, of `module`) belongs to channel `channel[i]`.
+    Both have shape (P,): P is larger than the number of channels after a flatten, smaller after a split.
+    """
+
+    name: str
+    module: nn.Module
+    position: Tensor
+    channel: Tensor
+
+    def positions(self, mask: Tensor) -> Tensor:
+        """Positions of the channels in `mask` (bool, shape (C,)); int64."""
+        return self.position[mask[self.channel]]
+
+    def per_channel(self, channels: int) -> Tensor:
+        """How many positions each channel has here: int64, shape (C,)."""
+        return torch.bincount(self.channel, minlength=channels)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A tensor of one member, indexed along dimension 0 by that member's positions."""
+
+    member: Member
+    attribute: str
+
+    @property
+    def tensor(self) -> Tensor:
+        """The tensor as it is now: read at each use, since a caller may have replaced the parameter."""
+        value: Tensor = getattr(self.member.module, self.attribute)
+        return value
+
+    @property
+    def name(self) -> str:
+        """Where the tensor is in the network, such as `layer1.0.conv1.weight`."""
+        return f"{self.member.name}.{self.attribute}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Channels 0..C-1, each kept or removed as a whole.
+
+    `root` is the layer from which removal starts; `reason` says why no channel may be removed (empty: they may).
+    """
+
+    name: str
+    channels: int
+    root: Member
+    producers: list[Member]
+    norms: list[Member]
+    consumers: list[Member]
+    reason: str = ""
+    weights: list[Slot] = field(init=False, repr=False)
+    others: list[Slot] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        layers = [m for m in self.producers if not isinstance(m.module, PadShortcut)]
+        gains = [Slot(m, "gain") for m in self.producers if isinstance(m.module, PadShortcut)]
+        object.__setattr__(self, "weights", list(_slots(layers, ["weight", "bias"])))
+        norm = _slots(self.norms, ["weight", "bias", "running_mean", "running_var"])
+        object.__setattr__(self, "others", [*norm, *gains])
+
+    @property
+    def slots(self) -> list[Slot]:
+        """Everything that the group's channels own: weights and the others."""
+        return [*self.weights, *self.others]
+
+    def within(self, network: nn.Module) -> "Group":
+        """The same group of `network`, a copy of the one that it was found in; PsapError where it is none."""
+        modules = dict(network.named_modules())
+
+        def moved(member: Member) -> Member:
+            module = modules.get(member.name)
+            if module is None or _form(module) != _form(member.module):
+                name = type(network).__name__
+                raise PsapError(f"groups are of another network: {name} has no {member.name} of that kind and size")
+            return replace(member, module=module)
+
+        producers, norms, consumers = (
+            [moved(member) for member in members] for members in (self.producers, self.norms, self.consumers)
+        )
+        return replace(self, root=moved(self.root), producers=producers, norms=norms, consumers=consumers)
+
+    def filters(self, *, gradients: bool = False) -> Tensor:
+        """Weights of every channel, or their gradients: shape (C, D), all producers side by side.
+
+        A producer that makes a channel at several positions contributes them all, one that makes only some channels
+        contributes zeros elsewhere. A gradient that is None counts as zero.
+        """
+        return torch.cat([self._rows(slot, gradients) for slot in self.weights], dim=1)
+
+    def _rows(self, slot: Slot, gradients: bool) -> Tensor:
+        tensor = slot.tensor
+        value = tensor.detach() if not gradients else tensor.grad
+        rows = (torch.zeros_like(tensor) if value is None else value.detach()).reshape(len(tensor), -1)
+        position, channel = slot.member.position, slot.member.channel
+        if len(position) == self.channels == len(tensor) and torch.equal(position, channel):
+            return rows
+        count = slot.member.per_channel(self.channels)
+        place = torch.arange(len(channel)) - (count.cumsum(0) - count)[channel]
+        out = rows.new_zeros(self.channels, int(count.max()), rows.shape[1])
+        out[channel.to(rows.device), place.to(rows.device)] = rows[position.to(rows.device)]
+        return out.flatten(1)
+
+    def scales(self) -> Tensor | None:
+        """Sum over the group's batch-norms of |scale|, shape (C,); None where it has no batch-norm with a scale."""
+        slots = [
+            slot for slot in self.others if slot.attribute == "weight" and isinstance(slot.member.module, _BatchNorm)
+        ]
+        if not slots:
+            return None
+        total = slots[0].tensor.new_zeros(self.channels).detach()
+        for slot in slots:
+            channel = slot.member.channel.to(total.device)
+            total.index_add_(0, channel, slot.tensor.detach().abs()[slot.member.position.to(total.device)])
+        return total
+
+
+def summary(groups: Iterable[Group]) -> str:
+    """Why groups stay whole, in one line: each reason once, with the first group that it holds for."""
+    found: dict[str, list[str]] = {}
+    for group in groups:
+        if group.reason:
+            # Without the layer that a reason may begin with.
+            found.setdefault(group.reason.rpartition(": ")[2], []).append(group.name)
+    parts = (f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {why}" for why, names in found.items())
+    return "; ".join(parts)
+
+
+def _form(module: nn.Module) -> tuple[type, list[tuple[str, torch.Size]]]:
+    """The kind of a module, and the shapes of its own tensors."""
+    tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    return type(module), [(name, tensor.shape) for name, tensor in tensors]
+
+
+def _slots(members: list[Member], attributes: list[str]) -> Iterator[Slot]:
+    for member in members:
+        for attribute in attributes:
+            if isinstance(getattr(member.module, attribute, None), Tensor):
+                yield Slot(member, attribute)

@@ -1,0 +1,112 @@
+"""What a user asks of `psap prune`, and the two runs that it comes to: the dense network, and the pruned one."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from psap.suites.grid import Grid, Run
+from psap.suites.load import Preset, Suite, Target, Tuned
+from psap.suites.schema import Colour, Data, Photos, Recipe, Section, Training
+from psap.utils.bounds import Batch, Epochs, Model, Penalty, Pixels, Place, Rate, Seed
+
+# Data sets by name, with the augmentation that is usual for them; anything else is a folder of photographs.
+_NAMED: dict[str, dict[str, Any]] = {"digits": {"pad": 1}, "cifar10": {"pad": 4, "flip": True}}
+_RATE = {"weights": 0.01, "new": 0.05}  # of the pruning, from weights that were given or trained here
+_RATE_FROM_NOTHING = 0.1
+
+
+class Order(Section):
+    """One network to prune: the options of `psap prune`, and the keys of its YAML file."""
+
+    model: Model
+    """Name of a network: our own, `timm:<name>` or `torchvision:<name>`."""
+    data: Place
+    """`digits`, `cifar10`, or a folder of photographs: `train/<class>/*` and `val/<class>/*` (or `test/`), or
+    `<class>/*`, of which a fifth is held out.
+    """
+    target: Target
+    """Share of `measure` to remove."""
+    out: Place
+    """The folder to write."""
+    weights: Place | None = None
+    """A file of weights, or the folder of a saved network; without it the network is trained from nothing."""
+    epochs: Epochs = 30
+    """Of pruning."""
+    dense_epochs: Annotated[int, Field(ge=0, le=10**5)] | None = None
+    """Of training before that; without it none where the weights fit the classes, else as many as `epochs`."""
+    size: Pixels | None = None
+    """Pixels of a photograph's side; without it those of the network's published weights."""
+    mean: Colour | None = None
+    """By channel, of pixels in 0..1; without it that of the network's published weights."""
+    std: Colour | None = None
+    """By channel, of pixels in 0..1; without it that of the network's published weights."""
+    measure: Literal["macs", "params"] = "macs"
+    """What the target is a share of: multiply-adds or parameters."""
+    method: Tuned = Tuned()
+    """As in `methods.yaml`, without `scratch`; PSAP by default."""
+    batch_size: Batch = 32
+    """Images of an optimiser's step."""
+    lr: Rate | None = None
+    """Of pruning: 0.01 with weights and 0.05 without, unless given. The training before has the same, or 0.1 without
+    weights.
+    """
+    weight_decay: Penalty = 1e-4
+    """On all parameters."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """As in a suite's training."""
+    seed: Seed = 0
+    """Of everything random."""
+
+    def photographs(self) -> bool:
+        """Whether the data are a folder of photographs."""
+        return self.data not in _NAMED
+
+
+def in_words(method: Tuned) -> str:
+    """The method by what it does: by the name of PSAP where its parts are PSAP's, with the settings that differ."""
+    own, psap = method.effective(), Tuned().effective()
+    parts = ("criterion", "allocation", "reconstruction")
+    if any(own[part] != psap[part] for part in parts):
+        return ", ".join(f"{part} {own[part]}" for part in parts) + f", schedule {method.schedule.kind}"
+    name = "Protective Self-Adaptive Pruning (arXiv:2303.11881; what the code makes of it: docs/method.md)"
+    differing = [key for key in psap if own.get(key) != psap[key] and key not in ("lr_scale", "code")]
+    return f"{name}, with {', '.join(differing)} other than its defaults" if differing else name
+
+
+def data_of(order: Order, described: dict[str, Any]) -> Data:
+    """The section `data` of the order's runs; `described` is what the network's library says of its images."""
+    if not order.photographs():
+        return Data(source=order.data, **_NAMED[order.data])
+    usual = Photos()
+    size = order.size or described.get("input_size", (3, usual.size))[1]
+    mean, std = (getattr(order, name) or described.get(name, getattr(usual, name)) for name in ("mean", "std"))
+    photos = Photos(size=size, mean=mean, std=std, min_area=0.35)
+    return Data(source="folder", path=order.data, flip=True, photos=photos)
+
+
+def runs_of(order: Order, data: Data, fits: bool) -> tuple[Run, Run]:
+    """The dense run and the pruned one; `fits`: whether weights were given and fit the data's classes."""
+    given = order.weights is not None
+    dense_epochs = order.dense_epochs if order.dense_epochs is not None else 0 if fits else order.epochs
+    lr = order.lr or _RATE["weights" if given else "new"]
+    before = Recipe(epochs=dense_epochs, lr=lr if given else _RATE_FROM_NOTHING) if dense_epochs else None
+    pruning = Recipe(epochs=order.epochs, lr=lr)
+    suite = Suite(
+        title=f"{order.model} on {order.data}",
+        data=data,
+        models=(order.model,),
+        methods={"pretrained": ("psap",)},
+        targets=(order.target,),
+        measure=order.measure,
+        seeds=(order.seed,),
+        training=Training(
+            batch_size=order.batch_size,
+            weight_decay=order.weight_decay,
+            precision=order.precision,
+            dense=before,
+            pretrained=pruning,
+            scratch=pruning,
+        ),
+    )
+    dense, pruned = Grid("prune", suite, {"psap": Preset(order.method, order.method)}).runs.values()
+    return dense, pruned

@@ -1,0 +1,187 @@
+"""From a suite to its runs: the grid, each run's path (its identity), its resolved configuration and its hash."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from psap.errors import PsapError
+from psap.suites.load import Methods, Retrain, Suite, load_suite
+from psap.utils.files import sha256
+
+METHODS_FILE = "methods.yaml"
+# The recipe of a dense network that is not trained but taken with its published weights.
+PUBLISHED = {"weights": "published", "epochs": 0, "lr": 0.0}
+_OF_THE_DATA = ("label", "origin", "licence", "digest")
+_RULES = ("all", "analyse", "data", "dense", "full", "grid", "prune", "retrain")  # of the workflow
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell of a suite's grid. `kind`: dense, prune or retrain; `recipe`: what it is trained with."""
+
+    suite: str
+    model: str
+    seed: int
+    config: dict[str, Any] = field(repr=False)
+    kind: str = "dense"
+    init: str | None = None
+    method: str = "dense"
+    target: float = 0.0
+
+    @property
+    def path(self) -> str:
+        """The run's identity: where its files lie below results/ and checkpoints/."""
+        model = self.model.replace(":", ".")
+        if self.kind == "dense":
+            return f"{self.suite}/{model}/dense/seed{self.seed}"
+        return f"{self.suite}/{model}/{self.init}/{self.method}/{self.target:g}/seed{self.seed}"
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the resolved configuration."""
+        return sha256(json.dumps(self.config, sort_keys=True).encode())
+
+
+class Grid:
+    """All runs of a suite, by path, and the parents that each one needs."""
+
+    def __init__(self, name: str, suite: Suite, methods: Methods) -> None:
+        self.name, self.suite, self._methods = name, suite, methods
+        self.runs: dict[str, Run] = {run.path: run for run in self._runs()}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the suite's description."""
+        return sha256(json.dumps(self.describe({})).encode())
+
+    def dense(self, run: Run) -> Run:
+        """The dense run of the same model and seed: baseline of every other run, start of the pretrained ones."""
+        return self.runs[Run(self.name, run.model, run.seed, {}).path]
+
+    def architecture(self, run: Run) -> Run | None:
+        """The run whose compacted architecture `run` trains anew; None unless it is a retraining."""
+        method = self._methods.get(run.method)
+        if not isinstance(method, Retrain):
+            return None
+        return self.runs[replace(run, method=method.retrain, kind="prune").path]
+
+    def parents(self, run: Run) -> list[Run]:
+        """The runs whose networks `run` needs, in the order in which they can be trained."""
+        needed = (self.dense(run), self.architecture(run))
+        return [parent for parent in needed if parent and parent is not run]
+
+    def _runs(self) -> Iterator[Run]:
+        suite = self.suite
+        for model in suite.models:
+            for seed in suite.seeds:
+                recipe = suite.training.dense
+                described = recipe.model_dump(mode="json") if recipe else PUBLISHED
+                yield Run(self.name, model, seed, self._config(model, seed, described))
+                for init, names in suite.methods.items():
+                    for name in names:
+                        for target in suite.targets:
+                            yield self._pruned(model, seed, init, name, target)
+
+    def _pruned(self, model: str, seed: int, init: str, name: str, target: float) -> Run:
+        method = self._methods[name]
+        training = self.suite.training
+        recipe = training.scratch if init == "scratch" else training.pretrained
+        kind = "prune"
+        if isinstance(method, Retrain):
+            # As many epochs as its model run had in all, on the recipe that trains from new weights.
+            before = training.dense if init == "pretrained" else None
+            together = recipe.epochs + (before.epochs if before else 0)
+            recipe, kind = (before or training.scratch).model_copy(update={"epochs": together}), "retrain"
+            chosen, code = method.model_dump(), None
+        else:
+            chosen = (method.scratch if init == "scratch" else method.pretrained).effective()
+            code = chosen.pop("code")
+        # The learning rate that results is part of the recipe; the factor itself decides nothing more.
+        recipe = recipe.model_copy(update={"lr": recipe.lr * chosen.pop("lr_scale")})
+        config = self._config(model, seed, recipe.model_dump(mode="json")) | {
+            "init": init,
+            "target": target,
+            "measure": self.suite.measure,
+            "method": chosen,
+        }
+        if code:  # an edit of it makes other runs
+            config["code"] = {"file": code, "sha256": sha256(Path(code))}
+        return Run(self.name, model, seed, config, kind, init, name, target)
+
+    def _config(self, model: str, seed: int, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """What decides a run's result. Where the data lie is left out: their digest stands for them."""
+        training = self.suite.training.model_dump(exclude={"dense", "pretrained", "scratch"})
+        return {
+            "model": model,
+            "seed": seed,
+            "data": self.suite.data.model_dump(exclude={"path"}),
+            "training": training | {"recipe": recipe},
+        }
+
+    def describe(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """The suite as the analysis reads it (results/<suite>/suite.json), with what its data's `manifest` tells."""
+        described = self.suite.model_dump(mode="json", exclude={"data": {"path"}})
+        described["data"] |= {name: manifest.get(name, "") for name in _OF_THE_DATA}
+        described["title"] = self.suite.title or self.name
+        return {"suite": self.name, **described, "inits": list(self.suite.methods), "runs": list(self.runs)}
+
+
+def suite_files(params: Path) -> dict[str, Path]:
+    """The suites in `params`: every YAML file but the methods. PsapError for a name that cannot be a target."""
+    files = {file.stem: file for file in sorted(params.glob("*.yaml")) if file.name != METHODS_FILE}
+    for name, file in files.items():
+        if name in _RULES or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+            raise PsapError(
+                f"{file}: a suite's name is made of letters, digits, _ and -, and is none of {', '.join(_RULES)}; "
+                "rename the file"
+            )
+    return files
+
+
+def load_grid(params: Path, name: str) -> Grid:
+    """Read and check the suite `params/<name>.yaml`. Raises PsapError with one line."""
+    files = suite_files(params)
+    if name not in files:
+        raise PsapError(f"unknown suite {name!r}; {params}/ has {', '.join(files) or 'none'}")
+    return Grid(name, *load_suite(files[name], params / METHODS_FILE))
+
+
+def load_grids(params: Path) -> dict[str, Grid]:
+    """All suites of `params`, checked."""
+    if not (params / METHODS_FILE).exists():
+        raise PsapError(f"{params / METHODS_FILE} is missing; run this in the project's folder")
+    return {name: load_grid(params, name) for name in suite_files(params)}
+
+
+def load_good_grids(params: Path, asked: Iterable[str]) -> tuple[dict[str, Grid], dict[str, str]]:
+    """The suites of `params` that are right, and what is wrong with the others, by name.
+
+    Raises PsapError for a wrong one, or one that is not there, among those `asked` for, and where none is right.
+    """
+    if not (params / METHODS_FILE).exists():
+        raise PsapError(f"{params / METHODS_FILE} is missing; run this in the project's folder")
+    good: dict[str, Grid] = {}
+    bad: dict[str, str] = {}
+    for name in suite_files(params):
+        try:
+            good[name] = load_grid(params, name)
+        except PsapError as error:
+            bad[name] = str(error)
+    for name in asked:
+        if name not in good:
+            raise PsapError(bad.get(name) or f"unknown suite {name!r}; {params}/ has {', '.join([*good, *bad])}")
+    if bad and not good:
+        raise PsapError(next(iter(bad.values())))
+    return good, bad
+
+
+def load_run(params: Path, path: str) -> tuple[Grid, Run]:
+    """Find the run with the given path in its suite. Raises PsapError when the suite has no such run."""
+    grid = load_grid(params, path.split("/")[0])
+    if path not in grid.runs:
+        raise PsapError(f"{path}: no such run in params/{grid.name}.yaml; one of its runs is {next(iter(grid.runs))}")
+    return grid, grid.runs[path]

@@ -1,0 +1,54 @@
+"""What a run leaves: its network, its tables and, last of all, its row (run.json). Where that is, everything is."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from psap.models import saved
+from psap.suites.grid import Run
+from psap.suites.paths import Paths
+from psap.suites.provenance import now
+from psap.training.divergence import Diverged
+from psap.training.outputs import write_network, write_tables
+from psap.training.trainer import Job, Outcome
+from psap.utils.files import write_json
+
+_IDENTITY = ("suite", "model", "init", "method", "target", "seed", "hash", "config")
+
+
+def write_run(run: Run, job: Job, outcome: Outcome, labels: Mapping[str, Any], paths: Paths) -> list[Path]:
+    """Write all that a finished run leaves; returns the files in its folder of results."""
+    folder = paths.checkpoints / run.path
+    write_network(job, outcome, folder)
+    tables = write_tables(paths.results / run.path, job.progress.rows, job.history)
+    made = {**labels, "network": saved.read(folder).sha256}
+    return [_write(run, {"result": outcome.result, "cost": outcome.cost}, made, paths), *tables]
+
+
+def write_diverged(run: Run, job: Job, lost: Diverged, labels: Mapping[str, Any], paths: Paths) -> list[Path]:
+    """Write what is left of a run that diverged: the epochs that it had, no network, and a row without a result."""
+    saved.save_none(
+        paths.checkpoints / run.path, job.config["model"], job.classes, job.in_channels, f"{run.path} diverged: {lost}"
+    )
+    tables = write_tables(paths.results / run.path, job.progress.rows, job.history)
+    diverged = {"epoch": lost.epoch, "what": lost.what}
+    return [_write(run, _lost(diverged, job.progress.seconds), labels, paths), *tables]
+
+
+def write_not_run(run: Run, why: str, parent: saved.Architecture, labels: Mapping[str, Any], paths: Paths) -> None:
+    """Write the row of a run that cannot begin, since its `parent` has no network."""
+    saved.save_none(paths.checkpoints / run.path, run.model, parent.classes, parent.in_channels, why)
+    history: Sequence[Mapping[str, Any]] | None = [] if run.kind == "prune" else None
+    write_tables(paths.results / run.path, [], history)
+    _write(run, _lost({"epoch": 0, "what": why}, 0.0), labels, paths)
+
+
+def _lost(diverged: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    return {"diverged": diverged, "result": None, "cost": {"seconds": seconds}}
+
+
+def _write(run: Run, parts: Mapping[str, Any], labels: Mapping[str, Any], paths: Paths) -> Path:
+    file = paths.results / run.path / "run.json"
+    identity = {name: getattr(run, name) for name in _IDENTITY}
+    write_json(file, {"run": run.path, **identity, **parts, "provenance": {**labels, "finished": now()}})
+    return file

@@ -1,0 +1,134 @@
+"""Execute one run of a suite by its path: find what it needs, train it (or go on), write and track what came out."""
+
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from psap.data import dataset
+from psap.data.sources import find_folder
+from psap.errors import PsapError
+from psap.models import saved
+from psap.suites.digest import code_digest, state_key
+from psap.suites.grid import Grid, Run
+from psap.suites.outputs import write_diverged, write_not_run, write_run
+from psap.suites.paths import PROJECT, Paths, data_command, data_file
+from psap.suites.provenance import arithmetic, provenance
+from psap.suites.schema import Data
+from psap.tracking import Row, Tracker
+from psap.training.checkpoint import Checkpoints, single_writer
+from psap.training.divergence import Diverged
+from psap.training.loop import Progress
+from psap.training.outputs import progress_line
+from psap.training.trainer import Job
+from psap.utils import distributed
+from psap.utils.files import sha256
+from psap.utils.mappings import flat
+
+
+def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths: Paths = PROJECT) -> str:
+    """Train `run`, going on where an earlier attempt stopped; returns a line that sums it up.
+
+    Reads the prepared data of the working directory; reads and writes networks, results and, to go on from, state below
+    `paths`. `workers`: processes that decode photographs. Where several ranks train, all call it, and rank 0 does all
+    that is written. A run that diverges leaves a row that says so, and so does one whose dense network did.
+    """
+    data = _data(grid.suite.data)
+    for parent in grid.parents(run):
+        _require(paths.checkpoints / parent.path / saved.DESCRIPTION, f"psap train {parent.path}")
+    labels: dict[str, Any] = {"code": code_digest("train"), "data": data.digest}
+    for parent in grid.parents(run):
+        described = saved.read(paths.checkpoints / parent.path)
+        if saved.DIVERGED in described.extra:
+            why = f"not run: {parent.path} diverged"
+            if distributed.rank() == 0:
+                write_not_run(run, why, described, {**labels, **provenance(device)}, paths)
+            return f"{run.path}: {why}"
+    model_run = grid.architecture(run)
+    dense = None if run.kind == "dense" else paths.checkpoints / grid.dense(run).path
+    start = paths.checkpoints / model_run.path if model_run else dense if run.init == "pretrained" else None
+    job = Job(run.config, data, device, start, dense, workers)
+    origin = sha256(start / saved.DESCRIPTION) if start else job.weights.get("sha256", "")
+    key = state_key(run.hash, origin, data.digest, arithmetic(device))
+    state = paths.state / run.path
+    checkpoints = Checkpoints(state / key, f"{run.path} {key}")
+    if distributed.rank() > 0:
+        job.resume(checkpoints)
+        with suppress(Diverged):  # which rank 0 tells of
+            job.run(checkpoints, lambda progress: None)
+        return ""
+    with single_writer(state), single_writer(state / key):
+        job.resume(checkpoints)
+        labels |= provenance(device) | ({"start": saved.read(start).sha256} if start else {})
+        labels |= {"weights": job.weights} if job.weights else {}
+        tracker = Tracker(state / key, run=run.path, experiment=run.suite, tags=_tags(run, labels), params=_params(run))
+        tracker.start([_tracked(job, epoch) for epoch in range(job.progress.epoch)])
+        try:
+            outcome = job.run(checkpoints, lambda progress: _report(run, job, progress, tracker))
+            files = write_run(run, job, outcome, labels, paths)
+        except Diverged as lost:
+            write_diverged(run, job, lost, labels, paths)
+            tracker.fail(f"diverged: {lost}")
+            return f"{run.path}: diverged: {lost}"
+        except BaseException as error:
+            tracker.fail(str(error) or type(error).__name__)
+            raise
+        tracker.finish({**outcome.result, **outcome.cost}, files, saved.files(paths.checkpoints / run.path))
+    result, trained = (
+        outcome.result,
+        f"{outcome.cost['seconds']:.0f} s, {outcome.cost['images_per_second']:.0f} images/s",
+    )
+    return (
+        f"{run.path}: top-1 {result['top1_last']:.2f} % (dense {result['dense_top1']:.2f} %), "
+        f"multiply-adds -{100 * result['macs_reduction']:.1f} %, {trained}"
+    )
+
+
+def _data(data: Data) -> dataset.DataSet:
+    file = data_file(data)
+    _require(file, data_command(data))
+    root = find_folder(data.source, data.path) if data.photos else None
+    if data.photos and not (root and root.is_dir()):
+        raise PsapError(f"{data.path or data.source}: the folder of its images is gone, and they are read from there")
+    return dataset.load(file, root)
+
+
+def _require(file: Path, command: str) -> None:
+    if not file.exists():
+        raise PsapError(f"{file} is missing; make it with `{command}`, or the whole suite with `psap reproduce`")
+
+
+def _report(run: Run, job: Job, progress: Progress, tracker: Tracker) -> None:
+    """After an epoch (its checkpoint is written): a line for people, a row for MLflow."""
+    print(progress_line(run.path, job, progress), file=sys.stderr, flush=True)
+    tracker.log(_tracked(job, progress.epoch - 1))
+
+
+def _tracked(job: Job, index: int) -> Row:
+    """The MLflow row of an epoch: its metrics, and what its pruning step did to each group."""
+    row = job.progress.rows[index]
+    skipped = {"epoch", "time", "final"}
+    metrics = {name: float(value) for name, value in row.items() if name not in skipped and value is not None}
+    for step in job.pruner.history.rows if job.pruner else ():
+        if step["epoch"] == index:
+            values = {name: step[name] for name in ("ratio", "sparsity", "restored", "pulse")}
+            metrics |= {f"{name}/{step['group']}": value for name, value in values.items() if value is not None}
+    return Row(step=row["epoch"], time=row["time"], metrics=metrics)
+
+
+def _params(run: Run) -> dict[str, str]:
+    """What runs are told apart by, first of all by their place in the grid."""
+    place = {name: getattr(run, name) for name in ("model", "init", "method", "target", "seed")}
+    return flat(run.config) | {name: str(value) for name, value in place.items() if value is not None}
+
+
+def _tags(run: Run, labels: Mapping[str, Any]) -> dict[str, str]:
+    named = {name: getattr(run, name) for name in ("suite", "model", "init", "method", "target", "seed", "hash")}
+    kept = {name: labels[name] for name in ("code", "data", "commit", "dirty", "hardware", "device")}
+    kept |= {"dirty": "unknown"} if labels["dirty"] is None else {}
+    kept |= {name: labels["machine"][name] for name in ("processor", "instructions", "threads")}
+    tags = {f"psap.{name}": str(value) for name, value in {**named, **kept}.items()}
+    return tags | {"mlflow.source.git.commit": labels["commit"]}

@@ -1,0 +1,100 @@
+"""What a training changes and a checkpoint holds: the network, its optimiser and what prunes it."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from psap.pruning.pruner import Pruner
+from psap.training.optim import sgd
+from psap.utils import distributed
+
+
+class Learner:
+    """A network in training, pruned on the way if `method` arguments for a Pruner are given.
+
+    From the epoch after the freeze on, what trains is the compacted network: the masked one and it are the same
+    function with the same gradients, and the small one is faster. The momentum of what remains goes with it.
+
+    `model` is the network that trains now, `replica` averages its gradients where several ranks train it, `forward`
+    calls this, compiled if the training asks for it. `scaler` keeps float16 gradients in range; else it does nothing.
+    """
+
+    def __init__(self, model: nn.Module, training: Mapping[str, Any], pruning: Mapping[str, Any] | None = None) -> None:
+        self._training = training
+        self._adopt(model)
+        device = next(model.parameters()).device.type
+        self.scaler = torch.amp.GradScaler(device, enabled=training["precision"] == "float16")
+        self.pruner = Pruner(self.model, optimizer=self.optimizer, **pruning) if pruning else None
+        self.compacted = False
+
+    def begin(self, epoch: int) -> None:
+        """Begin epoch `epoch` (0-based): prune if the schedule says so, go over to the compacted network if it can."""
+        if not self.pruner or self.compacted:
+            return
+        if self.pruner.frozen:
+            self._compact()
+        self.pruner.step(epoch)
+
+    def active_pruner(self) -> Pruner | None:
+        """The pruner while its masks act on the network in training."""
+        return None if self.compacted else self.pruner
+
+    def network(self) -> nn.Module:
+        """The network that the training leads to: the compacted one if there is a pruner."""
+        return self.pruner.compact() if self.pruner and not self.compacted else self.model
+
+    def set_learning_rate(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def gradients_are_finite(self) -> bool:
+        """Whether the step to come will be taken; float16 alone has to ask, and to wait for the answer."""
+        if not self.scaler.is_enabled():
+            return True
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        return bool(torch.nn.utils.get_total_norm(gradients).isfinite())
+
+    def _compact(self) -> None:
+        assert self.pruner
+        momentum = copy.deepcopy(self.model)
+        for parameter, remembered in zip(self.model.parameters(), momentum.parameters(), strict=True):
+            buffer = self.optimizer.state[parameter].get("momentum_buffer")
+            remembered.data = torch.zeros_like(parameter) if buffer is None else buffer
+        remains = self.pruner.reduced(momentum)
+        self._adopt(self.pruner.compact())
+        for parameter, remembered in zip(self.model.parameters(), remains.parameters(), strict=True):
+            self.optimizer.state[parameter]["momentum_buffer"] = remembered.detach().clone(
+                memory_format=torch.preserve_format
+            )
+        self.compacted = True
+
+    def _adopt(self, model: nn.Module) -> None:
+        self.model = model.to(memory_format=torch.channels_last)
+        self.replica = distributed.replica(self.model)
+        self.forward = torch.compile(self.replica) if self._training["compile"] else self.replica
+        self.optimizer = sgd(self.model, self._training)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed training needs, as plain values and tensors (readable with `weights_only=True`)."""
+        return {
+            "compacted": self.compacted,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "pruner": self.pruner.state_dict() if self.pruner else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the `state_dict()` of a learner made with the same arguments."""
+        if self.pruner:
+            self.pruner.load_state_dict(state["pruner"])
+        if state["compacted"]:
+            assert self.pruner
+            self._adopt(self.pruner.reduced(self.model))
+            self.compacted = True
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])

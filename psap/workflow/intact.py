@@ -1,0 +1,99 @@
+"""What a workflow finds before it removes anything: whether files are as they were written, and made from what params/
+says now.
+
+A job that fails takes its old files with it, and all that was made from them is made again. So damage is told while the
+workflow is planned, and ends the command there.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from psap.data import prepared
+from psap.errors import PsapError
+from psap.models import saved
+from psap.suites.digest import code_digest
+from psap.suites.grid import Grid, Run
+from psap.suites.paths import CHECKPOINTS, RESULTS, data_command, data_file
+from psap.workflow.rules import fingerprint
+
+
+def check_inputs(grid: Grid, run: Run) -> None:
+    """Raise PsapError where a file that `run` reads is damaged, with the command that mends it.
+
+    What is not there is nobody's damage: the workflow makes it.
+    """
+    _manifest(grid)
+    for parent in grid.parents(run):
+        _check_network(parent.path)
+
+
+def row_is_current(grid: Grid, run: Run, recorded: bool) -> bool:
+    """Whether the row of `run`, if there is one, was made from what params/ and data/ hold now.
+
+    Snakemake compares what it has `recorded` itself, unless somebody brought another row; where it has no record, the
+    row says by which code it was made.
+    """
+    file = RESULTS / run.path / "run.json"
+    row = _json(file, f"`git checkout -- {file}` brings a committed row back; without the file, its run trains again")
+    if row is None:
+        return True
+    made, manifest = row.get("provenance", {}), _manifest(grid)
+    same_data = manifest is None or made.get("data") == manifest.digest
+    return bool(row.get("hash") == run.hash and same_data and (recorded or made.get("code") == code_digest("train")))
+
+
+def suite_is_current(grid: Grid) -> bool:
+    """Whether results/<suite>/suite.json, if there is one, says what params/ and data/ hold now."""
+    file = RESULTS / grid.name / "suite.json"
+    described, manifest = _json(file, "remove it, and it is written again"), _manifest(grid)
+    return None in (described, manifest) or described == grid.describe(manifest.model_dump() if manifest else {})
+
+
+def data_are_current(grid: Grid, planning: bool) -> bool:
+    """Whether the prepared data, if there are any, were made from the images that are in their folder now."""
+    manifest = _manifest(grid)
+    return manifest is None or manifest.fingerprint == fingerprint(grid, planning)
+
+
+@cache
+def _manifest(grid: Grid) -> prepared.Manifest | None:
+    """What describes the suite's prepared data, verified with them; None where they are still to be made."""
+    file = data_file(grid.suite.data)
+    there = [part.exists() for part in (file, file.with_suffix(".json"))]
+    # A half can be all that a killed preparation left; once networks were trained, it is all that is left of a whole.
+    if not (all(there) or (any(there) and (CHECKPOINTS / grid.name).exists())):
+        return None
+    try:
+        return _read(file)
+    except PsapError as error:
+        raise PsapError(f"{error}: `{data_command(grid.suite.data)}`") from None
+
+
+@cache
+def _read(file: Path) -> prepared.Manifest:
+    return prepared.read(file)[1]
+
+
+@cache
+def _check_network(path: str) -> None:
+    folder = CHECKPOINTS / path
+    if all(file.exists() for file in saved.files(folder)):
+        try:
+            saved.verify(folder)
+        except PsapError as error:
+            raise PsapError(f"{error}; `psap train {path}` makes it again, or `dvc checkout` brings it back") from None
+
+
+def _json(file: Path, mend: str) -> dict[str, Any] | None:
+    """The object in `file`; None where there is no file."""
+    try:
+        values = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise PsapError(f"{file}: damaged; {mend}")
+    return values

@@ -1,0 +1,86 @@
+"""`psap export`, `psap inspect` and `psap bench latency` as they are typed."""
+
+import csv
+import re
+from pathlib import Path
+
+import onnxruntime
+import pytest
+
+from psap.models import build
+from psap.models.saved import save
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    model = build("resnet8", 10)
+    save(model, tmp_path / "net", name="resnet8", classes=10, in_channels=3, extra={"image_size": [8, 8]})
+    return tmp_path / "net"
+
+
+def test_export_writes_into_the_folder_and_says_how_exact_it_is(psap, folder: Path) -> None:
+    code, out, _ = psap("export", folder)
+    first, second = out.splitlines()
+    assert code == 0
+    assert first == f"{folder}/model.onnx: images (batch, 3, 8, 8) -> logits (batch, 10)"
+    assert "largest difference from the network" in second and "batches of 1, 2, 7" in second
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape[1:] == [3, 8, 8] and session.get_outputs()[0].shape[1] == 10
+
+
+def test_export_to_a_file_of_ones_own_choice_and_size(psap, folder: Path, tmp_path: Path) -> None:
+    code, out, _ = psap("export", folder, "--format", "torch", "--out", tmp_path / "new" / "net.pt2", "--size", 16)
+    assert code == 0 and "(batch, 3, 16, 16)" in out
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["net.pt2"]
+
+
+def test_inspect_prints_a_table_or_writes_rows(psap, folder: Path, tmp_path: Path) -> None:
+    code, out, _ = psap("inspect", folder)
+    assert code == 0 and "layer1.0.conv1" in out and "linear stays whole: feeds the network's output" in out
+    code, out, _ = psap("inspect", "resnet8", "--csv", tmp_path / "groups.csv")
+    with (tmp_path / "groups.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert code == 0 and out == f"{tmp_path}/groups.csv: {len(rows)} groups\n"
+    assert [row["group"] for row in rows][:2] == ["conv1", "layer1.0.conv1"] and rows[-1]["most"] == ""
+
+
+def test_latency_of_a_folder_beside_the_network_it_was_cut_from(psap, tmp_path: Path) -> None:
+    from psap.models.open import open_named
+    from psap.pruning.one_shot import prune_at_once
+
+    dense = open_named("resnet8")
+    save(prune_at_once(dense.model, dense.images, 0.5, round_to=4), tmp_path, name="resnet8", classes=10, in_channels=3)
+    options = ("--size", 16, "--batch", 2, "--way", "eager", "--repetitions", 1)
+    code, out, _ = psap("bench", "latency", tmp_path, *options)
+    assert code == 0 and out.startswith("Multiply-adds: ") and re.match(r"\| eager +\| 2 +\| 1 ", out.splitlines()[4])
+    again = psap("bench", "latency", "--model", "resnet8", "--target", 0.5, "--round-to", 4, *options)
+    assert again[1].splitlines()[0] == out.splitlines()[0], "the same network, pruned in memory"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["export", "nowhere"], "nowhere/architecture.json: missing"),
+        (["inspect", "resnet9"], "unknown model 'resnet9'"),
+        (["bench", "latency"], "give either the folder of a compacted network (and --dense) or --model"),
+        (["bench", "latency", "somewhere", "--model", "resnet8"], "give either the folder"),
+        (["bench", "latency", "--dense", "somewhere", "--model", "resnet8"], "give either the folder"),
+        (["bench", "latency", "--model", "resnet8", "--way", "fast"], "'fast' is no way to run a network here"),
+        (["bench", "latency", "--model", "resnet8", "--target", "0.999"], "target 0.999 of the multiply-adds cannot"),
+    ],
+)
+def test_a_mistake_is_one_line(psap, arguments: list[str], says: str) -> None:
+    code, out, err = psap(*arguments)
+    assert code == 2 and out == "" and err.startswith("psap: ") and says in err and err.count("\n") == 1
+
+
+def test_a_network_that_saves_nothing_is_no_compact_one(psap, folder: Path) -> None:
+    code, _, err = psap("bench", "latency", folder)
+    assert code == 2 and "nothing to measure" in err
+
+
+def test_networks_of_different_images_are_not_compared(psap, folder: Path, tmp_path: Path) -> None:
+    model = build("resnet8", 10, 1)
+    save(model, tmp_path / "grey", name="resnet8", classes=10, in_channels=1, extra={"image_size": [8, 8]})
+    code, _, err = psap("bench", "latency", folder, "--dense", tmp_path / "grey")
+    assert code == 2 and "takes images of 1 x 8 x 8, the compact one of 3 x 8 x 8" in err
