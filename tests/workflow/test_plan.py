@@ -16,6 +16,7 @@ from psap import models
 from psap.planning import affordable
 from psap.planning import report as costs
 from psap.planning.estimate import Estimate
+from psap.suites.grid import load_grids
 from psap.utils import gpu_locks
 from psap.workflow import reproduce, rules
 
@@ -27,7 +28,7 @@ def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypat
     project.suite("slow", TINY | {"training": days})
     monkeypatch.chdir(project.folder)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    grids = rules.load_grids(Path("params"))
+    grids = load_grids(Path("params"))
     assert costs.announce_fitting(grids) == ["tiny"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 5 and lines[-1].startswith("in all    5 runs, about 1 minute here")
@@ -58,7 +59,7 @@ def test_what_lacks_its_weights_does_not_fit(project: Project, monkeypatch, tmp_
     weights = tmp_path / "weights"
     weights.mkdir()
     monkeypatch.setenv("PSAP_WEIGHTS", str(weights))
-    grid = rules.load_grids(Path("params"))["lent"]
+    grid = load_grids(Path("params"))["lent"]
     assert costs._obstacle(grid, 1.0) == f"published weights are not here yet: {', '.join(models)}"
     for name in names:
         (weights / f"{name}.pth").touch()
@@ -68,7 +69,7 @@ def test_what_lacks_its_weights_does_not_fit(project: Project, monkeypatch, tmp_
 def test_the_estimate_does_not_count_what_else_the_machine_does(project: Project, monkeypatch) -> None:
     monkeypatch.chdir(project.folder)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    estimate = Estimate(rules.load_grids(Path("params"))["tiny"])
+    estimate = Estimate(load_grids(Path("params"))["tiny"])
     monkeypatch.setattr("psap.planning.estimate._START_UP", 0.0)
     built = models.build
 
@@ -167,7 +168,7 @@ def test_what_would_take_days_does_not_start_unless_it_must(project: Project, mo
     assert "GB of disk" in plan_of_it and "with --anyway it starts all the same" in refused
     assert not (project.folder / ".snakemake").exists()
     monkeypatch.chdir(project.folder)
-    grids = rules.load_grids(Path("params"))
+    grids = load_grids(Path("params"))
     affordable.tell_plan([grids["tiny"]], anyway=False)
     affordable.tell_plan([grids["slow"]], anyway=True)
     assert len(capsys.readouterr().err.splitlines()) == 2

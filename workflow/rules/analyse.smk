@@ -50,4 +50,4 @@ for name in GRIDS:
         name:
             name
         input:
-            plan.targets(GRIDS[name]),
+            psap_rules.targets(GRIDS[name]),

@@ -8,7 +8,7 @@ from psap.planning import report as costs
 
 from psap.utils import gpu_locks
 
-from psap.workflow import intact, rules
+from psap.workflow import intact, rules as psap_rules
 from psap.suites.digest import code_digest
 from psap.suites.grid import load_good_grids
 from psap.planning.estimate import Estimate
@@ -27,15 +27,15 @@ ASKED = [
     for word in sys.argv[1:]
     if Path("params", f"{word}.yaml").is_file() and word != "methods"
 ]
-GRIDS, WRONG = rules.or_exit(load_good_grids, Path("params"), ASKED)
+GRIDS, WRONG = psap_rules.or_exit(load_good_grids, Path("params"), ASKED)
 if workflow.is_main_process:
     for problem in WRONG.values():
         print(f"psap: {problem} (the other suites go on)", file=sys.stderr, flush=True)
 ESTIMATES = {name: Estimate(grid) for name, grid in GRIDS.items()}
 RUNS = {path: run for grid in GRIDS.values() for path, run in grid.runs.items()}
-PRUNING, RETRAINING = rules.method_patterns(RUNS.values())
+PRUNING, RETRAINING = psap_rules.method_patterns(RUNS.values())
 ENVIRONMENT = "../../environment.yml"
-rules.put_this_python_first()
+psap_rules.put_this_python_first()
 if not workflow.output_settings.verbose:
     quieten(logger)
 GPU = min(1, gpu_locks.slots())
@@ -60,17 +60,17 @@ wildcard_constraints:
 
 
 def suites_that_fit(wildcards):
-    suites = rules.or_exit(costs.announce_fitting, GRIDS)
-    return [target for suite in suites for target in rules.targets(GRIDS[suite])]
+    suites = psap_rules.or_exit(costs.announce_fitting, GRIDS)
+    return [target for suite in suites for target in psap_rules.targets(GRIDS[suite])]
 
 
 def every_suite(wildcards):
-    rules.or_exit(costs.announce_all, GRIDS)
-    return [target for grid in GRIDS.values() for target in rules.targets(grid)]
+    psap_rules.or_exit(costs.announce_all, GRIDS)
+    return [target for grid in GRIDS.values() for target in psap_rules.targets(grid)]
 
 
 def run_hash(wildcards):
-    return RUNS[rules.path_of(wildcards)].hash
+    return RUNS[psap_rules.path_of(wildcards)].hash
 
 
 # Snakemake knows by its own records what is out of date. Where these are gone, or files of others came in, what the
@@ -86,32 +86,32 @@ def recorded(file):
 
 # One function for all that a run reads: with thousands of runs, every call that Snakemake makes for each of them counts.
 def inputs_of_run(wildcards):
-    grid, run = GRIDS[wildcards.suite], RUNS[rules.path_of(wildcards)]
+    grid, run = GRIDS[wildcards.suite], RUNS[psap_rules.path_of(wildcards)]
     if workflow.is_main_process:
         row = f"results/{run.path}/run.json"
-        rules.or_exit(intact.check_inputs, grid, run)
+        psap_rules.or_exit(intact.check_inputs, grid, run)
         again_unless(
-            rules.or_exit(intact.row_is_current, grid, run, recorded(row)), row
+            psap_rules.or_exit(intact.row_is_current, grid, run, recorded(row)), row
         )
         again_unless(
-            rules.or_exit(intact.data_are_current, grid, workflow.dryrun),
-            rules.prepared_data(grid),
+            psap_rules.or_exit(intact.data_are_current, grid, workflow.dryrun),
+            psap_rules.prepared_data(grid),
         )
-    return rules.inputs(grid, run)
+    return psap_rules.inputs(grid, run)
 
 
 def prepared_data(wildcards):
     grid = GRIDS[wildcards.suite]
     if workflow.is_main_process:
         again_unless(
-            rules.or_exit(intact.suite_is_current, grid),
+            psap_rules.or_exit(intact.suite_is_current, grid),
             f"results/{grid.name}/suite.json",
         )
-    return rules.prepared_data(grid)
+    return psap_rules.prepared_data(grid)
 
 
 def files_of_runs(wildcards):
-    return rules.files_of_runs(GRIDS[wildcards.suite])
+    return psap_rules.files_of_runs(GRIDS[wildcards.suite])
 
 
 def suite_digest(wildcards):
@@ -119,21 +119,21 @@ def suite_digest(wildcards):
 
 
 def source_of_data(wildcards):
-    return rules.suite_with_data(GRIDS, wildcards.dataset).suite.data.source
+    return psap_rules.suite_with_data(GRIDS, wildcards.dataset).suite.data.source
 
 
 def path_of_data(wildcards):
-    return rules.suite_with_data(GRIDS, wildcards.dataset).suite.data.path or ""
+    return psap_rules.suite_with_data(GRIDS, wildcards.dataset).suite.data.path or ""
 
 
 def photos_of_data(wildcards):
-    photos = rules.suite_with_data(GRIDS, wildcards.dataset).suite.data.photos
+    photos = psap_rules.suite_with_data(GRIDS, wildcards.dataset).suite.data.photos
     return "--photos" if photos else ""
 
 
 def fingerprint_of_data(wildcards):
-    grid = rules.suite_with_data(GRIDS, wildcards.dataset)
-    return rules.or_exit(rules.fingerprint, grid, workflow.dryrun)
+    grid = psap_rules.suite_with_data(GRIDS, wildcards.dataset)
+    return psap_rules.or_exit(psap_rules.fingerprint, grid, workflow.dryrun)
 
 
 def gpu_of_run(wildcards):
@@ -145,8 +145,8 @@ def gpu_of_run(wildcards):
 
 
 def request(wildcards):
-    run = RUNS[rules.path_of(wildcards)]
-    return rules.or_exit(ESTIMATES[run.suite].request, run, gpu_of_run(wildcards) > 0)
+    run = RUNS[psap_rules.path_of(wildcards)]
+    return psap_rules.or_exit(ESTIMATES[run.suite].request, run, gpu_of_run(wildcards) > 0)
 
 
 def threads_of_run(wildcards):
@@ -167,8 +167,8 @@ def minutes_of_run(wildcards, attempt):
 
 
 def request_of_data(wildcards):
-    grid = rules.suite_with_data(GRIDS, wildcards.dataset)
-    return rules.or_exit(ESTIMATES[grid.name].request_of_data)
+    grid = psap_rules.suite_with_data(GRIDS, wildcards.dataset)
+    return psap_rules.or_exit(ESTIMATES[grid.name].request_of_data)
 
 
 def memory_of_data(wildcards):

@@ -25,7 +25,7 @@ rule dense:
         mem_mb=memory_of_run,
         runtime=minutes_of_run,
     params:
-        run=plan.path_of,
+        run=psap_rules.path_of,
         config=run_hash,
         code=code_digest("train"),
     shell:
