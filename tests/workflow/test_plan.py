@@ -18,7 +18,7 @@ from psap.planning import report as costs
 from psap.planning.estimate import Estimate
 from psap.suites.grid import load_grids
 from psap.utils import gpu_locks
-from psap.workflow import reproduce, rules
+from psap.workflow import reproduce
 
 
 def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypatch, capsys) -> None:
