@@ -102,9 +102,17 @@ def fingerprint(source: str, path: str | None, out: Path, as_photos: bool = Fals
     if before and before.stamps == _stamps(source, path):
         return before.fingerprint
     with ThreadPoolExecutor() as threads:
-        contents = threads.map(sha256, files)
+        contents = threads.map(_content, files)
         told = (f"{line} {content}" for line, content in zip(lines, contents, strict=True))
         return sha256(os.fsencode("\n".join(told)))
+
+
+def _content(file: Path) -> str:
+    """Digest of what is in `file`; of one that cannot be read nothing, since whoever reads the image says so."""
+    try:
+        return sha256(file)
+    except OSError:
+        return ""
 
 
 def _files(root: Path) -> list[Path]:

@@ -75,7 +75,7 @@ def test_timm_s_cache_is_used_without_a_network(tmp_path: Path) -> None:
 def without_network(name: str, **environment: str) -> str:
     """What a process says that loads the weights of `name`, or why it cannot; it reaches no other machine."""
     code = (
-        "from psap.models import published\nfrom psap.errors import PsapError\n"
+        "from psap.models import published_weights\nfrom psap.errors import PsapError\n"
         f"try: print(float(published_weights.load({name!r}, 1000).network.state_dict()['fc.bias'].sum()))\n"
         "except PsapError as error: print(error)"
     )

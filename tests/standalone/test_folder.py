@@ -40,7 +40,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 THEIRS = "is there already, and not made by psap prune"
 REFUSED = {
-    "": "no name of a folder",
+    "": "at least 1 character",
     "  ": "no name of a folder",
     "a\0b": "no name of a folder",
     ".": "the folder in which psap runs, or one above it",
@@ -99,7 +99,7 @@ def test_nothing_is_put_among_the_images(place: Path) -> None:
 def test_a_result_that_is_none_is_one_line(text: str, place: Path) -> None:
     claim(place / "own")
     (place / "own" / "result.json").write_text(text)
-    with pytest.raises(PsapError, match=r"own/result\.json: damaged, or not a file of psap prune") as caught:
+    with pytest.raises(PsapError, match=r"own/result\.json: damaged, or of another kind") as caught:
         finished(order("own"))
     assert "\n" not in str(caught.value)
 
