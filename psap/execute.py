@@ -21,6 +21,7 @@ from psap.row import write_diverged, write_not_run, write_run
 from psap.schema import Data
 from psap.suite import PROJECT, Grid, Paths, Run, data_command, data_file
 from psap.tracking import Row, Tracker
+from psap.tracking.journal import DIVERGED
 from psap.training.checkpoint import Checkpoints, single_writer
 from psap.training.divergence import Diverged
 from psap.training.job import Job
@@ -70,8 +71,8 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
             files = write_run(run, job, outcome, labels, paths)
         except Diverged as lost:
             write_diverged(run, job, lost, labels, paths)
-            tracker.fail(f"diverged: {lost}")
-            return f"{run.path}: diverged: {lost}"
+            tracker.fail(f"{DIVERGED}{lost}")
+            return f"{run.path}: {DIVERGED}{lost}"
         except BaseException as error:
             tracker.fail(str(error) or type(error).__name__)
             raise

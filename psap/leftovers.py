@@ -15,7 +15,7 @@ from psap.tracking import journal
 
 
 def tidy(state: Path) -> None:
-    """Delete the checkpoints of complete runs below `state`; to be called when a workflow has ended well.
+    """Delete the checkpoints of runs below `state` that go on no more; to be called when a workflow has ended well.
 
     Not before: Snakemake deletes the files of a run whose end it did not live to note, and the job that is then started
     again writes them anew from the last checkpoint.
@@ -23,7 +23,7 @@ def tidy(state: Path) -> None:
     for path in state.rglob("journal.jsonl"):
         with suppress(Timeout), FileLock(path.with_name("lock"), timeout=0):
             record = journal.read(path)
-            if record and record.end and record.end.status == "FINISHED":
+            if record and record.end and record.end.for_good:
                 for checkpoint in path.parent.glob("epoch-*.pt"):
                     checkpoint.unlink()
 

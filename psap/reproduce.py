@@ -17,7 +17,7 @@ from psap.cluster import cancel_left_jobs
 from psap.errors import PsapError
 from psap.files import writing
 from psap.plan import load_good_grids
-from psap.suite import RESULTS, STATE
+from psap.suite import CHECKPOINTS, RESULTS, STATE
 from psap.tracking import journal_report, tell_without_journal
 from psap.tracking.background import mirrored
 
@@ -102,7 +102,7 @@ def _run_tracked(command: list[str], suites: Sequence[str]) -> int:
         for suite in suites:
             journal_report(RESULTS / suite, STATE)
         if not workflow.returncode:
-            tell_without_journal([RESULTS / suite for suite in suites], STATE)
+            tell_without_journal([RESULTS / suite for suite in suites], STATE, CHECKPOINTS)
     return workflow.returncode
 
 

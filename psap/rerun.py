@@ -1,6 +1,5 @@
 """Train one run again, apart from the committed results, and hold what comes out against its row."""
 
-import json
 import os
 import shutil
 import sys
@@ -9,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from psap.analysis.collect import read_run
+from psap.bounds import MOST_THREADS
 from psap.compare import compare
 from psap.data import prepared, sources
 from psap.digest import code_digest
@@ -34,13 +35,16 @@ def rerun(params: Path, path: str, find_device: Callable[[bool], torch.device]) 
     file = PROJECT.results / path / "run.json"
     if not file.exists():
         raise PsapError(f"{file} is missing: there is no row to compare with; `psap train {path}` makes it")
-    row = json.loads(file.read_bytes())
-    if row["hash"] != run.hash:
+    row = read_run(file, path)
+    if row.hash != run.hash:
         raise PsapError(f"{file}: made with other settings than {params}/ has now; go back to those of its commit")
-    made = row["provenance"]
-    device = find_device(made["device"] != "cpu")
-    torch.set_num_threads(made.get("machine", {}).get("threads", 1))  # which decide in what order sums are taken
-    yield f"row: {made.get('machine', {}).get('processor', 'processor not recorded')}, {made['device']}"
+    made = row.provenance
+    threads = made.machine.get("threads", 1)
+    if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise PsapError(f"{file}: provenance.machine.threads is {threads!r}; restore the file")
+    device = find_device(made.device != "cpu")
+    torch.set_num_threads(threads)  # which decide in what order sums are taken
+    yield f"row: {made.machine.get('processor', 'processor not recorded')}, {made.device}"
     yield f"now: {machine(device)['processor']}, {device.type}"
     os.environ["PSAP_TRACKING"] = "off"  # a check is no run of the suite
     with single_writer(AGAIN.root):
@@ -77,7 +81,7 @@ def _trained_before(grid: Grid, run: Run, device: torch.device) -> bool:
     file = AGAIN.results / run.path / "run.json"
     if not file.exists() or not (AGAIN.checkpoints / run.path / architecture.DESCRIPTION).exists():
         return False
-    row = json.loads(file.read_bytes())
-    made, data = row["provenance"], prepared.read(data_file(grid.suite.data))[1].digest
-    then = (row["hash"], made["code"], made["data"], made["machine"])
+    row = read_run(file, run.path)
+    made, data = row.provenance, prepared.read(data_file(grid.suite.data))[1].digest
+    then = (row.hash, made.code, made.data, made.machine)
     return bool(then == (run.hash, code_digest("train"), data, machine(device)))

@@ -15,12 +15,17 @@ from project import TINY, Project
 from psap import affordable, costs, devices, models, plan, reproduce
 from psap.estimate import Estimate
 
+# Days on any machine: the longest training that there is, 400 times.
+SLOW = TINY | {
+    "seeds": list(range(100)),
+    "training": TINY["training"] | {name: TINY["training"][name] | {"epochs": 10**5} for name in TINY["methods"]},
+}
+
 
 def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypatch, capsys) -> None:
     project.suite("big", TINY | {"hardware": "gpu"})
     project.suite("far", TINY | {"data": {"source": "folder", "path": "nowhere"}})
-    days = {name: recipe | {"epochs": 10**9} for name, recipe in TINY["training"].items() if name != "batch_size"}
-    project.suite("slow", TINY | {"training": days})
+    project.suite("slow", SLOW)
     monkeypatch.chdir(project.folder)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     grids = plan.load_grids(Path("params"))
@@ -155,11 +160,10 @@ def test_killed_with_everything_the_same_command_goes_on(project: Project) -> No
 
 
 def test_what_would_take_days_does_not_start_unless_it_must(project: Project, monkeypatch, capsys) -> None:
-    days = {name: recipe | {"epochs": 10**7} for name, recipe in TINY["training"].items() if name != "batch_size"}
-    project.suite("slow", TINY | {"training": days})
+    project.suite("slow", SLOW)
     done = project.psap("reproduce", "slow")
     plan_of_it, refused = done.stderr.splitlines()
-    assert done.returncode == 2 and plan_of_it.startswith("slow: 5 of 5 runs to do, about ")
+    assert done.returncode == 2 and plan_of_it.startswith("slow: 500 of 500 runs to do, about ")
     assert "GB of disk" in plan_of_it and "with --anyway it starts all the same" in refused
     assert not (project.folder / ".snakemake").exists()
     monkeypatch.chdir(project.folder)
