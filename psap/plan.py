@@ -53,6 +53,12 @@ def load_good_grids(params: Path, asked: Iterable[str]) -> tuple[dict[str, Grid]
     return good, bad
 
 
+def check_folder(folder: Path) -> None:
+    """Raise PsapError where Snakemake would take parts of the project's path for names of its own."""
+    if set("{}") & set(str(folder)):
+        raise PsapError(f"{folder}: Snakemake cannot work in a folder with braces in its path; rename it")
+
+
 def put_this_python_first() -> None:
     """Let jobs find the Python that runs the workflow, whether or not its environment is activated."""
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

@@ -76,7 +76,9 @@ def check_epoch(epoch: Any, begun: int, epochs: int) -> None:
 
 
 def _is_number(value: Any, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, kind):
+        return False
+    return isinstance(value, Integral) or math.isfinite(value)  # no float holds every whole number
 
 
 def _kind(value: Any) -> str:

@@ -184,6 +184,9 @@ def test_a_suite_that_is_wrong_or_not_there_is_one_line_and_stops_no_other(proje
         (project.psap, "nosuch", unknown),
     ):
         done = command(*(["reproduce"] if command == project.psap else []), asked, "-n")
-        (said,) = (line for line in done.stderr.splitlines() if line.startswith("psap: "))
+        *others, said = (line for line in done.stderr.splitlines() if line.startswith("psap: "))
         assert done.returncode == 2 and said.startswith(f"psap: {says}"), done.stderr
-        assert "MissingRule" not in done.stderr
+        assert all("the other suites go on" in line for line in others)
+    done = project.snakemake("tinny", "-n")
+    assert done.returncode == 1 and "Exception" not in done.stdout + done.stderr
+    assert "psap: 'tinny' is neither a suite nor a file that one makes; did you mean 'tiny'?" in done.stdout

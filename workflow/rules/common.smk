@@ -22,6 +22,7 @@ ASKED = [
     for word in sys.argv[1:]
     if Path("params", f"{word}.yaml").is_file() and word != "methods"
 ]
+plan.or_exit(plan.check_folder, Path.cwd())
 GRIDS, WRONG = plan.or_exit(plan.load_good_grids, Path("params"), ASKED)
 if workflow.is_main_process:
     for problem in WRONG.values():
@@ -32,7 +33,7 @@ PRUNING, RETRAINING = plan.method_patterns(RUNS.values())
 ENVIRONMENT = "../../environment.yml"
 plan.put_this_python_first()
 if not workflow.output_settings.verbose:
-    quieten(logger)
+    quieten(logger, GRIDS)
 GPU = min(1, devices.slots())
 # Tries would multiply if the Snakemake inside of a job on a node started it again, too.
 RETRIES = 3 if workflow.is_main_process else 0
