@@ -54,9 +54,12 @@ def load_good_grids(params: Path, asked: Iterable[str]) -> tuple[dict[str, Grid]
 
 
 def check_folder(folder: Path) -> None:
-    """Raise PsapError where Snakemake would take parts of the project's path for names of its own."""
+    """Raise PsapError where the workflow cannot work: Snakemake takes braces in a path for names of its own."""
     if set("{}") & set(str(folder)):
         raise PsapError(f"{folder}: Snakemake cannot work in a folder with braces in its path; rename it")
+    for name in ("data", "state", "results", "checkpoints", "logs"):
+        if Path(name).exists() and not os.access(name, os.W_OK | os.X_OK):
+            raise PsapError(f"{name}/: nothing can be written in it (Permission denied); make it writable, or yours")
 
 
 def put_this_python_first() -> None:

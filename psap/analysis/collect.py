@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from psap.analysis.consistency import contradiction
 from psap.errors import PsapError
@@ -64,6 +64,14 @@ class Suite(Record):
     claims: Roles
     training: dict[str, Any]
     runs: list[str]
+
+    @field_validator("training")
+    @classmethod
+    def _recipes(cls, training: dict[str, Any]) -> dict[str, Any]:
+        for name in ("dense", "pretrained", "scratch"):
+            if not isinstance(training.get(name), dict | None):
+                raise ValueError(f"{name} is no recipe")
+        return training
 
     @property
     def all_methods(self) -> list[str]:

@@ -78,7 +78,8 @@ def check_epoch(epoch: Any, begun: int, epochs: int) -> None:
 def _is_number(value: Any, kind: type) -> bool:
     if isinstance(value, bool) or not isinstance(value, kind):
         return False
-    return isinstance(value, Integral) or math.isfinite(value)  # no float holds every whole number
+    # No float holds every whole number.
+    return isinstance(value, Integral) or math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _kind(value: Any) -> str:
