@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from psap.errors import PsapError
 from psap.suites.consistency import read_record, read_row
@@ -57,6 +57,14 @@ class Suite(Record):
     claims: Roles
     training: dict[str, Any]
     runs: list[str]
+
+    @field_validator("training")
+    @classmethod
+    def _recipes(cls, training: dict[str, Any]) -> dict[str, Any]:
+        for name in ("dense", "pretrained", "scratch"):
+            if not isinstance(training.get(name), dict | None):
+                raise ValueError(f"{name} is no recipe")
+        return training
 
     @property
     def all_methods(self) -> list[str]:

@@ -17,6 +17,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 app.add_typer(networks.app)
 app.add_typer(pruning.app)
 app.add_typer(bench.app, name="bench")
+PUBLISHED = Path("params/published.csv")
 Params = Annotated[Path, typer.Option(help="Folder of the suites and methods.")]
 
 
@@ -150,12 +151,14 @@ def plan(
 @app.command()
 def analyse(
     folder: Annotated[Path, typer.Argument(help="results/<suite>")],
-    published: Annotated[Path, typer.Option(help="Published rows to show beside ours.")] = Path("params/published.csv"),
+    published: Annotated[
+        Path | None, typer.Option(help=f"Published rows to show beside ours; {PUBLISHED}, where there is one.")
+    ] = None,
 ) -> None:
     """Make tables, figures, claims and report.html of a suite from its rows alone."""
     from psap.analysis import analyse as run_analysis
 
-    run_analysis(folder, published if published.exists() else None)
+    run_analysis(folder, published or (PUBLISHED if PUBLISHED.exists() else None))
     typer.echo(f"{folder / 'report.html'}")
 
 
@@ -183,13 +186,13 @@ def leftovers(
 @app.command()
 def track(state: Annotated[Path, typer.Argument(help="Folder of the runs' state.")] = Path("state")) -> None:
     """Replay to MLflow what a store that was slow, locked or gone has missed, exactly once."""
-    from psap.suites.paths import RESULTS
+    from psap.suites.paths import CHECKPOINTS, RESULTS
     from psap.tracking import journal_report, replay, tell_without_journal
 
     folders = sorted(RESULTS.glob("*"))
     for folder in folders:
         journal_report(folder, state)
-    tell_without_journal(folders, state)
+    tell_without_journal(folders, state, CHECKPOINTS)
     done = replay(state)
     typer.echo(f"brought up to date: {done.mirrored}; already there: {done.current}; still running: {done.live}")
     if done.failed:

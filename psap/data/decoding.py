@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from psap.errors import PsapError
+from psap.utils.files import regular
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")
 # Whatever a file is called: Pillow would try all that it knows, and hand PostScript to another program.
@@ -46,7 +47,7 @@ def refuse(bad: Sequence[BadImage]) -> None:
 def opened(file: Path, content: bytes | None = None) -> Iterator[Image.Image]:
     """The image in `file`, or in its `content`, to be decoded within. Raises BadImage for all that is wrong with it."""
     try:
-        with Image.open(file if content is None else BytesIO(content), formats=FORMATS) as image:
+        with Image.open(regular(file) if content is None else BytesIO(content), formats=FORMATS) as image:
             if image.mode not in EIGHT_BIT_MODES:
                 raise BadImage(file, f"more than 8 bits a channel (mode {image.mode}), where 8-bit RGB is wanted")
             yield image

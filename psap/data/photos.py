@@ -13,6 +13,7 @@ from psap.data.decoding import BadImage, for_each, opened, upright
 from psap.data.images import tell_passed_over
 from psap.data.prepared import Index
 from psap.errors import PsapError
+from psap.utils.files import regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +51,7 @@ class Files:
         """Photograph `number` in RGB. Raises PsapError unless its file is there and as it was when it was verified."""
         file = self.path(number)
         try:
-            content = file.read_bytes()
+            content = regular(file).read_bytes()
         except OSError as error:
             raise PsapError(f"{file}: cannot be read ({error.strerror}); bring it back") from None
         if hashlib.sha256(content).digest() != self._digests[number].tobytes():
@@ -88,7 +89,7 @@ def _lines(root: Path, files: list[Path]) -> NDArray[np.uint8]:
 
 def _digest(file: Path) -> bytes:
     try:
-        content = file.read_bytes()
+        content = regular(file).read_bytes()
     except OSError as error:
         raise BadImage(file, f"cannot be read ({error.strerror})") from None
     with opened(file, content) as image:

@@ -4,12 +4,12 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 
 from psap.errors import PsapError
@@ -57,7 +57,7 @@ class Manifest(BaseModel):
     licence: str
     classes: list[str]
     image_shape: list[int]
-    counts: dict[str, dict[str, int]]
+    counts: dict[str, dict[str, Annotated[int, Field(ge=0, le=10**12)]]]
     mean: list[float]
     std: list[float]
     digest: str

@@ -1,12 +1,13 @@
 """The widths of a network's layers: read them from one network, give them to another of the same name."""
 
 import torch
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from psap.errors import PsapError
 from psap.layers import PadShortcut
+from psap.utils.bounds import Count
 
 
 class Wiring(BaseModel):
@@ -14,7 +15,7 @@ class Wiring(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    in_channels: PositiveInt
+    in_channels: Count
     source: list[NonNegativeInt]
     gain: list[float]
 
@@ -24,8 +25,8 @@ class Widths(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    shapes: dict[str, list[PositiveInt]]
-    groups: dict[str, PositiveInt] = {}
+    shapes: dict[str, list[Count]]
+    groups: dict[str, Count] = {}
     shortcuts: dict[str, Wiring] = {}
 
 

@@ -78,7 +78,10 @@ def check_epoch(epoch: Any, begun: int, epochs: int) -> None:
 
 
 def _is_number(value: Any, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, kind):
+        return False
+    # No float holds every whole number.
+    return isinstance(value, Integral) or math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _kind(value: Any) -> str:

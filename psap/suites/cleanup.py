@@ -1,9 +1,9 @@
 """What is not needed any more: runs that no suite has, and what complete runs would have resumed from."""
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -12,10 +12,11 @@ from psap.models import saved
 from psap.suites.grid import load_grids
 from psap.suites.paths import CHECKPOINTS, RESULTS, STATE
 from psap.tracking import journal
+from psap.utils.validation import read_json
 
 
 def tidy(state: Path) -> None:
-    """Delete the checkpoints of complete runs below `state`; to be called when a workflow has ended well.
+    """Delete the checkpoints of runs below `state` that go on no more; to be called when a workflow has ended well.
 
     Not before: Snakemake deletes the files of a run whose end it did not live to note, and the job that is then started
     again writes them anew from the last checkpoint.
@@ -23,7 +24,7 @@ def tidy(state: Path) -> None:
     for path in state.rglob("journal.jsonl"):
         with suppress(Timeout), FileLock(path.with_name("lock"), timeout=0):
             record = journal.read(path)
-            if record and record.end and record.end.status == "FINISHED":
+            if record and record.end and record.end.for_good:
                 for checkpoint in path.parent.glob("epoch-*.pt"):
                     checkpoint.unlink()
 
@@ -64,8 +65,8 @@ def remove(found: dict[Path, list[Path]]) -> None:
 
 
 def _results(folder: Path, path: str) -> Iterator[Path]:
-    with suppress(OSError, ValueError, AttributeError, RecursionError):
-        if json.loads((folder / "run.json").read_bytes()).get("run") == path:
+    with suppress(OSError, PsapError):
+        if read_json(folder / "run.json", dict[str, Any], "").get("run") == path:
             yield from _there(folder, "run.json", "epochs.csv", "history.csv")
 
 

@@ -1,7 +1,7 @@
 """Hold a run against its row: counts, losses, start, every epoch, pruning history and network."""
 
 import csv
-import json
+import io
 from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
@@ -9,11 +9,13 @@ from typing import Any
 
 from psap.errors import PsapError
 from psap.utils.mappings import flat
+from psap.utils.validation import read_json, text
 
 # Of where a row comes from: what may explain a difference.
 _ORIGIN = ("code", "data", "versions", "hardware", "device", "machine")
 # What no processor, GPU or library can change.
 _FIXED = ("macs_dense", "params_dense", "epochs", "images")
+_AGAIN = "restore the file, or train its run again"
 
 
 def compare(before: Path, now: Path) -> str:
@@ -22,7 +24,7 @@ def compare(before: Path, now: Path) -> str:
     On the processor of the row, with its versions, code and data, all but the cost must be equal, bit for bit. Raises
     PsapError with all that differs, by how much, and what else is other than it was.
     """
-    row, again = (json.loads((folder / "run.json").read_bytes()) for folder in (before, now))
+    row, again = (read_json(folder / "run.json", dict[str, Any], _AGAIN) for folder in (before, now))
     found = [*_results(row, again), *_network(row["provenance"], again["provenance"])]
     for name in ("epochs.csv", "history.csv"):
         found += _tables(before / name, now / name)
@@ -66,8 +68,7 @@ def _tables(before: Path, now: Path) -> list[str]:
 def _lines(file: Path) -> list[dict[str, str]] | None:
     if not file.exists():
         return None
-    with file.open(encoding="utf-8", newline="") as text:
-        return list(csv.DictReader(text))
+    return list(csv.DictReader(io.StringIO(text(file))))
 
 
 def _number(text: str | None) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from psap.errors import PsapError, near
 from psap.models.names import check_own_name
@@ -15,7 +15,18 @@ from psap.utils.bounds import MOST_RUNS, Model, Name, Place, Rate, Seed
 from psap.utils.validation import checked, read_mapping, validated
 
 Init = Literal["pretrained", "scratch"]
-Target = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _told_by_its_name(target: float) -> float:
+    """A run's path shows its target; one that it does not show whole would share its path with another."""
+    shown = f"{target:g}"
+    if float(shown) != target or "e" in shown:
+        least = " and is 0.0001 or more" if "e" in shown else f": {shown}"
+        raise ValueError(f"a target has at most six digits{least}")
+    return target
+
+
+Target = Annotated[float, Field(gt=0, lt=1), AfterValidator(_told_by_its_name)]
 
 
 class Claims(Section):
@@ -70,17 +81,6 @@ class Suite(Section):
     """Which method plays which part in the claims."""
     training: Training
     """How networks are trained."""
-
-    @field_validator("targets")
-    @classmethod
-    def _told_by_their_names(cls, values: tuple[float, ...]) -> tuple[float, ...]:
-        """A run's path shows its target; one that it does not show whole would share its path with another."""
-        for value in values:
-            shown = f"{value:g}"
-            if float(shown) != value or "e" in shown:
-                least = " and is 0.0001 or more" if "e" in shown else f": {shown}"
-                raise ValueError(f"a target has at most six digits{least}, not {value!r}")
-        return values
 
     @field_validator("models", "targets", "seeds")
     @classmethod

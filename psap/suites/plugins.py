@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from psap.errors import PsapError
+from psap.utils.validation import content
 
+_LARGEST = 2**20  # bytes; a person writes a few KiB
 _SECONDS = 5.0  # of processor time that a file may take: it is there to register a few functions
 
 
@@ -25,6 +27,7 @@ def load(file: Path) -> None:
     spec = spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None or not file.is_file():
         raise PsapError(f"code: {file} is no Python file; its path is taken from the folder in which psap runs")
+    content(file, _LARGEST)
     import_module("psap.pruning.criteria")  # and torch with it, whose time is not the file's
     try:
         with _limited():

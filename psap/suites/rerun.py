@@ -1,6 +1,5 @@
 """Train one run again, apart from the committed results, and hold what comes out against its row."""
 
-import json
 import os
 import shutil
 import sys
@@ -13,12 +12,14 @@ from psap.data import prepared, sources
 from psap.errors import PsapError
 from psap.models import saved
 from psap.suites.compare import compare
+from psap.suites.consistency import read_row
 from psap.suites.digest import code_digest
 from psap.suites.grid import Grid, Run, load_run
 from psap.suites.paths import PROJECT, Paths, data_file
 from psap.suites.provenance import machine
 from psap.suites.run import execute
 from psap.training.checkpoint import single_writer
+from psap.utils.bounds import MOST_THREADS
 
 AGAIN = Paths(Path("rerun"))
 
@@ -35,13 +36,16 @@ def rerun(params: Path, path: str, find_device: Callable[[bool], torch.device]) 
     file = PROJECT.results / path / "run.json"
     if not file.exists():
         raise PsapError(f"{file} is missing: there is no row to compare with; `psap train {path}` makes it")
-    row = json.loads(file.read_bytes())
-    if row["hash"] != run.hash:
+    row = read_row(file, path)
+    if row.hash != run.hash:
         raise PsapError(f"{file}: made with other settings than {params}/ has now; go back to those of its commit")
-    made = row["provenance"]
-    device = find_device(made["device"] != "cpu")
-    torch.set_num_threads(made.get("machine", {}).get("threads", 1))  # which decide in what order sums are taken
-    yield f"row: {made.get('machine', {}).get('processor', 'processor not recorded')}, {made['device']}"
+    made = row.provenance
+    threads = made.machine.get("threads", 1)
+    if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise PsapError(f"{file}: provenance.machine.threads is {threads!r}; restore the file")
+    device = find_device(made.device != "cpu")
+    torch.set_num_threads(threads)  # which decide in what order sums are taken
+    yield f"row: {made.machine.get('processor', 'processor not recorded')}, {made.device}"
     yield f"now: {machine(device)['processor']}, {device.type}"
     os.environ["PSAP_TRACKING"] = "off"  # a check is no run of the suite
     with single_writer(AGAIN.root):
@@ -78,7 +82,7 @@ def _trained_before(grid: Grid, run: Run, device: torch.device) -> bool:
     file = AGAIN.results / run.path / "run.json"
     if not file.exists() or not (AGAIN.checkpoints / run.path / saved.DESCRIPTION).exists():
         return False
-    row = json.loads(file.read_bytes())
-    made, data = row["provenance"], prepared.read(data_file(grid.suite.data))[1].digest
-    then = (row["hash"], made["code"], made["data"], made["machine"])
+    row = read_row(file, run.path)
+    made, data = row.provenance, prepared.read(data_file(grid.suite.data))[1].digest
+    then = (row.hash, made.code, made.data, made.machine)
     return bool(then == (run.hash, code_digest("train"), data, machine(device)))

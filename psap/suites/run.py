@@ -19,6 +19,7 @@ from psap.suites.paths import PROJECT, Paths, data_command, data_file
 from psap.suites.provenance import arithmetic, provenance
 from psap.suites.schema import Data
 from psap.tracking import Row, Tracker
+from psap.tracking.journal import DIVERGED
 from psap.training.checkpoint import Checkpoints, single_writer
 from psap.training.divergence import Diverged
 from psap.training.loop import Progress
@@ -71,8 +72,8 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
             files = write_run(run, job, outcome, labels, paths)
         except Diverged as lost:
             write_diverged(run, job, lost, labels, paths)
-            tracker.fail(f"diverged: {lost}")
-            return f"{run.path}: diverged: {lost}"
+            tracker.fail(f"{DIVERGED}{lost}")
+            return f"{run.path}: {DIVERGED}{lost}"
         except BaseException as error:
             tracker.fail(str(error) or type(error).__name__)
             raise

@@ -19,6 +19,8 @@ from typing import Any, Literal, TypedDict
 from psap.utils import files
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+FAILURE = "psap.failure"  # the tag that says why a run failed
+DIVERGED = "diverged: "  # how that begins where the training diverged
 Scalar = str | int | float | bool | None
 
 
@@ -57,6 +59,11 @@ class End:
     tags: dict[str, str] = field(default_factory=dict)
     artifacts: dict[str, str] = field(default_factory=dict)
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def for_good(self) -> bool:
+        """Whether nothing goes on from here: the run is complete, or diverged, as it would again."""
+        return self.status == "FINISHED" or self.tags.get(FAILURE, "").startswith(DIVERGED)
 
 
 class Acknowledgement(TypedDict):
@@ -123,7 +130,7 @@ def read(path: Path) -> Journal | None:
             records.append(json.loads(text))
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         pass
     if not records:
         return None

@@ -3,12 +3,16 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from psap.tracking import journal
 from psap.tracking.journal import End
 from psap.utils import files
+from psap.utils.validation import read_json
+
+_AGAIN = "restore the file, or train its run again"
 
 
 def journal_report(folder: Path, state: Path) -> None:
@@ -35,19 +39,27 @@ def journal_report(folder: Path, state: Path) -> None:
         files.write_text(path, journal.line(head) + journal.line(end))
 
 
-def without_journal(folder: Path, state: Path) -> list[str]:
-    """The runs in `folder` (results/<suite>) that have a row and no journal in `state`: their state was removed, or
-    they were trained elsewhere. No store can be told of them."""
-    runs = (file.parent.relative_to(folder.parent) for file in sorted(folder.rglob("run.json")))
-    return [run.as_posix() for run in runs if not any((state / run).rglob("journal*.jsonl"))]
+def tell_without_journal(folders: Iterable[Path], state: Path, networks: Path) -> None:
+    """Say on stderr, in a line, how many runs of `folders` (results/<suite>) no store can be told of: they were trained
+    here, have a row, and no journal in `state`.
 
-
-def tell_without_journal(folders: Iterable[Path], state: Path) -> None:
-    """Say on stderr, in a line, how many runs no store can be told of."""
-    runs = [run for folder in folders for run in without_journal(folder, state)]
+    A suite that has neither state nor `networks` here came as rows alone, as in a fresh clone.
+    """
+    here = [folder for folder in folders if any((top / folder.name).is_dir() for top in (state, networks))]
+    rows = {
+        file.parent.relative_to(folder.parent).as_posix(): file
+        for folder in here
+        for file in sorted(folder.rglob("run.json"))
+    }
+    runs = [run for run, row in rows.items() if not any((state / run).rglob("journal*.jsonl")) and _began(row)]
     if runs:
         print(
             f"psap: {len(runs)} runs have a row and no journal below {state}/, so that MLflow may lack them, the first "
             f"of them: {runs[0]}; their numbers are in results/, and training them again tracks them",
             file=sys.stderr,
         )
+
+
+def _began(row: Path) -> bool:
+    """Whether the run of `row` was trained at all: what needs a network that diverged is not."""
+    return (read_json(row, dict[str, Any], _AGAIN).get("diverged") or {}).get("epoch") != 0

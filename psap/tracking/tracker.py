@@ -79,7 +79,7 @@ class Tracker:
     def fail(self, reason: str) -> None:
         """Mark the run as FAILED; a later `start` carries it on. Raises nothing, as an exception is under way."""
         with suppress(PsapError):
-            self._end(End("FAILED", journal.now(), tags={"psap.failure": reason}))
+            self._end(End("FAILED", journal.now(), tags={journal.FAILURE: reason}))
 
     def _append(self, line: str) -> None:
         assert self._file is not None, "start comes first"

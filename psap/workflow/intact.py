@@ -1,11 +1,6 @@
-"""What a workflow finds before it removes anything: whether files are as they were written, and made from what params/
-says now.
+"""What a workflow finds before it removes anything: files as they were written, and made from what params/ says."""
 
-A job that fails takes its old files with it, and all that was made from them is made again. So damage is told while the
-workflow is planned, and ends the command there.
-"""
-
-import json
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +11,7 @@ from psap.models import saved
 from psap.suites.digest import code_digest
 from psap.suites.grid import Grid, Run
 from psap.suites.paths import CHECKPOINTS, RESULTS, data_command, data_file
+from psap.utils.validation import read_json
 from psap.workflow.rules import fingerprint
 
 
@@ -88,12 +84,6 @@ def _check_network(path: str) -> None:
 
 def _json(file: Path, mend: str) -> dict[str, Any] | None:
     """The object in `file`; None where there is no file."""
-    try:
-        values = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict):
-        raise PsapError(f"{file}: damaged; {mend}")
-    return values
+    with suppress(FileNotFoundError):
+        return read_json(file, dict[str, Any], mend)
+    return None

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from psap.errors import PsapError
 from psap.planning.affordable import tell_plan
 from psap.suites.grid import load_good_grids
-from psap.suites.paths import RESULTS, STATE
+from psap.suites.paths import CHECKPOINTS, RESULTS, STATE
 from psap.tracking import journal_report, tell_without_journal
 from psap.tracking.background import mirrored
 from psap.utils import gpu_locks
@@ -94,7 +94,7 @@ def _snakemakes() -> list[int]:
 def _run_tracked(command: list[str], suites: Sequence[str]) -> int:
     """Run `command`, with one mirror for all: an import of MLflow in each job would cost as much as a short run."""
     tracked = os.environ.get("PSAP_TRACKING") != "off"
-    environment = os.environ | {"PSAP_TRACKING": "off"}
+    environment = os.environ | {"PSAP_TRACKING": "off"} | _own_cache()
     # In a process group of its own: a second signal, ours after that to the group, can bring Snakemake to a standstill.
     with mirrored(STATE) if tracked else nullcontext():
         with subprocess.Popen(command, env=environment, process_group=0) as workflow, _stopping(workflow.pid):
@@ -102,8 +102,15 @@ def _run_tracked(command: list[str], suites: Sequence[str]) -> int:
         for suite in suites:
             journal_report(RESULTS / suite, STATE)
         if not workflow.returncode:
-            tell_without_journal([RESULTS / suite for suite in suites], STATE)
+            tell_without_journal([RESULTS / suite for suite in suites], STATE, CHECKPOINTS)
     return workflow.returncode
+
+
+def _own_cache() -> dict[str, str]:
+    """A place for what Snakemake keeps of itself, where the user's own is not to be written in."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    there = next(folder for folder in (usual, *usual.parents) if folder.is_dir())
+    return {} if os.access(there, os.W_OK) else {"XDG_CACHE_HOME": str(Path(".snakemake", "cache").resolve())}
 
 
 @contextmanager

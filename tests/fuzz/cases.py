@@ -82,7 +82,7 @@ READ: dict[str, list[tuple[tuple[str, ...], Check]]] = {
     "coverage/coverage.csv": [(("bench", "coverage", "nosuch", "--folder", "coverage"), nothing)],
     "photos/train/ant/0.png": [(("data", "folder", "--path", "photos"), _prepared)],
     "photos/test": [(("data", "folder", "--path", "photos", "--photos"), _prepared)],
-    "mine.py": [(("prune", "order.yaml", "--dry-run"), _dry)],
+    "mine.py": [(("prune", "coded.yaml", "--dry-run", "--allow-code"), _dry)],
 }
 
 

@@ -71,6 +71,8 @@ def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(root / "params" / name, made / "params" / name)
     (made / "params" / "tiny.yaml").write_text(yaml.safe_dump(SUITE))
     (made / "order.yaml").write_text(yaml.safe_dump(ORDER))
+    (made / "coded.yaml").write_text(yaml.safe_dump(ORDER | {"method": {"criterion": "l1", "code": "mine.py"}}))
+    (made / "mine.py").write_text("")
     for split, label in ((split, label) for split in ("train", "test") for label in ("ant", "bee")):
         (made / "photos" / split / label).mkdir(parents=True)
         for i in range(2):

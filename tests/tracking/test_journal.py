@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,14 +146,22 @@ def test_a_record_of_another_version_makes_the_journal_one(journal: Path, record
     assert read(journal) is None
 
 
-def test_a_row_without_a_journal_is_told(tmp_path: Path, capsys) -> None:
-    for seed in (0, 1):
+def test_a_row_without_a_journal_is_told_where_it_was_trained(tmp_path: Path, capsys) -> None:
+    rows = ["{}", "{}", '{"diverged": {"epoch": 1}}', '{"diverged": {"epoch": 0}}']
+    for seed, row in enumerate(rows):
         (tmp_path / f"results/s/m/dense/seed{seed}").mkdir(parents=True)
-        (tmp_path / f"results/s/m/dense/seed{seed}/run.json").write_text("{}")
+        (tmp_path / f"results/s/m/dense/seed{seed}/run.json").write_text(row)
+    folders = [tmp_path / "results" / "s"], tmp_path / "state", tmp_path / "checkpoints"
+    tell_without_journal(*folders)
+    assert capsys.readouterr().err == "", "rows of a clone were trained elsewhere"
     kept = tmp_path / "state/s/m/dense/seed0/key"
     kept.mkdir(parents=True)
     begin(kept / "journal.jsonl", a_head(), ROWS)
-    tell_without_journal([tmp_path / "results" / "s"], tmp_path / "state")
+    tell_without_journal(*folders)
     said = capsys.readouterr().err
-    assert said.startswith("psap: 1 runs have a row and no journal") and "s/m/dense/seed1;" in said
+    assert said.startswith("psap: 2 runs have a row and no journal") and "s/m/dense/seed1;" in said
     assert said.count("\n") == 1
+    shutil.rmtree(tmp_path / "state")
+    (tmp_path / "checkpoints/s").mkdir(parents=True)
+    tell_without_journal(*folders)
+    assert capsys.readouterr().err.startswith("psap: 3 runs ")

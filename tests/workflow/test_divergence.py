@@ -6,9 +6,10 @@ from typing import Any
 
 from project import TINY, Project
 
+WILDEST = {"lr_scale": 1000.0, "bn_penalty": 1000.0}
 WILD = TINY | {
     "variants": {
-        "wild": {"base": "l1", "lr_scale": 1e7, "scratch": {"lr_scale": 1e7}},
+        "wild": {"base": "l1", **WILDEST, "scratch": WILDEST},
         "wild_anew": {"retrain": "wild"},
     },
     "methods": {"pretrained": ["l1", "wild"], "scratch": ["wild", "wild_anew"]},
@@ -38,7 +39,7 @@ def test_the_others_go_on_and_the_report_is_made(project: Project) -> None:
 
 
 def test_a_dense_network_that_diverges_takes_its_children_along(project: Project) -> None:
-    project.suite("lost", TINY | {"training": TINY["training"] | {"dense": {"epochs": 3, "lr": 1e6}}})
+    project.suite("lost", TINY | {"training": TINY["training"] | {"dense": {"epochs": 3, "lr": 1000.0}}})
     assert project.psap("data", "digits").returncode == 0
     for run in (DENSE, PRUNED):
         done = project.psap("train", run)

@@ -9,7 +9,8 @@ from psap.suites.cleanup import tidy
 from psap.tracking.journal import End, line, new_head
 
 TOPS = ("results", "checkpoints", "state")
-FINISHED, FAILED = End("FINISHED", 1), End("FAILED", 1)
+FINISHED, FAILED = End("FINISHED", 1), End("FAILED", 1, tags={"psap.failure": "boom"})
+DIVERGED = End("FAILED", 1, tags={"psap.failure": "diverged: the loss is nan"})
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -56,8 +57,9 @@ def test_a_suite_that_is_renamed_or_wrong_loses_nothing(finished: Project) -> No
     assert everything(finished.folder) == before
 
 
-def test_only_the_checkpoints_of_complete_runs_are_tidied_away(tmp_path: Path) -> None:
-    for name, records in {"complete": [FINISHED], "cut": [], "failed": [FAILED], "busy": [FINISHED]}.items():
+def test_only_checkpoints_that_nothing_goes_on_from_are_tidied_away(tmp_path: Path) -> None:
+    ends = {"complete": [FINISHED], "diverged": [DIVERGED], "cut": [], "failed": [FAILED], "busy": [FINISHED]}
+    for name, records in ends.items():
         folder = tmp_path / name / "0f"
         folder.mkdir(parents=True)
         (folder / "epoch-00001-0.pt").write_text("x")

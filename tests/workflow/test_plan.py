@@ -13,19 +13,25 @@ from PIL import Image
 from project import TINY, Project
 
 from psap import models
+from psap.errors import PsapError
 from psap.planning import affordable
 from psap.planning import report as costs
 from psap.planning.estimate import Estimate
 from psap.suites.grid import load_grids
 from psap.utils import gpu_locks
-from psap.workflow import reproduce
+from psap.workflow import reproduce, rules
+
+# Days on any machine: the longest training that there is, 400 times.
+SLOW = TINY | {
+    "seeds": list(range(100)),
+    "training": TINY["training"] | {name: TINY["training"][name] | {"epochs": 10**5} for name in TINY["methods"]},
+}
 
 
 def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypatch, capsys) -> None:
     project.suite("big", TINY | {"hardware": "gpu"})
     project.suite("far", TINY | {"data": {"source": "folder", "path": "nowhere"}})
-    days = {name: recipe | {"epochs": 10**9} for name, recipe in TINY["training"].items() if name != "batch_size"}
-    project.suite("slow", TINY | {"training": days})
+    project.suite("slow", SLOW)
     monkeypatch.chdir(project.folder)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     grids = load_grids(Path("params"))
@@ -160,11 +166,10 @@ def test_killed_with_everything_the_same_command_goes_on(project: Project) -> No
 
 
 def test_what_would_take_days_does_not_start_unless_it_must(project: Project, monkeypatch, capsys) -> None:
-    days = {name: recipe | {"epochs": 10**7} for name, recipe in TINY["training"].items() if name != "batch_size"}
-    project.suite("slow", TINY | {"training": days})
+    project.suite("slow", SLOW)
     done = project.psap("reproduce", "slow")
     plan_of_it, refused = done.stderr.splitlines()
-    assert done.returncode == 2 and plan_of_it.startswith("slow: 5 of 5 runs to do, about ")
+    assert done.returncode == 2 and plan_of_it.startswith("slow: 500 of 500 runs to do, about ")
     assert "GB of disk" in plan_of_it and "with --anyway it starts all the same" in refused
     assert not (project.folder / ".snakemake").exists()
     monkeypatch.chdir(project.folder)
@@ -172,6 +177,30 @@ def test_what_would_take_days_does_not_start_unless_it_must(project: Project, mo
     affordable.tell_plan([grids["tiny"]], anyway=False)
     affordable.tell_plan([grids["slow"]], anyway=True)
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", ["it's {mine}", "}"])
+def test_a_folder_with_braces_is_refused(name: str, tmp_path: Path) -> None:
+    rules.check_folder(tmp_path)
+    with pytest.raises(PsapError, match="braces in its path"):
+        rules.check_folder(tmp_path / name)
+
+
+def test_a_folder_that_is_not_ours_to_write_in_is_told(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.access", lambda path, mode: path != "logs")  # root may write anywhere
+    rules.check_folder(tmp_path)
+    (tmp_path / "logs").mkdir()
+    with pytest.raises(PsapError, match=r"logs/: nothing can be written in it \(Permission denied\)"):
+        rules.check_folder(tmp_path)
+
+
+def test_a_home_that_cannot_be_written_in_is_not_needed(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new" / "cache"))
+    assert reproduce._own_cache() == {}
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere/cache")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert Path(reproduce._own_cache()["XDG_CACHE_HOME"]).parts[-2:] == (".snakemake", "cache")
 
 
 def test_a_suite_that_is_wrong_or_not_there_is_one_line_and_stops_no_other(project: Project) -> None:
@@ -185,6 +214,9 @@ def test_a_suite_that_is_wrong_or_not_there_is_one_line_and_stops_no_other(proje
         (project.psap, "nosuch", unknown),
     ):
         done = command(*(["reproduce"] if command == project.psap else []), asked, "-n")
-        (said,) = (line for line in done.stderr.splitlines() if line.startswith("psap: "))
+        *others, said = (line for line in done.stderr.splitlines() if line.startswith("psap: "))
         assert done.returncode == 2 and said.startswith(f"psap: {says}"), done.stderr
-        assert "MissingRule" not in done.stderr
+        assert all("the other suites go on" in line for line in others)
+    done = project.snakemake("tinny", "-n")
+    assert done.returncode == 1 and "Exception" not in done.stdout + done.stderr
+    assert "psap: 'tinny' is neither a suite nor a file that one makes; did you mean 'tiny'?" in done.stdout

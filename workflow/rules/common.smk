@@ -27,6 +27,7 @@ ASKED = [
     for word in sys.argv[1:]
     if Path("params", f"{word}.yaml").is_file() and word != "methods"
 ]
+psap_rules.or_exit(psap_rules.check_folder, Path.cwd())
 GRIDS, WRONG = psap_rules.or_exit(load_good_grids, Path("params"), ASKED)
 if workflow.is_main_process:
     for problem in WRONG.values():
@@ -37,7 +38,7 @@ PRUNING, RETRAINING = psap_rules.method_patterns(RUNS.values())
 ENVIRONMENT = "../../environment.yml"
 psap_rules.put_this_python_first()
 if not workflow.output_settings.verbose:
-    quieten(logger)
+    quieten(logger, GRIDS)
 GPU = min(1, gpu_locks.slots())
 # Tries would multiply if the Snakemake inside of a job on a node started it again, too.
 RETRIES = 3 if workflow.is_main_process else 0
@@ -146,7 +147,9 @@ def gpu_of_run(wildcards):
 
 def request(wildcards):
     run = RUNS[psap_rules.path_of(wildcards)]
-    return psap_rules.or_exit(ESTIMATES[run.suite].request, run, gpu_of_run(wildcards) > 0)
+    return psap_rules.or_exit(
+        ESTIMATES[run.suite].request, run, gpu_of_run(wildcards) > 0
+    )
 
 
 def threads_of_run(wildcards):
