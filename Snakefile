@@ -19,8 +19,8 @@ onsuccess:
 
 onerror:
     print(
-        "psap: not complete: what went wrong is told above and in logs/; the same command goes on.",
-        "If a row or figure is missing meanwhile, `git checkout -- results` brings back what was committed.",
+        "psap: not complete. The reason is above and in logs/; run the same command again to resume.",
+        "If a result or figure is missing meanwhile, `git checkout -- results` restores what was committed.",
         file=sys.stderr,
     )
 

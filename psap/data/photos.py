@@ -54,7 +54,7 @@ class Files:
         except OSError as error:
             raise PsapError(f"{file}: cannot be read ({error.strerror}); bring it back") from None
         if hashlib.sha256(content).digest() != self._digests[number].tobytes():
-            raise PsapError(f"{file}: not as it was when the data were prepared; bring it back, or prepare them anew")
+            raise PsapError(f"{file}: not as it was when the data were prepared; restore it, or prepare the data again")
         with opened(file, content) as image:
             return upright(image)
 

@@ -87,7 +87,7 @@ class _Result(BaseModel, extra="allow"):
 def result(folder: Path) -> dict[str, Any]:
     """What the result in `folder` tells; empty where there is none. Raises PsapError for one that cannot be read."""
     with suppress(FileNotFoundError):
-        again = "delete it, and the same command makes it anew"
+        again = "delete it and run the same command again"
         return read_json(folder / RESULT, _Result, again).model_dump()
     return {}
 

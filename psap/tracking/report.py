@@ -47,7 +47,7 @@ def tell_without_journal(folders: Iterable[Path], state: Path) -> None:
     runs = [run for folder in folders for run in without_journal(folder, state)]
     if runs:
         print(
-            f"psap: {len(runs)} runs have a row and no journal below {state}/, so that MLflow may lack them, the first "
-            f"of them: {runs[0]}; their numbers are in results/, and training them again tracks them",
+            f"psap: {len(runs)} runs have results but no journal below {state}/, so MLflow may lack them; the first "
+            f"is {runs[0]}. Their numbers are in results/; training them again tracks them",
             file=sys.stderr,
         )

@@ -154,5 +154,5 @@ def test_a_row_without_a_journal_is_told(tmp_path: Path, capsys) -> None:
     begin(kept / "journal.jsonl", a_head(), ROWS)
     tell_without_journal([tmp_path / "results" / "s"], tmp_path / "state")
     said = capsys.readouterr().err
-    assert said.startswith("psap: 1 runs have a row and no journal") and "s/m/dense/seed1;" in said
+    assert said.startswith("psap: 1 runs have results but no journal") and "s/m/dense/seed1." in said
     assert said.count("\n") == 1
