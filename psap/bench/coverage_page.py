@@ -24,7 +24,7 @@ Reasons why groups stay whole, in the families where a target is refused. A fami
 
 {reasons}
 
-## How a family is tried
+## Procedure
 
 ```sh
 psap bench coverage     # resumes where it was stopped

@@ -25,7 +25,9 @@ ASKED = [
 GRIDS, WRONG = plan.or_exit(plan.load_good_grids, Path("params"), ASKED)
 if workflow.is_main_process:
     for problem in WRONG.values():
-        print(f"psap: {problem} (the other suites continue)", file=sys.stderr, flush=True)
+        print(
+            f"psap: {problem} (the other suites continue)", file=sys.stderr, flush=True
+        )
 ESTIMATES = {name: Estimate(grid) for name, grid in GRIDS.items()}
 RUNS = {path: run for grid in GRIDS.values() for path, run in grid.runs.items()}
 PRUNING, RETRAINING = plan.method_patterns(RUNS.values())
