@@ -94,7 +94,7 @@ def latency(
     ] = "",
     target: Annotated[float, typer.Option(min=0.0, max=1.0, help="With --model: share to remove.")] = 0.5,
     round_to: Annotated[
-        int, typer.Option(min=1, max=10**6, help="With --model: number whose multiples the channel counts are kept at.")
+        int, typer.Option(min=1, max=10**6, help="With --model: keep channel counts at multiples of this number.")
     ] = 1,
     size: Size = None,
     batch: Batches = [1, 8, 32],  # noqa: B006

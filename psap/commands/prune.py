@@ -27,7 +27,7 @@ def prune(
     size: Annotated[int | None, typer.Option(help="Pixels of a photograph's side (default: the network's).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Number of images in a step (default: 32).")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate (default: 0.01 with weights, 0.05 without).")] = None,
-    round_to: Annotated[int | None, typer.Option(help="Number whose multiples the channel counts are kept at.")] = None,
+    round_to: Annotated[int | None, typer.Option(help="Keep channel counts at multiples of this number.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random (default: 0).")] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the Python file that the method names under `code`.")
