@@ -1,4 +1,4 @@
-"""PSAP next to Torch-Pruning's MagnitudePruner: one network, one target, one fine-tuning; and what a step of each costs.
+"""PSAP next to Torch-Pruning's MagnitudePruner: one network, one target, one fine-tuning; and what a step costs.
 
     PSAP_WEIGHTS=<folder> python examples/beside_torch_pruning.py <folder of images>
 
