@@ -1,8 +1,8 @@
-# make reproduce   set up, then run the demo suite to results/demo/report.html (again: go on, or nothing to do)
+# make reproduce   set up, then run the demo suite to results/demo/report.html (again: resume, or nothing to do)
 # make test        set up, then run the tests          make lint     static checks
 # make ui          MLflow's pages on this machine      make lock     renew requirements.lock from pyproject.toml
 # make leftovers   runs that are in no suite any more  make clean-leftovers   the same; with YES=1 remove them
-# make site        the documentation, to site/index.html (its page of parameters is made anew)
+# make site        the documentation, to site/index.html (its page of parameters is made again)
 # make slurm-test  the tests of profiles/slurm, on a SLURM of their own on this machine (as root)
 # make audit       known vulnerabilities of the locked packages (asks a database on the network)
 

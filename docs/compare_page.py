@@ -1,4 +1,4 @@
-"""Take the picture of MLflow's compare page in README: `python docs/compare_page.py mlflow.db docs/compare.png`.
+"""Take the picture of MLflow's compare page in docs/share.md: `python docs/compare_page.py mlflow.db docs/compare.png`.
 
 It starts MLflow's own server on the store, opens the page in a headless Chromium, and takes what it shows. Needs
 playwright (pip install playwright) and a Chromium: the one on PATH, or playwright's own (playwright install chromium).

@@ -11,13 +11,13 @@ from psap.standalone.request import Order
 from psap.suites.load import Retrain, Suite, Tuned
 
 PAGE = Path(__file__).with_suffix(".md")
-INTRODUCTION = """# Suites and parameters
+INTRODUCTION = """# Parameters
 
 Every key of the files that `psap` reads, with its type, bounds, default and meaning. A misspelt key or an impossible
 value is one clear line before any work starts.
 
-A key without a default may be left out all the same, unless it is required; a section that is left out takes the
-defaults of its keys. A *name* is letters, digits, `_`, `.` and `-`, beginning with a letter or digit.
+A key without a default can be left out, unless it is required. A section that is left out takes the defaults of its
+keys. A *name* is letters, digits, `_`, `.` and `-`, beginning with a letter or digit.
 
 <!-- Made by `make site` from the schema (docs/parameters.py): change the meaning there. -->
 """

@@ -1,4 +1,4 @@
-"""PSAP beside Torch-Pruning's MagnitudePruner: one network, one target, one fine-tuning; and what a step of each costs.
+"""PSAP next to Torch-Pruning's MagnitudePruner: one network, one target, one fine-tuning; and what a step costs.
 
     PSAP_WEIGHTS=<folder> python examples/beside_torch_pruning.py <folder of images>
 
@@ -145,9 +145,9 @@ def steps_of(repetitions: int) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("images", type=Path, help="folder with train/ and val/")
+    parser.add_argument("images", type=Path, help="Folder with train/ and val/.")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--repetitions", type=int, default=5, help="of a step on ResNet-50")
+    parser.add_argument("--repetitions", type=int, default=5, help="Number of repetitions of a step on ResNet-50.")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         index = Path(folder, "data.safetensors")

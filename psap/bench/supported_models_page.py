@@ -11,58 +11,74 @@ from psap.utils.text import table
 _OUTCOMES = ("pruned", "refused", "failed", "not built", "not tried")
 Cells = Mapping[str, str]  # a row of the table, every cell as text
 
-_TEXT = """# Which networks can be pruned
+_TEXT = """# Coverage
 
-Made by `psap bench coverage`, which goes on where it was stopped; `coverage.csv` has the same as data. A row is a
-family of the networks of the installed timm: those of one name, once every part of a name ends at its first number and
-parts that say a size are left out (`resnet50d` is a `resnet`, `vit_base_patch16_224` a `vit_patch`). The member with
-the fewest parameters is built, with fresh weights and without downloads, for the smallest image size that it takes, of
-a few.
-
-Before pruning, all parameters that a fresh network has alike (biases, shifts, scales, layer scales) and the statistics
-of batch-norms get random values. All channels of all groups are banked, zeroed and given back, which must change
-nothing. Then it is pruned by PSAP while it trains, in three steps with two iterations on noise after each, by 30 % and
-by 50 % of its multiply-adds: once in each reading of protection (before the choice, with the rest held; after it by the
-gradient of the weights, and by that of gates), and compacted. "Restored" is the number of channels that came back on
-the way, in all six trainings. The outputs of masked and compacted network are compared in eval mode and float64 on
-images that the pruner has not seen, and so are those of the compacted network and of what is loaded when it is saved.
-"Pruned" says that the first two differ by at most {tolerance:g} of the largest output and of what pruning changed in
-it ("change"), and the last two not at all, in all three readings. Where a family is pruned and "restored" is empty, the
-row is of an earlier check, in which the network was pruned at once, without training. Residual streams
-through LayerNorm, attention and grouped convolutions keep their channels, each group for its reason; the others are
-pruned. A target that they cannot reach is refused.
+Of timm's families that build here, {pruned}.
+Each of the others has its reason. [coverage.csv](coverage.csv) has a row for every family.
 
 ## Counts
 
 {counts}
 
-Why groups stay whole in the families where a target is refused (a family can have several reasons):
+Reasons why groups stay whole, in the families where a target is refused. A family can have several:
 
 {reasons}
 
-## Families
+## Procedure
 
-{rows}
+```sh
+psap bench coverage     # resumes where it was stopped
+```
+
+A family holds the networks of the installed timm with one name. Each part of a name ends at its first number, and
+parts that say a size are left out: `resnet50d` is a `resnet`, `vit_base_patch16_224` a `vit_patch`. The member with
+the fewest parameters is built, with fresh weights and without downloads. Its images have the smallest of a few sizes
+that it takes.
+
+1. Parameters that a fresh network has alike (biases, shifts, scales, layer scales) get random values, and so do the
+   statistics of batch-norm.
+2. All channels of all groups are backed up, zeroed and restored. This must change nothing.
+3. PSAP prunes the network while it trains, in three steps with two iterations on noise after each. It does so once in
+   each reading of protection: before the selection with the rest held, after it by the gradient of the weights, and
+   after it by that of gates.
+4. The network is compacted, saved and loaded. Outputs are compared in eval mode and float64, on images that the pruner
+   has not seen.
+
+## Columns of coverage.csv
+
+| column | meaning |
+| --- | --- |
+| `prunable`, `groups` | groups that can be pruned, and all groups |
+| {columns} | `pruned`, `refused`, `failed`, `not built` or `not tried` |
+| `restored` | channels that came back, in all six trainings; empty after an earlier check without training |
+| `difference` | largest difference between the outputs of both networks, as a share of the largest output |
+| `change` | smallest difference that pruning made in the outputs, as the same share |
+| `reason` | why a target is refused, or a network not tried |
+
+`pruned` says two things, for all three readings. `difference`, between the masked and the compacted network, is at
+most {tolerance:g}, also as a share of `change`. And the loaded network does not differ from the compacted one at all.
+Residual streams through LayerNorm, attention and grouped convolutions keep their channels; the other groups are
+pruned. A target that these cannot reach is refused.
 """
-_HEADER = ("family", "network", "input", "prunable / all groups", *(f"{target:g}" for target in TARGETS))
-_HEADER += ("restored", "difference", "change", "why not")
 
 
 def render(rows: Sequence[Cells]) -> str:
     """The page of the table `rows`."""
-    lines = [
-        [row["family"], row["network"], row["input"], _groups(row)]
-        + [row[column(target)] for target in TARGETS]
-        + [row["restored"], row["difference"], row["change"], row["reason"].replace("|", "/")]
-        for row in rows
-    ]
-    numbers = [[what, *map(str, values)] for what, values in count(rows).items()]
+    numbers = count(rows)
     why = Counter(reason for row in rows for reason in _reasons(row))
+    at = [
+        f"{pruned} of {built} can be pruned by {target * 100:g} %"
+        for target, pruned, built in zip(TARGETS, numbers["pruned"], numbers["built"], strict=True)
+    ]
     return _TEXT.format(
-        tolerance=TOLERANCE,
-        counts=table(("families", *(f"at {target:g}" for target in TARGETS)), numbers),
+        pruned=" and ".join(at),
+        counts=table(
+            ("families", *(f"at {target:g}" for target in TARGETS)),
+            [[what, *map(str, values)] for what, values in numbers.items()],
+        ),
         reasons=table(("families", "reason"), [[str(number), reason] for reason, number in why.most_common()]),
-        rows=table(_HEADER, lines),
+        columns=", ".join(f"`{column(target)}`" for target in TARGETS),
+        tolerance=TOLERANCE,
     )
 
 
@@ -72,10 +88,6 @@ def count(rows: Sequence[Cells]) -> dict[str, list[int]]:
     built = [sum(found[outcome] for outcome in _OUTCOMES[:3]) for found in outcomes]
     each = {what: [found[what] for found in outcomes] for what in _OUTCOMES}
     return {"all": [len(rows)] * len(TARGETS), "built": built, **each}
-
-
-def _groups(row: Cells) -> str:
-    return f"{row['prunable']} / {row['groups']}" if row["groups"] else ""
 
 
 def _reasons(row: Cells) -> set[str]:

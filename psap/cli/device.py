@@ -26,5 +26,5 @@ def device(gpu: bool = True) -> "torch.device":
         return torch.device("cpu")
     rank = int(os.environ.get("LOCAL_RANK", "0"))
     if rank >= torch.cuda.device_count():
-        raise PsapError(f"rank {rank} has no GPU of its own: {torch.cuda.device_count()} are to be seen here")
+        raise PsapError(f"rank {rank} has no GPU of its own: {torch.cuda.device_count()} are visible here")
     return torch.device("cuda", rank)

@@ -27,13 +27,15 @@ def reproduce(
         list[str],
         typer.Argument(
             metavar="SUITES... [SNAKEMAKE OPTIONS]",
-            help="Names of files in params/, then any options of Snakemake's, as in: demo --profile profiles/slurm",
+            help="Names of files in params/, then any options of Snakemake, such as: demo --profile profiles/slurm",
         ),
     ],
-    cores: Annotated[str, typer.Option(help="Jobs at once: a number; all, unless a profile says otherwise.")] = "",
-    anyway: Annotated[bool, typer.Option("--anyway", help="Start what takes this machine days, too.")] = False,
+    cores: Annotated[
+        str, typer.Option(help="Number of jobs at once (default: all cores, or what a profile says).")
+    ] = "",
+    anyway: Annotated[bool, typer.Option("--anyway", help="Also start what takes this machine days.")] = False,
 ) -> None:
-    """Run suites to their reports with Snakemake; after any interruption, run it again to go on."""
+    """Run suites to their reports with Snakemake. After an interruption, run the same command again to resume."""
     from psap.workflow.reproduce import run_workflow
 
     suites = list(takewhile(lambda word: not word.startswith("-"), words))
@@ -42,11 +44,13 @@ def reproduce(
 
 @app.command()
 def data(
-    source: Annotated[str, typer.Argument(help="digits, cifar10, imagenet or folder.")],
-    path: Annotated[str, typer.Option(help="Folder of images, train/<class>/* and test/<class>/*.")] = "",
-    photos: Annotated[bool, typer.Option("--photos", help="Leave the images where they are, to be decoded.")] = False,
+    source: Annotated[str, typer.Argument(help="Source of the images: digits, cifar10, imagenet or folder.")],
+    path: Annotated[str, typer.Option(help="Folder of images with train/<class>/* and test/<class>/*.")] = "",
+    photos: Annotated[
+        bool, typer.Option("--photos", help="Leave the images in place, and decode them in training.")
+    ] = False,
 ) -> None:
-    """Prepare a data set: read and check every image, write it to data/."""
+    """Prepare a data set: read and check every image, and write it to data/."""
     from psap.data import sources
     from psap.suites.paths import data_file
     from psap.suites.schema import Data
@@ -65,14 +69,19 @@ def train(
     run: Annotated[str, typer.Argument(help="Path of the run: <suite>/<model>/<init>/<method>/<target>/seed<k>.")],
     params: Params = Path("params"),
     threads: Annotated[
-        int, typer.Option(min=1, max=MOST_THREADS, help="Processor threads; on a GPU, processes that decode.")
+        int,
+        typer.Option(
+            min=1, max=MOST_THREADS, help="Number of processor threads, or on a GPU of processes that decode images."
+        ),
     ] = 1,
     processes: Annotated[
         int,
-        typer.Option(min=0, max=64, help="That train it together, each on its own GPU; 0: one, on the processor."),
+        typer.Option(
+            min=0, max=64, help="Number of processes that train it, each on its own GPU; 0 trains on the processor."
+        ),
     ] = 1,
 ) -> None:
-    """Train one run of a suite (go on, if it was interrupted) and write its files."""
+    """Train one run of a suite, or resume it, and write its files."""
     from psap.data.sharding import Share
     from psap.suites.grid import load_run
     from psap.training import launch
@@ -100,10 +109,10 @@ def train(
 
 @app.command()
 def rerun(
-    run: Annotated[str, typer.Argument(help="Path of a run that has a row below results/.")],
+    run: Annotated[str, typer.Argument(help="Path of a run with results below results/.")],
     params: Params = Path("params"),
 ) -> None:
-    """Train one run again, apart from the results, and compare all that came out with its row."""
+    """Train one run again, apart from the results, and compare every number."""
     from psap.suites.rerun import rerun as run_again
 
     for line in run_again(params, run, device):
@@ -111,8 +120,8 @@ def rerun(
 
 
 @app.command()
-def show(run: Annotated[str, typer.Argument(help="Path of a run that has a row below results/.")]) -> None:
-    """Tell all about one run: parameters, results, where they come from, and how to make them again."""
+def show(run: Annotated[str, typer.Argument(help="Path of a run with results below results/.")]) -> None:
+    """Show all about one run: parameters, results, where they come from, and how to make them again."""
     from psap.suites.show import show as sections
 
     for title, lines in sections(run):
@@ -123,7 +132,7 @@ def show(run: Annotated[str, typer.Argument(help="Path of a run that has a row b
 
 @app.command()
 def grid(suite: str, params: Params = Path("params")) -> None:
-    """Write results/<suite>/suite.json: what the suite consists of, for the analysis."""
+    """Write the contents of a suite to results/<suite>/suite.json, for the analysis."""
     from psap.data import prepared
     from psap.suites.grid import load_grid
     from psap.suites.paths import data_file
@@ -136,10 +145,10 @@ def grid(suite: str, params: Params = Path("params")) -> None:
 
 @app.command()
 def plan(
-    suites: Annotated[list[str] | None, typer.Argument(help="Names of files in params/; all without one.")] = None,
+    suites: Annotated[list[str] | None, typer.Argument(help="Names of files in params/ (default: all).")] = None,
     params: Params = Path("params"),
 ) -> None:
-    """Tell what suites cost before they run: runs, GPU-hours by type of GPU, disk."""
+    """Show what suites cost before they run: runs, GPU-hours by type of GPU, disk."""
     from psap.planning.estimate import GPUS
     from psap.planning.report import costs
     from psap.suites.grid import load_grid, load_grids
@@ -150,12 +159,13 @@ def plan(
 
 @app.command()
 def analyse(
-    folder: Annotated[Path, typer.Argument(help="results/<suite>")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a suite: results/<suite>.")],
     published: Annotated[
-        Path | None, typer.Option(help=f"Published rows to show beside ours; {PUBLISHED}, where there is one.")
+        Path | None,
+        typer.Option(help=f"File of published results to show next to ours ({PUBLISHED}, where there is one)."),
     ] = None,
 ) -> None:
-    """Make tables, figures, claims and report.html of a suite from its rows alone."""
+    """Make tables, figures, claims and report.html of a suite from the files of its runs."""
     from psap.analysis import analyse as run_analysis
 
     run_analysis(folder, published or (PUBLISHED if PUBLISHED.exists() else None))
@@ -165,8 +175,8 @@ def analyse(
 @app.command()
 def leftovers(
     params: Params = Path("params"),
-    remove: Annotated[bool, typer.Option("--remove", help="Delete them; without --yes, only say so.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="With --remove: delete what was listed.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete them; without --yes, only list them.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --remove: really delete what is listed.")] = False,
 ) -> None:
     """List the results, networks and state of runs that are in no suite any more."""
     from psap.suites import cleanup as module
@@ -185,7 +195,7 @@ def leftovers(
 
 @app.command()
 def track(state: Annotated[Path, typer.Argument(help="Folder of the runs' state.")] = Path("state")) -> None:
-    """Replay to MLflow what a store that was slow, locked or gone has missed, exactly once."""
+    """Bring MLflow up to date after its store was slow, locked or gone. Nothing is written twice."""
     from psap.suites.paths import CHECKPOINTS, RESULTS
     from psap.tracking import journal_report, replay, tell_without_journal
 

@@ -6,14 +6,16 @@ from typing import Annotated, Literal
 import typer
 
 app = typer.Typer()
-Size = Annotated[int | None, typer.Option(min=1, max=4096, help="Pixels of an image's side, where it is not known.")]
-Classes = Annotated[int | None, typer.Option(min=1, max=10**5, help="Of a network by name.")]
+Size = Annotated[int | None, typer.Option(min=1, max=4096, help="Pixels of an image's side, where they are not known.")]
+Classes = Annotated[int | None, typer.Option(min=1, max=10**5, help="Number of classes of a network by name.")]
 
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="A saved network: model.safetensors and architecture.json.")],
-    format: Annotated[Literal["onnx", "torch"], typer.Option(help="ONNX, or a program of torch.export.")] = "onnx",
+    folder: Annotated[Path, typer.Argument(help="Folder of a saved network: model.safetensors and architecture.json.")],
+    format: Annotated[
+        Literal["onnx", "torch"], typer.Option(help="Format: ONNX, or a program of torch.export.")
+    ] = "onnx",
     out: Annotated[Path | None, typer.Option(help="File to write (default: model.onnx or model.pt2 there).")] = None,
     size: Size = None,
 ) -> None:
@@ -38,7 +40,8 @@ def compact(
     network: Annotated[str, typer.Argument(help="Name of a network, or folder of a saved one.")],
     out: Annotated[Path, typer.Option(help="Folder to write the smaller network to.")],
     weights: Annotated[
-        Path | None, typer.Option(help="Of a network by name: a file, safetensors or a state_dict, or a checkpoint.")
+        Path | None,
+        typer.Option(help="File of weights for a network by name: safetensors, a state_dict or a checkpoint."),
     ] = None,
     size: Size = None,
     classes: Classes = None,
@@ -65,9 +68,12 @@ def inspect(
     size: Size = None,
     classes: Classes = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Of a network by name: a file, safetensors or a state_dict (default: fresh).")
+        Path | None,
+        typer.Option(
+            help="File of weights for a network by name: safetensors or a state_dict (default: fresh weights)."
+        ),
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the rows to this file instead.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="File to write the rows to, instead of a table.")] = None,
 ) -> None:
     """Show the groups of channels of a network: what they cost, what they could lose, what that would do."""
     from psap.models.open import open_network

@@ -14,29 +14,29 @@ app = typer.Typer()
 
 @app.command()
 def prune(
-    order: Annotated[
-        Path | None, typer.Argument(help="A YAML file with the same keys; options come before it.")
-    ] = None,
+    order: Annotated[Path | None, typer.Argument(help="YAML file with the same keys; options override it.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of a network, such as timm:resnet50.")] = None,
-    data: Annotated[str | None, typer.Option(help="Folder of photographs, digits or cifar10.")] = None,
-    target: Annotated[float | None, typer.Option(help="Share of the multiply-adds to remove, in (0, 1).")] = None,
+    data: Annotated[str | None, typer.Option(help="Folder of photographs, or `digits`, or `cifar10`.")] = None,
+    target: Annotated[float | None, typer.Option(help="Share of the multiply-adds to remove, between 0 and 1.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder to write.")] = None,
     weights: Annotated[str | None, typer.Option(help="File of weights, or folder of a saved network.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Of pruning (default: 30).")] = None,
-    dense_epochs: Annotated[int | None, typer.Option(help="Of training before that, where it is needed.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of pruning epochs (default: 30).")] = None,
+    dense_epochs: Annotated[
+        int | None, typer.Option(help="Number of epochs to train before pruning, where needed.")
+    ] = None,
     size: Annotated[int | None, typer.Option(help="Pixels of a photograph's side (default: the network's).")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step (default: 32).")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Number of images in a step (default: 32).")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate (default: 0.01 with weights, 0.05 without).")] = None,
-    round_to: Annotated[int | None, typer.Option(help="Keep multiples of so many channels.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random (default: 0).")] = None,
+    round_to: Annotated[int | None, typer.Option(help="Keep channel counts at multiples of this number.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random (default: 0).")] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the Python file that the method names under `code`.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, every image too, and show the plan only.")
+        bool, typer.Option("--dry-run", help="Check everything, every image too, show the plan and stop.")
     ] = False,
 ) -> None:
-    """Prune a network of one's own while it trains; after any interruption, the same command goes on."""
+    """Prune your own network while it trains. After an interruption, run the same command again to resume."""
     given = {
         name: value
         for name, value in locals().items()
@@ -82,7 +82,8 @@ def _carry_out(order: Any, dry_run: bool) -> None:
         )
     except KeyboardInterrupt:
         typer.echo(
-            f"psap: interrupted; the same command goes on after the last whole epoch (its state: {out}/state)", err=True
+            f"psap: interrupted; run the same command again to resume after the last whole epoch (state: {out}/state)",
+            err=True,
         )
         raise typer.Exit(130) from None
     typer.echo(f"{out / 'report.html'}")

@@ -105,4 +105,4 @@ def _ground_truth(root: Path) -> list[str]:
             f"(ILSVRC2012_devkit_t12.tar.gz) into {root}, or sort the images"
         ) from None
     except Exception as error:  # what scipy raises for a file that is cut short is of many kinds
-        raise PsapError(f"{root / DEVKIT}: not the devkit of ILSVRC2012 ({error}); unpack it anew") from None
+        raise PsapError(f"{root / DEVKIT}: not the devkit of ILSVRC2012 ({error}); unpack it again") from None

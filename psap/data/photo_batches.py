@@ -96,7 +96,9 @@ def lost_workers() -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise PsapError(f"a process that decodes images was killed ({error}); the same command goes on") from None
+        raise PsapError(
+            f"a process that decodes images was killed ({error}); run the same command again to resume"
+        ) from None
 
 
 class _Keys(Sampler[list[Key]]):

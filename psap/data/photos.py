@@ -53,9 +53,9 @@ class Files:
         try:
             content = regular(file).read_bytes()
         except OSError as error:
-            raise PsapError(f"{file}: cannot be read ({error.strerror}); bring it back") from None
+            raise PsapError(f"{file}: cannot be read ({error.strerror}); restore it") from None
         if hashlib.sha256(content).digest() != self._digests[number].tobytes():
-            raise PsapError(f"{file}: not as it was when the data were prepared; bring it back, or prepare them anew")
+            raise PsapError(f"{file}: not as it was when the data were prepared; restore it, or prepare the data again")
         with opened(file, content) as image:
             return upright(image)
 

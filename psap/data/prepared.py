@@ -16,7 +16,7 @@ from psap.errors import PsapError
 from psap.utils.files import atomic, regular, seal, write_json
 from psap.utils.validation import read_json
 
-_AGAIN = "prepare the data set anew"
+_AGAIN = "prepare the data set again"
 CHUNK = 4096  # images at a time, so that squares of a whole data set never lie in memory
 
 

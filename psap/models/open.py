@@ -73,6 +73,6 @@ def _image_size(folder: Path, extra: dict[str, Any]) -> tuple[int, int]:
         case [int(height), int(width)] if height > 0 and width > 0:
             return height, width
         case None:
-            raise PsapError(f"{folder / DESCRIPTION}: does not tell the size of the images; give it with --size")
+            raise PsapError(f"{folder / DESCRIPTION}: does not say the size of the images; give it with --size")
         case other:
             raise PsapError(f"{folder / DESCRIPTION}: extra.{IMAGE_SIZE} is {other!r}, not [height, width] in pixels")

@@ -109,7 +109,7 @@ def read(folder: Path) -> Architecture:
     """Read `folder`'s architecture.json. Raises PsapError when it is missing or not one."""
     file = folder / DESCRIPTION
     try:
-        return read_json(file, Architecture, "save the network anew")
+        return read_json(file, Architecture, "save the network again")
     except FileNotFoundError:
         raise PsapError(f"{file}: missing; a saved network is a folder with {WEIGHTS} and {DESCRIPTION}") from None
 
@@ -162,7 +162,7 @@ def _restored(described: Architecture, content: bytes, folder: Path) -> nn.Modul
     try:
         load_into(model, weights)
     except (RuntimeError, ValueError):
-        raise PsapError(f"{folder / WEIGHTS}: its tensors are not those of {DESCRIPTION}; save it anew") from None
+        raise PsapError(f"{folder / WEIGHTS}: its tensors are not those of {DESCRIPTION}; save it again") from None
     return model
 
 
@@ -189,7 +189,7 @@ def _read_weights(file: Path) -> bytes:
     try:
         return regular(file).read_bytes()
     except FileNotFoundError:
-        raise PsapError(f"{file}: missing, though {DESCRIPTION} is there; restore it or save it anew") from None
+        raise PsapError(f"{file}: missing, though {DESCRIPTION} is there; restore it or save it again") from None
 
 
 def _tensors(content: bytes, digest: str, file: Path) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ def tell_plan(grids: Sequence[Grid], anyway: bool) -> None:
                 total += _tell(grid, left)
     if total > _LONGEST and not anyway:
         raise PsapError(
-            f"about {duration(total)} on this machine; with --anyway it starts all the same (other GPUs: `psap plan`; "
+            f"about {duration(total)} on this machine; with --anyway it starts (other GPUs: `psap plan`; "
             "clusters: docs/scaling.md)"
         )
 

@@ -30,7 +30,7 @@ def announce_fitting(grids: Mapping[str, Grid]) -> list[str]:
         about = f"{len(grid.runs)} runs, {_about(hours)}"
         if reason := _obstacle(grid, hours.middle):
             print(
-                f"left out  {name}: {reason} ({about}); run it all the same: snakemake {name} --cores all",
+                f"left out  {name}: {reason} ({about}); run it anyway: snakemake {name} --cores all",
                 file=sys.stderr,
             )
         else:

@@ -68,7 +68,7 @@ def images_of(data: Data) -> Images:
 
 
 def _prepared(manifest: Path) -> Images:
-    told = read_json(manifest, _Counts, "prepare the data set anew")
+    told = read_json(manifest, _Counts, "prepare the data set again")
     height, width, channels = told.image_shape or (0, 0, 3)  # photographs have no common size
     train, test = (sum(told.counts[split].values()) for split in ("train", "test"))
     return Images((channels, height, width), len(told.classes), train, test)

@@ -31,7 +31,7 @@ def finished(order: Order) -> bool:
     with writing(out):
         marked = _is_own(out)
         if not marked and os.path.lexists(out) and (out.is_symlink() or not out.is_dir() or any(out.iterdir())):
-            raise PsapError(f"{out}: is there already, and not made by psap prune; {_OTHER}")
+            raise PsapError(f"{out}: exists already, and was not made by psap prune; {_OTHER}")
         above = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
         if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
             raise PsapError(f"{out}: cannot be made, since {above} is not a folder that can be written to; {_OTHER}")
@@ -87,7 +87,7 @@ class _Result(BaseModel, extra="allow"):
 def result(folder: Path) -> dict[str, Any]:
     """What the result in `folder` tells; empty where there is none. Raises PsapError for one that cannot be read."""
     with suppress(FileNotFoundError):
-        again = "delete it, and the same command makes it anew"
+        again = "delete it and run the same command again"
         return read_json(folder / RESULT, _Result, again).model_dump()
     return {}
 

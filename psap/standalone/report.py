@@ -126,7 +126,7 @@ def _numbers(dense: Result, pruned: Result) -> list[tuple[str, str, str, str]]:
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
-    return read_rows(file, (), "delete it, and the same command makes it anew")
+    return read_rows(file, (), "delete it and run the same command again")
 
 
 def _training(before: Sequence[Mapping[str, str]], epochs: Sequence[Mapping[str, str]]) -> Figure:

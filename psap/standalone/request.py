@@ -29,33 +29,33 @@ class Order(Section):
     out: Place
     """The folder to write."""
     weights: Place | None = None
-    """A file of weights, or the folder of a saved network; without it the network is trained from nothing."""
+    """A file of weights, or the folder of a saved network. Without it the network is trained from new weights."""
     epochs: Epochs = 30
-    """Of pruning."""
+    """Number of pruning epochs."""
     dense_epochs: Annotated[int, Field(ge=0, le=10**5)] | None = None
-    """Of training before that; without it none where the weights fit the classes, else as many as `epochs`."""
+    """Number of epochs to train before pruning. Default: none where the weights fit the classes, else `epochs`."""
     size: Pixels | None = None
-    """Pixels of a photograph's side; without it those of the network's published weights."""
+    """Pixels of a photograph's side (default: those of the network's published weights)."""
     mean: Colour | None = None
-    """By channel, of pixels in 0..1; without it that of the network's published weights."""
+    """By channel, for pixels in 0..1 (default: that of the network's published weights)."""
     std: Colour | None = None
-    """By channel, of pixels in 0..1; without it that of the network's published weights."""
+    """By channel, for pixels in 0..1 (default: that of the network's published weights)."""
     measure: Literal["macs", "params"] = "macs"
     """What the target is a share of: multiply-adds or parameters."""
     method: Tuned = Tuned()
     """As in `methods.yaml`, without `scratch`; PSAP by default."""
     batch_size: Batch = 32
-    """Images of an optimiser's step."""
+    """Number of images in an optimiser's step."""
     lr: Rate | None = None
-    """Of pruning: 0.01 with weights and 0.05 without, unless given. The training before has the same, or 0.1 without
-    weights.
+    """Learning rate of pruning (default: 0.01 with weights, 0.05 without). The training before has the same, or 0.1
+    without weights.
     """
     weight_decay: Penalty = 1e-4
-    """On all parameters."""
+    """Weight decay, on all parameters."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """As in a suite's training."""
     seed: Seed = 0
-    """Of everything random."""
+    """Seed of everything random."""
 
     def photographs(self) -> bool:
         """Whether the data are a folder of photographs."""

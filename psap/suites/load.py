@@ -218,7 +218,7 @@ def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if file in (path, *above):
         raise PsapError(f"{path}: base: {base} has this suite as its own base; one of them must stand alone")
     if not file.exists():
-        raise PsapError(f"{path}: base: there is no suite {base!r} beside it ({file})")
+        raise PsapError(f"{path}: base: there is no suite {base!r} next to it ({file})")
     inherited = _with_base(file, (path, *above))
     return _merged({name: value for name, value in inherited.items() if name not in ("title", "note")}, values)
 

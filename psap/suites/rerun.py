@@ -35,7 +35,7 @@ def rerun(params: Path, path: str, find_device: Callable[[bool], torch.device]) 
     grid, run = load_run(params, path)
     file = PROJECT.results / path / "run.json"
     if not file.exists():
-        raise PsapError(f"{file} is missing: there is no row to compare with; `psap train {path}` makes it")
+        raise PsapError(f"{file} is missing: there is no result to compare with; `psap train {path}` makes it")
     row = read_row(file, path)
     if row.hash != run.hash:
         raise PsapError(f"{file}: made with other settings than {params}/ has now; go back to those of its commit")

@@ -50,9 +50,9 @@ class Photos(Section):
     classes: Annotated[int, Field(gt=0, le=1000)] = 1000
     """How many of ImageNet's classes the folder has (source `imagenet`)."""
     mean: Colour = (0.485, 0.456, 0.406)
-    """By channel, of pixels in 0..1; unless a network's published weights ask for another."""
+    """By channel, for pixels in 0..1, unless a network's published weights ask for another."""
     std: Colour = (0.229, 0.224, 0.225)
-    """By channel, of pixels in 0..1; unless a network's published weights ask for another."""
+    """By channel, for pixels in 0..1, unless a network's published weights ask for another."""
 
 
 class Data(_Growing):
@@ -63,17 +63,17 @@ class Data(_Growing):
     path: Place | None = None
     """A folder of images where the source takes one; `$NAME` in it stands for an environment variable."""
     train_images: Count | None = None
-    """A balanced subset of that many training images, by a fixed seed; all without it."""
+    """Size of a balanced subset of the training images, drawn by a fixed seed (default: all)."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the training images set aside by seed, never trained on."""
     evaluate: Literal["test", "validation"] = "test"
-    """What a run is scored on. `validation` leaves the test images alone: that is how choices are made."""
+    """What a run is scored on. For choices use `validation`, which leaves the test images alone."""
     pad: Annotated[int, Field(ge=0, le=4096)] = 0
-    """Black pixels around a training image, out of which a random part of the original size is cut."""
+    """Black pixels added around a training image before a random part of the original size is cut out."""
     flip: bool = False
     """Mirror training images with probability 1/2."""
     photos: Photos | None = None
-    """For images that do not fit into memory at one size."""
+    """How photographs are decoded, for images that do not fit into memory at one size."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -103,7 +103,7 @@ class Recipe(_Growing):
     weights: Literal["published"] | None = None
     """For dense networks only: start from the weights that timm or torchvision publish."""
     epochs: Epochs
-    """Passes over the training images."""
+    """Number of passes over the training images."""
     lr: Rate
     """Learning rate, the largest of its schedule."""
     schedule: Literal["step", "cosine", "one_cycle"] = "cosine"
@@ -128,29 +128,29 @@ class Training(_Growing):
     """SGD with Nesterov momentum; a recipe for the dense networks and one for each init of the pruned ones."""
 
     batch_size: Batch = 128
-    """Images of an optimiser's step, whatever the number of devices."""
+    """Number of images in an optimiser's step, whatever the number of devices."""
     micro_batch: Batch | None = None
-    """Images taken at a time, which is what batch-norm sees; the whole batch without it. Several devices need it."""
+    """Number of images at a time, which is what batch-norm sees (default: the whole batch). Several devices need it."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of SGD, in Nesterov's form."""
+    """Momentum of SGD, in Nesterov's form."""
     weight_decay: Penalty = 5e-4
-    """On all parameters."""
+    """Weight decay, on all parameters."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the loss that is spread over all classes."""
     clip_norm: Annotated[float, Field(gt=0, le=1e9)] | None = None
-    """Bound on the norm of the gradient, after it was supervised; none without it."""
+    """Bound on the norm of the gradient, after signals were read from it (default: no bound)."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Below `float32`: computed under autocast, on devices with arithmetic for it; `float16` with loss scaling."""
     compile: bool = False
     """Use torch.compile (needs a C++ compiler; `psap bench train` shows whether it pays back)."""
     score_every: Epochs = 1
-    """Epochs from one scoring of the held-out images to the next; the last epoch is scored always."""
+    """Number of epochs from one scoring of the held-out images to the next; the last epoch is always scored."""
     dense: Recipe | None
-    """Of the dense networks; `published` takes them with their published weights and trains them no further."""
+    """Recipe of the dense networks; `published` takes them with their published weights and trains them no further."""
     pretrained: Recipe
-    """Of networks pruned from the dense ones."""
+    """Recipe of networks pruned from the dense ones."""
     scratch: Recipe
-    """Of networks pruned from new weights."""
+    """Recipe of networks pruned from new weights."""
 
     @field_validator("dense", mode="before")
     @classmethod

@@ -54,8 +54,8 @@ def tell_without_journal(folders: Iterable[Path], state: Path, networks: Path) -
     runs = [run for run, row in rows.items() if not any((state / run).rglob("journal*.jsonl")) and _began(row)]
     if runs:
         print(
-            f"psap: {len(runs)} runs have a row and no journal below {state}/, so that MLflow may lack them, the first "
-            f"of them: {runs[0]}; their numbers are in results/, and training them again tracks them",
+            f"psap: {len(runs)} runs have results but no journal below {state}/, so MLflow may lack them; the first "
+            f"is {runs[0]}. Their numbers are in results/; training them again tracks them",
             file=sys.stderr,
         )
 

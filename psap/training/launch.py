@@ -32,4 +32,6 @@ def launch(processes: int, *arguments: str) -> None:
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         how = f"signal {signal.Signals(-failure.exitcode).name}" if failure.exitcode < 0 else f"code {failure.exitcode}"
-        raise PsapError(f"rank {rank} of {processes} ended with {how}; mended, the same command goes on") from None
+        raise PsapError(
+            f"rank {rank} of {processes} ended with {how}; fix the cause and run the same command again to resume"
+        ) from None

@@ -82,8 +82,8 @@ def joined(device: torch.device) -> Iterator[None]:
         if not any(word in str(error) for word in _LOST):
             raise
         raise PsapError(
-            f"rank {os.environ['RANK']}: another process of this run is gone; the same command goes on after the last "
-            "whole epoch"
+            f"rank {os.environ['RANK']}: another process of this run is gone; run the same command again to resume "
+            "after the last whole epoch"
         ) from None
     finally:
         if dist.is_initialized():

@@ -24,7 +24,8 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise PsapError(
-            f"{path}: cannot be written ({error.strerror or error}); mend that, and the same command goes on"
+            f"{path}: cannot be written ({error.strerror or error}); "
+            "fix the cause and run the same command again to resume"
         ) from error
 
 

@@ -38,7 +38,7 @@ def claim(count: int) -> None:
     if not devices:
         return
     if count > len(devices):
-        raise PsapError(f"{count} GPUs wanted, and {len(devices)} are to be seen here; lower --processes")
+        raise PsapError(f"{count} GPUs wanted, but {len(devices)} are visible here; lower --processes")
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     waiting = False

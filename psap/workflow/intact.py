@@ -79,7 +79,7 @@ def _check_network(path: str) -> None:
         try:
             saved.verify(folder)
         except PsapError as error:
-            raise PsapError(f"{error}; `psap train {path}` makes it again, or `dvc checkout` brings it back") from None
+            raise PsapError(f"{error}; `psap train {path}` makes it again, or `dvc checkout` restores it") from None
 
 
 def _json(file: Path, mend: str) -> dict[str, Any] | None:

@@ -121,7 +121,7 @@ def _stopping(workflow: int) -> Iterator[None]:
     """
 
     def stop(number: int, _: object) -> None:
-        print("stopping; the same command goes on", file=sys.stderr, flush=True)
+        print("stopping; run the same command again to resume", file=sys.stderr, flush=True)
         processes: list[psutil.Process] = []
         with suppress(psutil.NoSuchProcess):  # it has just come to its end
             top = psutil.Process(workflow)

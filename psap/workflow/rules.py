@@ -115,5 +115,5 @@ def fingerprint(grid: Grid, planning: bool = False) -> str:
         problem = f"params/{grid.name}.yaml: data: {error}"
         if not planning:
             raise PsapError(problem) from None
-        print(f"psap: {problem} (this dry run goes on; a real run would not start)", file=sys.stderr, flush=True)
+        print(f"psap: {problem} (this dry run continues; a real run would not start)", file=sys.stderr, flush=True)
         return ""

@@ -61,8 +61,8 @@ def test_the_table_says_what_the_rows_give(suite: Path) -> None:
         assert float(table.loc[cell, "top1_last_mean"]) == pytest.approx(values.mean(), abs=1e-6)
 
 
-def test_the_page_of_the_method_quotes_the_verdicts_as_they_stand() -> None:
-    page = (ROOT / "docs" / "method.md").read_text().splitlines()
+def test_the_page_of_results_quotes_the_verdicts_as_they_stand() -> None:
+    page = (ROOT / "docs" / "results.md").read_text().splitlines()
     for claim in json.loads((ROOT / "results" / "cifar10-cpu" / "claims.json").read_text())["claims"]:
         comparison = hardest(claim)
         assert comparison

@@ -102,7 +102,7 @@ def test_a_flipped_bit_is_noticed(file: Path, position: int) -> None:
     content = bytearray(file.read_bytes())
     content[position] ^= 1
     file.write_bytes(content)
-    with pytest.raises(PsapError, match=r"tiny\.v1\.safetensors: .*prepare the data set anew"):
+    with pytest.raises(PsapError, match=r"tiny\.v1\.safetensors: .*prepare the data set again"):
         load(file)
 
 

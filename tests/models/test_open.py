@@ -25,7 +25,7 @@ def note(folder: Path, size: object) -> None:
 
 
 def test_a_saved_network_knows_its_images_or_is_told(folder: Path) -> None:
-    with pytest.raises(PsapError, match=r"architecture\.json: does not tell the size of the images.*--size"):
+    with pytest.raises(PsapError, match=r"architecture\.json: does not say the size of the images.*--size"):
         open_network(str(folder))
     assert open_network(str(folder), size=8).images.shape == (1, 1, 8, 8)
     note(folder, [12, 20])

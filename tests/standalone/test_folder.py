@@ -38,7 +38,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-THEIRS = "is there already, and not made by psap prune"
+THEIRS = "exists already, and was not made by psap prune"
 REFUSED = {
     "": "at least 1 character",
     "  ": "no name of a folder",

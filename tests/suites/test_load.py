@@ -155,7 +155,7 @@ def test_a_suite_that_differs_from_another_in_what_it_says(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("suites", "says"),
     [
-        ({"a": "base: b"}, "a.yaml: base: there is no suite 'b' beside it"),
+        ({"a": "base: b"}, "a.yaml: base: there is no suite 'b' next to it"),
         ({"a": "base: b", "b": "base: a"}, "b.yaml: base: a has this suite as its own base"),
         ({"a": "base: a"}, "a.yaml: base: a has this suite as its own base"),
     ],

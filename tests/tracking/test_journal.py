@@ -159,7 +159,7 @@ def test_a_row_without_a_journal_is_told_where_it_was_trained(tmp_path: Path, ca
     begin(kept / "journal.jsonl", a_head(), ROWS)
     tell_without_journal(*folders)
     said = capsys.readouterr().err
-    assert said.startswith("psap: 2 runs have a row and no journal") and "s/m/dense/seed1;" in said
+    assert said.startswith("psap: 2 runs have results but no journal") and "s/m/dense/seed1." in said
     assert said.count("\n") == 1
     shutil.rmtree(tmp_path / "state")
     (tmp_path / "checkpoints/s").mkdir(parents=True)

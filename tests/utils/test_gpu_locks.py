@@ -69,7 +69,7 @@ def test_the_same_number_in_another_slurm_job_is_another_gpu(start) -> None:
 @pytest.mark.parametrize(
     ("count", "environment", "says"),
     [
-        (5, {}, "5 GPUs wanted, and 4 are to be seen here; lower --processes"),
+        (5, {}, "5 GPUs wanted, but 4 are visible here; lower --processes"),
         (1, {"PSAP_JOBS_PER_GPU": "half"}, "PSAP_JOBS_PER_GPU=half: must be a whole number above 0"),
     ],
 )

@@ -71,7 +71,9 @@ def test_a_full_disk(whole: Project, root: Path, tmp_path: Path) -> None:
     full = "/epoch-00003-"
     problem, *later = (line for line in done.stderr.splitlines() if " epoch " not in line)
     assert problem.startswith(f"psap: state/{DENSE}/") and full in problem, done.stderr
-    assert problem.endswith("cannot be written (No space left on device); mend that, and the same command goes on")
+    assert problem.endswith(
+        "cannot be written (No space left on device); fix the cause and run the same command again to resume"
+    )
     assert later == [], "nor a traceback"
     assert done.stderr.count(" epoch ") == EPOCHS["dense"]["epochs"], "each epoch was trained once"
     for name, content in project.files().items():

@@ -26,7 +26,7 @@ def test_rows_survive_ctrl_c_and_jobs_that_fail(finished: Project) -> None:
         said = workflow.communicate()[1]
     assert workflow.returncode != 0
     assert {file: file.read_bytes() for file in rows} == rows
-    assert "the same command goes on" in said and "git checkout -- results" in said
+    assert "run the same command again to resume" in said and "git checkout -- results" in said
 
     shutil.rmtree(folder / "state")
     (folder / "state").write_text("")  # a job that fails

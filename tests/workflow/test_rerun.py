@@ -43,7 +43,7 @@ def test_what_stands_in_the_way_is_one_line(project: Project) -> None:
     done = project.psap("rerun", run)
     assert done.returncode == 2
     assert done.stderr == (
-        f"psap: results/{run}/run.json is missing: there is no row to compare with; `psap train {run}` makes it\n"
+        f"psap: results/{run}/run.json is missing: there is no result to compare with; `psap train {run}` makes it\n"
     )
     assert project.psap("data", "digits").returncode == 0
     assert project.psap("train", run).returncode == 0

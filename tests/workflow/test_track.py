@@ -29,7 +29,7 @@ def test_a_run_without_tracking_is_replayed_once(project: Project, root: Path) -
         names = {name for (name,) in store.execute("select key from latest_metrics")}
         assert {"top1_last", "macs_reduction", "seconds", "train_loss"} <= names
     weights = load_file(project.folder / "checkpoints" / DENSE / "model.safetensors").values()
-    assert loaded_by_the_readme(root, project, run_id) == pytest.approx(
+    assert loaded_by_the_page(root, project, run_id) == pytest.approx(
         sum(tensor.double().sum().item() for tensor in weights)
     )
     project.environment["MLFLOW_TRACKING_URI"] = "sqlite:////proc/nowhere/mlflow.db"
@@ -37,9 +37,9 @@ def test_a_run_without_tracking_is_replayed_once(project: Project, root: Path) -
     assert gone.returncode == 2 and gone.stderr.startswith("psap: ") and gone.stderr.count("\n") == 1, gone.stderr
 
 
-def loaded_by_the_readme(root: Path, project: Project, run_id: str) -> float:
-    """The sum of all that the network holds which README's line loads."""
-    (line,) = (line for line in (root / "README.md").read_text().splitlines() if "psap.load(" in line)
+def loaded_by_the_page(root: Path, project: Project, run_id: str) -> float:
+    """The sum of all that the network holds which the line of docs/share.md loads."""
+    (line,) = (line for line in (root / "docs" / "share.md").read_text().splitlines() if "psap.load(" in line)
     code = f"""import mlflow, psap
 run_id = {run_id!r}
 {line}

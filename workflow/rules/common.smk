@@ -31,7 +31,9 @@ psap_rules.or_exit(psap_rules.check_folder, Path.cwd())
 GRIDS, WRONG = psap_rules.or_exit(load_good_grids, Path("params"), ASKED)
 if workflow.is_main_process:
     for problem in WRONG.values():
-        print(f"psap: {problem} (the other suites go on)", file=sys.stderr, flush=True)
+        print(
+            f"psap: {problem} (the other suites continue)", file=sys.stderr, flush=True
+        )
 ESTIMATES = {name: Estimate(grid) for name, grid in GRIDS.items()}
 RUNS = {path: run for grid in GRIDS.values() for path, run in grid.runs.items()}
 PRUNING, RETRAINING = psap_rules.method_patterns(RUNS.values())
@@ -160,7 +162,7 @@ def threads_of_run(wildcards):
     return min(wanted, max(1, (os.cpu_count() or 1) // max(1, gpu_locks.slots())))
 
 
-# A run that was killed for want of memory or time goes on with more of both.
+# A run that was killed for want of memory or time resumes with more of both.
 def memory_of_run(wildcards, attempt):
     return attempt * request(wildcards).mem_mb
 
