@@ -150,11 +150,17 @@ def plan(
 def analyse(
     folder: Annotated[Path, typer.Argument(help="results/<suite>")],
     published: Annotated[Path, typer.Option(help="Published rows to show beside ours.")] = Path("params/published.csv"),
+    rules: Annotated[Path, typer.Option(help="What decides verdicts; without it, psap's own.")] = Path(
+        "params/verdicts.yaml"
+    ),
+    readings: Annotated[Path, typer.Option(help="Which variants are readings of the method.")] = Path(
+        "params/readings.yaml"
+    ),
 ) -> None:
     """Make tables, figures, claims and report.html of a suite from its rows alone."""
     from psap.analysis import analyse as run_analysis
 
-    run_analysis(folder, published if published.exists() else None)
+    run_analysis(folder, *(file if file.exists() else None for file in (published, rules, readings)))
     typer.echo(f"{folder / 'report.html'}")
 
 

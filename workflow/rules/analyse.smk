@@ -24,6 +24,8 @@ rule analyse:
         files_of_runs,
         suite="results/{suite}/suite.json",
         published="params/published.csv",
+        rules="params/verdicts.yaml",
+        readings="params/readings.yaml",
     output:
         rows="results/{suite}/runs.csv",
         table=multiext("results/{suite}/table", ".csv", ".md", ".tex"),

@@ -8,7 +8,7 @@ from psap import costs, devices, intact, plan
 from psap.digest import code_digest
 from psap.estimate import Estimate
 from psap.leftovers import tidy
-from psap.suite import STATE
+from psap.suite import NO_SUITES, STATE
 from psap.quiet import quieten
 from snakemake.io import IOFile
 
@@ -20,7 +20,7 @@ gc.set_threshold(1_000_000)
 ASKED = [
     word
     for word in sys.argv[1:]
-    if Path("params", f"{word}.yaml").is_file() and word != "methods"
+    if Path("params", f"{word}.yaml").is_file() and f"{word}.yaml" not in NO_SUITES
 ]
 GRIDS, WRONG = plan.or_exit(plan.load_good_grids, Path("params"), ASKED)
 if workflow.is_main_process:
