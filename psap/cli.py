@@ -136,14 +136,15 @@ def plan(
     suites: Annotated[list[str] | None, typer.Argument(help="Names of files in params/; all without one.")] = None,
     params: Params = Path("params"),
 ) -> None:
-    """Tell what suites cost before they run: runs, GPU-hours by type of GPU, disk."""
-    from psap.costs import costs
+    """Tell what suites cost before they run, and what they can see: runs, GPU-hours by type of GPU, disk, seeds."""
+    from psap.costs import costs, sight
     from psap.estimate import GPUS
     from psap.plan import load_grids
     from psap.suite import load_grid
 
     grids = {name: load_grid(params, name) for name in suites} if suites else load_grids(params)
     typer.echo(costs(grids, list(GPUS)))
+    typer.echo(sight(grids, params))
 
 
 @app.command()
@@ -160,7 +161,7 @@ def analyse(
     """Make tables, figures, claims and report.html of a suite from its rows alone."""
     from psap.analysis import analyse as run_analysis
 
-    run_analysis(folder, *(file if file.exists() else None for file in (published, rules, readings)))
+    run_analysis(folder, published if published.exists() else None, rules, readings)
     typer.echo(f"{folder / 'report.html'}")
 
 

@@ -4,25 +4,28 @@ from pathlib import Path
 
 
 def analyse(
-    folder: Path, published: Path | None = None, rules: Path | None = None, readings: Path | None = None
+    folder: Path,
+    published: Path | None = None,
+    rules: Path = Path("params/verdicts.yaml"),
+    readings: Path = Path("params/readings.yaml"),
 ) -> None:
     """Read the committed rows in `folder` (results/<suite>) and write everything that is derived from them beside them.
 
     Writes runs.csv, table.{csv,md,tex}, metrics.json, figures/*.{svg,png}, claims.json and report.html, each
     atomically, and the same bytes for the same rows. A suite that chooses settings gets settings.csv and effects.csv
-    too. `published`: a table of published rows to set beside ours. `rules`: what judges (params/verdicts.yaml); those
-    that come with psap without it. `readings`: which variants are readings of the method (params/readings.yaml). Raises
-    PsapError where the suite has no rows yet, or a file is broken.
+    too. `published`: a table of published rows to set beside ours. `rules`: what judges; psap's own where there is no
+    such file. `readings`: which variants are readings of the method; none without it. Raises PsapError where the suite
+    has no rows yet, or a file is broken.
     """
     # Imported here so that the command line can name this function without waiting for pandas and matplotlib.
     from psap.analysis import claims, collect, figures, report, settings, tables
     from psap.analysis.published import beside
     from psap.analysis.readings import read_readings
-    from psap.analysis.rules import Rules, load
+    from psap.analysis.rules import load
     from psap.files import write_json, write_text
 
-    judged_by = load(rules) if rules else Rules()
-    results = collect.collect(folder, judged_by, read_readings(readings) if readings else None)
+    judged_by = load(rules)
+    results = collect.collect(folder, judged_by, read_readings(readings))
     table, verdicts = tables.summarise(results), claims.judge(results)
     sections = beside(results, table, published) if published else []
     write_text(folder / "runs.csv", collect.listing(results).to_csv(index=False))

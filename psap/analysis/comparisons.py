@@ -31,14 +31,13 @@ def compare(results: Results, names: tuple[str, str], scope: Scope, contrast: Co
     values = contrast(pairs, rules)
     wide = contrast is compression
     margin = rules.smallest_effect.macs if wide else rules.smallest_effect.top1
-    by_seed = values.groupby("seed")["value"].mean()
     images = interval_over_images(results, pairs) if contrast is accuracy else None
     keys = [key for key in CELL[:-1] if key in values.columns]
     return {
         "baseline": names[1],
         "unit": MACS_POINTS if wide else POINTS,
         "smallest_effect": margin,
-        **measured(by_seed.tolist(), margin, rules),
+        **measured(_means(values).tolist(), margin, rules),
         "low_images": images[0] if images else None,
         "high_images": images[1] if images else None,
         "uneven": bool(values.groupby("seed").size().nunique() > 1),
@@ -50,6 +49,15 @@ def compare(results: Results, names: tuple[str, str], scope: Scope, contrast: Co
         ],
         "interaction": _interaction(values, keys, margin, rules),
     }
+
+
+def by_seed(results: Results, names: tuple[str, str], scope: Scope) -> "pd.Series[float]":
+    """The difference of top-1 of each seed, over all cells of `scope`."""
+    return _means(accuracy(_pairs(results.rows, names, scope, [*CELL, *VALUES]), results.rules))
+
+
+def _means(values: pd.DataFrame) -> "pd.Series[float]":
+    return values.groupby("seed")["value"].mean()
 
 
 def measured(values: Sequence[float], margin: float, rules: Rules) -> dict[str, Any]:

@@ -13,8 +13,8 @@ CLAIMS = {"protection": "S3", "hard": "S3b", "adaptivity": "S2"}
 
 
 def read_readings(file: Path) -> dict[str, dict[str, Any]]:
-    """The readings in `file` (params/readings.yaml), by name. Raises PsapError where it is none."""
-    return read_sections(file)
+    """The readings in `file` (params/readings.yaml), by name; none without it. Raises PsapError where it is broken."""
+    return read_sections(file) if file.exists() else {}
 
 
 def specification(results: Results) -> list[dict[str, Any]]:

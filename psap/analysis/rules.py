@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from psap.reading import read_mapping, validated
 
 ClaimId = Literal["S2", "S3", "S3b", "S5a", "S5b", "S5c", "S5d", "S5e", "S5f"]
+RULES_FILE = "verdicts.yaml"
 TEMPLATE = Path(__file__).with_name("rules.txt.j2")
 _Positive = Annotated[float, Field(gt=0, le=100)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
@@ -66,5 +67,5 @@ class Rules(_Section):
 
 
 def load(path: Path) -> Rules:
-    """The rules in the file `path`; what it leaves out takes its default. PsapError on the first mistake."""
-    return validated(Rules, read_mapping(path), str(path))
+    """The rules in the file `path`, the defaults where there is none. PsapError on the first mistake in it."""
+    return validated(Rules, read_mapping(path), str(path)) if path.exists() else Rules()

@@ -15,7 +15,7 @@ from psap.analysis.tables import number
 
 ROOT = Path(__file__).parents[2]
 SUITES = sorted(file.parent for file in (ROOT / "results").glob("*/suite.json"))
-ROWS = ("suite.json", "run.json", "epochs.csv", "history.csv")
+ROWS = ("suite.json", "sensitivity.json", "run.json", "epochs.csv", "history.csv", "correct.bin")
 # Nothing that trains or orchestrates can be imported.
 BLOCKED = """
 import sys
