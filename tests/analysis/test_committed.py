@@ -19,7 +19,11 @@ ROWS = ("suite.json", "sensitivity.json", "run.json", "epochs.csv", "history.csv
 # Nothing that trains or orchestrates can be imported.
 BLOCKED = """
 import sys
-sys.modules.update(dict.fromkeys(["torch", "snakemake", "mlflow", "timm"]))
+class Blocked:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "snakemake", "mlflow", "timm"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Blocked)
 from psap.cli import app
 app()
 """
