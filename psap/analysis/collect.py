@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from psap.analysis.beside_rows import read_correct, read_sensitivity
 from psap.analysis.consistency import contradiction
-from psap.analysis.correct import read_correct
 from psap.analysis.rules import Rules
 from psap.errors import PsapError
 from psap.reading import content, read_json
@@ -230,8 +230,8 @@ def collect(folder: Path, rules: Rules | None = None, readings: Mapping[str, dic
         missing=[path for path in suite.runs if path not in found],
         foreign=sorted(found - set(suite.runs)),
         rules=rules or Rules(),
-        correct=_read_correct(folder, runs),
-        sensitivity=_read_sensitivity(folder / "sensitivity.json"),
+        correct={run.run: right for run in runs if (right := _correct(folder, run)) is not None},
+        sensitivity=read_sensitivity(folder / "sensitivity.json"),
         readings={name: dict(values) for name, values in (readings or {}).items() if name in suite.all_methods},
     )
 
@@ -272,19 +272,9 @@ def _read_run(folder: Path, suite: Suite, path: str) -> Run:
     return run
 
 
-def _read_correct(folder: Path, runs: list[Run]) -> dict[str, NDArray[np.uint8]]:
-    found = {}
-    for run in runs:
-        file = folder / run.run.removeprefix(f"{run.suite}/") / "correct.bin"
-        if run.result and (right := read_correct(file, run.result.top1_last)) is not None:
-            found[run.run] = right
-    return found
-
-
-def _read_sensitivity(file: Path) -> dict[str, dict[str, float]]:
-    """How much the loss grows when one group alone is pruned, measured on validation images; often not there."""
-    kind = dict[str, dict[str, float]]
-    return read_json(file, kind, "restore it, or remove it") if file.is_file() else {}
+def _correct(folder: Path, run: Run) -> NDArray[np.uint8] | None:
+    file = folder / run.run.removeprefix(f"{run.suite}/") / "correct.bin"
+    return read_correct(file, run.result.top1_last) if run.result else None
 
 
 def _read_tables(

@@ -56,9 +56,8 @@ def curve(results: Results) -> Figure:
     if not curves:
         return style.empty("The suite runs no readings of the method.")
     names = list(curves[0]["points"][0]["choices"])
-    levels = [
-        (name, level) for name in names for level in sorted({p["choices"][name] for c in curves for p in c["points"]})
-    ]
+    chosen = {name: {point["choices"][name] for told in curves for point in told["points"]} for name in names}
+    levels = [(name, level) for name in names for level in sorted(chosen[name] - {"–"})]
     width = max(3.0, 0.2 * len(curves[0]["points"]) + 1.4)
     figure = Figure(figsize=(width * len(curves) + 1.8, 2.4 + 0.17 * len(levels)), layout="constrained")
     grid = figure.subplots(
@@ -80,7 +79,11 @@ def curve(results: Results) -> Figure:
             below.plot([place] * len(marked), marked, "s", color=color, markersize=3.5)
         below.set_xticks([])
     grid[0, 0].set_ylabel(X)
-    grid[1, 0].set_yticks(range(len(levels)), [f"{name}: {level}" for name, level in levels], fontsize=6.5)
+    grid[1, 0].set_yticks(
+        range(len(levels)),
+        [f"{name.rpartition('.')[2]}: {level}".replace("_", " ") for name, level in levels],
+        fontsize=6.5,
+    )
     grid[1, 0].set_ylim(len(levels) - 0.5, -0.5)
     return figure
 

@@ -42,7 +42,7 @@ def specification(results: Results) -> list[dict[str, Any]]:
 def choices(results: Results) -> dict[str, dict[str, str]]:
     """What each reading that has a run chose, of the parameters in which they differ; a parameter that it lacks is –.
 
-    The suite's own method counts as a reading, too.
+    Numbers are no choices, unless nothing else differs. The suite's own method counts as a reading, too.
     """
     wanted = dict.fromkeys((results.suite.claims.method, *results.readings)) if results.readings else {}
     parts: dict[str, dict[str, str]] = {}
@@ -51,4 +51,14 @@ def choices(results: Results) -> dict[str, dict[str, str]]:
             parts.setdefault(run.method, flat(run.config.get("method", {})))
     names = list(dict.fromkeys(name for values in parts.values() for name in values))
     varied = [name for name in names if len({values.get(name) for values in parts.values()}) > 1]
-    return {reading: {name: parts[reading].get(name, "–") for name in varied} for reading in wanted if reading in parts}
+    words = [name for name in varied if any(_is_word(values.get(name, "0")) for values in parts.values())]
+    chosen = words or varied
+    return {reading: {name: parts[reading].get(name, "–") for name in chosen} for reading in wanted if reading in parts}
+
+
+def _is_word(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return value not in ("True", "False")
+    return False

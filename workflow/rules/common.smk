@@ -30,6 +30,8 @@ ESTIMATES = {name: Estimate(grid) for name, grid in GRIDS.items()}
 RUNS = {path: run for grid in GRIDS.values() for path, run in grid.runs.items()}
 PRUNING, RETRAINING = plan.method_patterns(RUNS.values())
 ENVIRONMENT = "../../environment.yml"
+# What decides verdicts, and which variants are readings of the method; psap has its own rules where there are none.
+JUDGED_BY = ["params/verdicts.yaml", "params/readings.yaml"]
 plan.put_this_python_first()
 if not workflow.output_settings.verbose:
     quieten(logger)

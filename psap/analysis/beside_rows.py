@@ -1,4 +1,4 @@
-"""Which test images a run classified rightly, as it leaves it in correct.bin."""
+"""What may lie beside rows: which test images a run classified rightly (correct.bin), how sensitive groups are."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psap.errors import PsapError
-from psap.reading import content
+from psap.reading import content, read_json
 
 
 def read_correct(file: Path, top1: float) -> NDArray[np.uint8] | None:
@@ -27,3 +27,8 @@ def read_correct(file: Path, top1: float) -> NDArray[np.uint8] | None:
         told = f"{100 * right.mean():.2f} % of the images are right, and top1_last of its row is {top1:.2f}"
         raise PsapError(f"{file}: {told}; restore it, or remove it")
     return right
+
+
+def read_sensitivity(file: Path) -> dict[str, dict[str, float]]:
+    """By model and group, how much the loss grows when that group alone is pruned; empty without the file."""
+    return read_json(file, dict[str, dict[str, float]], "restore it, or remove it") if file.is_file() else {}
