@@ -143,8 +143,8 @@ def plan(
     from psap.suite import load_grid
 
     grids = {name: load_grid(params, name) for name in suites} if suites else load_grids(params)
-    typer.echo(costs(grids, list(GPUS)))
-    typer.echo(sight(grids, params))
+    seen = sight(grids, params)
+    typer.echo(f"{costs(grids, list(GPUS))}\n{seen}")
 
 
 @app.command()

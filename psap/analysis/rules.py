@@ -37,9 +37,9 @@ class Mechanism(_Section):
 class Rules(_Section):
     """What decides. The defaults are those of params/verdicts.yaml, for where there is no such file."""
 
-    confidence: _Share = 0.95
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    power: Annotated[float, Field(ge=0.5, lt=1)] = 0.8
+    confidence: Annotated[float, Field(ge=0.5, le=0.999999)] = 0.95
+    alpha: Annotated[float, Field(ge=1e-6, lt=0.5)] = 0.05
+    power: Annotated[float, Field(ge=0.5, le=0.999)] = 0.8
     min_seeds: Annotated[int, Field(ge=2, le=1000)] = 3
     smallest_effect: SmallestEffect = SmallestEffect()
     spread: _Positive = 0.5

@@ -19,6 +19,7 @@ def test_the_file_and_what_is_shipped_agree(root: Path, tmp_path: Path) -> None:
         ("alpah: 0.1", "alpah: unknown key; did you mean 'alpha'?"),
         ("smallest_effect: {top1: 0}", "smallest_effect.top1: "),
         ("min_seeds: 1", "min_seeds: "),
+        ("alpha: 1e-300", "alpha: "),
         ("hierarchy: [[S2, S3]]", "hierarchy: S3b must be in one level, and is in none"),
         ("hierarchy: [[S2, S2, S3, S3b], [S5a, S5b, S5c, S5d, S5e, S5f]]", "hierarchy: S2 must be in one level"),
         ("hierarchy: [[S9]]", "hierarchy.0.0: "),

@@ -37,7 +37,17 @@ ORDER = {
 
 
 # Imported once, for all cases to find: that is what takes a command's time.
-_USED = ["timm", "torchvision", "sklearn.datasets", "matplotlib.figure", "scipy.stats", "onnx", "mlflow", "psap.cli"]
+_USED = [
+    "timm",
+    "torchvision",
+    "sklearn.datasets",
+    "matplotlib.figure",
+    "scipy.stats",
+    "statsmodels.stats.multitest",
+    "onnx",
+    "mlflow",
+    "psap.cli",
+]
 _USED += ["psap.analysis", "psap.bench.coverage", "psap.bench.latency", "psap.bench.train", "psap.data.sources"]
 _USED += ["psap.execute", "psap.export", "psap.inspection", "psap.leftovers", "psap.pruning.masked", "psap.reproduce"]
 _USED += ["psap.rerun", "psap.single.plan", "psap.single.prune", "psap.tracking.store"]
@@ -51,7 +61,7 @@ def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ.pop("PSAP_DATA", None)
     made = tmp_path_factory.mktemp("fuzz") / "made"
     (made / "params").mkdir(parents=True)
-    for name in ("methods.yaml", "published.csv"):
+    for name in ("methods.yaml", "published.csv", "readings.yaml", "verdicts.yaml"):
         shutil.copy(root / "params" / name, made / "params" / name)
     (made / "params" / "tiny.yaml").write_text(yaml.safe_dump(SUITE))
     (made / "order.yaml").write_text(yaml.safe_dump(ORDER))
