@@ -1,5 +1,8 @@
 """Verdicts find what is there, and only that: simulated, with eight seeds at a spread that the power analysis takes."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +87,13 @@ def test_the_whole_pipeline_finds_what_is_planted(tmp_path: Path, build) -> None
     results.rows.loc[results.rows["method"] == "psap", "top1_last"] += 1.0
     verdicts = {claim["id"]: claim["verdict"] for claim in judge(results)}
     assert verdicts["S5a"] == verdicts["S5c"] == SUPPORTED
+
+
+def test_the_script_tells_what_a_suite_can_bear(request) -> None:
+    """Three seeds claim nothing that is not there, and are too few to find a point."""
+    command = [sys.executable, "scripts/check_verdicts.py", "results/cifar10-cpu"]
+    done = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr == ""
+    assert done.stdout.startswith("psap and psap_hard with labels swapped at random by seed (3 seeds, ")
+    quiet, found = (int(number) for number in re.findall(r"(\d+) of 100 (?:verdicts|found)", done.stdout))
+    assert quiet >= 95 and found < 80
