@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from psap.analysis import curves, style
-from psap.analysis.claims import MIN_SEEDS
+from psap.analysis import curves, differences, style
 from psap.analysis.parts import PARTS, attributable
 from psap.analysis.results import Results
+from psap.analysis.rules import Rules
 from psap.analysis.settings import chooses, ranking
 from psap.analysis.statistics import estimate
 from psap.utils import plotting
@@ -37,7 +37,7 @@ def accuracy(results: Results) -> Figure:
             means = [part["top1_last"].mean() for part in parts]
             axes.plot(places, means, **looks[method].options(), zorder=looks[method].depth)
             for place, part in zip(places, parts, strict=True):
-                _seeds(axes, place, part["top1_last"], looks[method])
+                _seeds(axes, place, part["top1_last"], looks[method], results.rules)
         if cells.empty:
             style.blank(axes)
         if not dense.empty:
@@ -82,7 +82,7 @@ def ablation(results: Results) -> Figure:
                 gain = cells.loc[(cells["method_y"] == method) & (cells["target"] == target), "gain"]
                 if not gain.empty:
                     axes.plot([place + shift], [gain.mean()], **looks[method].options() | MARK, zorder=3)
-                    _seeds(axes, place + shift, gain, looks[method])
+                    _seeds(axes, place + shift, gain, looks[method], results.rules)
         axes.set_xticks(range(len(suite.targets)), [f"{100 * target:g} %" for target in suite.targets])
         axes.set_xlim(-0.5, len(suite.targets) - 0.5)
         axes.grid(False, axis="x")
@@ -111,11 +111,11 @@ def _shifts(methods: list[str], step: float) -> dict[str, float]:
     return {method: step * (index - (len(methods) - 1) / 2) for index, method in enumerate(methods)}
 
 
-def _seeds(axes: Axes, x: float, values: "pd.Series[float]", look: style.Look) -> None:
-    """The seeds as faint dots and, from three seeds on, their 95 % t-interval."""
+def _seeds(axes: Axes, x: float, values: "pd.Series[float]", look: style.Look, rules: Rules) -> None:
+    """The seeds as faint dots and, from so many on as a verdict needs, their t-interval."""
     axes.plot([x] * len(values), values, "o", color=look.color, alpha=0.5, markersize=2.6, markeredgewidth=0)
-    interval = estimate(values.tolist())
-    if interval.n >= MIN_SEEDS and interval.low is not None and interval.high is not None:
+    interval = estimate(values.tolist(), rules.smallest_effect.top1, rules.confidence)
+    if interval.n >= rules.min_seeds and interval.low is not None and interval.high is not None:
         axes.plot([x, x], [interval.low, interval.high], color=look.color, alpha=0.6, linewidth=1.1)
 
 
@@ -133,15 +133,22 @@ FIGURES = {
         accuracy,
         "Accuracy against compression",
         "Top-1 of the last epoch against the multiply-adds removed, as counted on the compact network. Marks are means "
-        "over seeds, faint dots the seeds, and bars 95 % t-intervals, drawn from three seeds on (they may leave the "
-        "panel). The dashed line is the dense network. Methods are shifted sideways a little so that they do not "
-        "cover each other; the table has the exact reductions. Higher is better.",
+        "over seeds, faint dots the seeds, and bars {interval} t-intervals, drawn from {least} seeds on (they may "
+        "leave the panel). The dashed line is the dense network. Methods are shifted sideways a little so that they do "
+        "not cover each other; the table has the exact reductions. Higher is better.",
     ),
     "ablation": Plot(
         ablation,
         "What each part contributes",
         "Top-1 of {method} minus that of its ablation, paired by seed: {ablations}. Above 0 the part helps. Large "
-        "marks are means over seeds, dots the seeds, bars 95 % t-intervals from three seeds on.",
+        "marks are means over seeds, dots the seeds, bars {interval} t-intervals from {least} seeds on.",
+    ),
+    "differences": Plot(
+        differences.forest,
+        "Paired differences",
+        "Top-1 of {method} minus that of each other method, paired by seed, at each target: mean and {interval} "
+        "t-interval over seeds. Right of 0 {method} is better; in the grey band a difference is smaller than "
+        "{smallest} points, the smallest effect of interest.",
     ),
     "ratios": Plot(
         curves.ratios,
@@ -177,10 +184,21 @@ SETTINGS = {
 }
 
 
+READINGS = {
+    "readings": Plot(
+        differences.curve,
+        "Every reading of the method",
+        "Top-1 of each reading minus that of one method a panel, sorted by effect, with {interval} t-intervals over "
+        "seeds, over all inits and targets of the suite. Marks below show what a reading chose; {method} itself is "
+        "coloured. In the grey band a difference is smaller than {smallest} points.",
+    ),
+}
+
+
 def plots(results: Results) -> dict[str, Plot]:
     """The figures of a suite: those of a comparison, or of a choice of settings."""
     words = _words(results)
-    found = SETTINGS if chooses(results) else FIGURES
+    found = SETTINGS if chooses(results) else FIGURES | (READINGS if results.readings else {})
     return {name: replace(plot, caption=plot.caption.format(**words)) for name, plot in found.items()}
 
 
@@ -190,7 +208,11 @@ def _words(results: Results) -> dict[str, str]:
     method, tested = suite.claims.method, attributable(results)
     compared = [name for name in (method, suite.claims.protection) if name in suite.all_methods]
     span = f"The shaded span is where {method} takes its pruning steps. " if method in suite.all_methods else ""
+    rules = results.rules
     return {
+        "interval": f"{100 * rules.confidence:g} %",
+        "smallest": f"{rules.smallest_effect.top1:g}",
+        "least": str(rules.min_seeds),
         "method": method,
         "model": suite.models[0],
         "targets": "the lowest and the highest target" if len(suite.targets) > 1 else "the target",

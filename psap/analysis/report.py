@@ -8,12 +8,14 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from psap.analysis.claims import RULES, VERDICTS
 from psap.analysis.figures import plots
+from psap.analysis.mechanism import mechanism, summary
 from psap.analysis.parts import played
+from psap.analysis.readings import specification
 from psap.analysis.results import Results, Suite
 from psap.analysis.style import init_label
 from psap.analysis.tables import LATENCY_NOTE, best, lost, number, spread
+from psap.analysis.verdicts import VERDICTS, hardest
 from psap.suites.row import Row as Run
 from psap.utils.mappings import flat
 from psap.utils.plotting import embedded
@@ -43,18 +45,20 @@ def render(
         lstrip_blocks=True,
     )
     chosen = None if settings is None else settings.to_dict("records")
+    mechanisms = mechanism(results)
     tally = Counter(verdict["verdict"] for verdict in verdicts)
-    environment.filters.update(number=number, init=init_label, percent=lambda share: f"{100 * share:g} %", p=_p)
+    environment.filters.update(
+        number=number, init=init_label, percent=lambda share: f"{100 * share:g} %", p=_p, cell=_cell
+    )
     return environment.get_template(TEMPLATE.name).render(
         suite=results.suite,
         results=results,
         facts=facts(results),
-        rules=RULES,
+        rules=results.rules.told(),
         verdicts=verdicts,
         tally=", ".join(f"{tally[verdict]} {verdict}" for verdict in VERDICTS if tally[verdict]),
         hardest=hardest,
         chart=chart,
-        effects=effects(results, verdicts),
         figures=[
             (name, plot, embedded((figures / f"{name}.svg").read_bytes())) for name, plot in plots(results).items()
         ],
@@ -68,6 +72,13 @@ def render(
         rates=rates(results),
         published=published,
         settings=chosen,
+        interval=f"{100 * results.rules.confidence:g} %",
+        power=f"{100 * results.rules.power:g} %",
+        mechanisms=mechanisms,
+        acts=summary(results, mechanisms),
+        cells=cells(results, verdicts),
+        specification=specification(results),
+        images=any(c["low_images"] is not None for verdict in verdicts for c in verdict["comparisons"]),
     )
 
 
@@ -133,10 +144,9 @@ def _p(value: float | None) -> str:
     return "< 0.001" if value is not None and value < 0.001 else number(value, 3)
 
 
-def hardest(verdict: dict[str, Any]) -> dict[str, Any] | None:
-    """The comparison least favourable to a claim; None where there is none."""
-    tested = [comparison for comparison in verdict["comparisons"] if comparison["n"] > 0]
-    return min(tested, key=lambda comparison: comparison["effect"], default=None)
+def _cell(place: list[str | float]) -> str:
+    """A cell of the grid in words."""
+    return " ".join(init_label(part) if isinstance(part, str) else f"−{100 * part:g} %" for part in place)
 
 
 def chart(comparison: dict[str, Any], verdict: dict[str, Any]) -> dict[str, float]:
@@ -148,11 +158,13 @@ def chart(comparison: dict[str, Any], verdict: dict[str, Any]) -> dict[str, floa
     return {"mean": round(mean * scale, 1), "low": round(low * scale, 1), "high": round(high * scale, 1)}
 
 
-def effects(results: Results, verdicts: list[dict[str, Any]]) -> dict[str, dict[tuple[str, float], float]]:
-    """Mean difference of top-1 between the method and each other one: other -> (init, target) -> points."""
+def cells(results: Results, verdicts: list[dict[str, Any]]) -> dict[str, dict[tuple[str, str, float], dict[str, Any]]]:
+    """What the comparisons of top-1 say of each cell: other method -> (model, init, target) -> measures."""
     wanted = [verdict for verdict in verdicts if verdict["id"] in ("S2", "S3", "S3b", "S5a")]
     comparisons = [comparison for verdict in wanted for comparison in verdict["comparisons"]]
-    return {c["baseline"]: {(b["init"], b["target"]): b["effect"] for b in c["breakdown"]} for c in comparisons}
+    return {
+        c["baseline"]: {(cell["model"], cell["init"], cell["target"]): cell for cell in c["cells"]} for c in comparisons
+    }
 
 
 def blocks(results: Results, table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -1,18 +1,23 @@
-"""Read a suite's committed rows: suite.json and, below it, every run's run.json, epochs.csv and history.csv.
+"""Read a suite's committed rows: suite.json and, below it, every run's run.json, epochs.csv and history.csv, and where
+they are there, its correct.bin and the suite's sensitivity.json.
 
 Nothing else is read: what is not in the results folder (checkpoints, resume state, the tracking store) cannot
 reach a table or a verdict.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from psap.analysis.beside_rows import read_correct, read_sensitivity
+from psap.analysis.rules import Rules
 from psap.errors import PsapError
 from psap.suites.consistency import read_record, read_row
 from psap.suites.row import IDENTITY, RESULT, Record
@@ -23,6 +28,7 @@ TIMING = ["seconds", "latency_ms", "latency_dense_ms", "images_per_second", "pea
 EPOCH_COLUMNS = ["epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored"]
 HISTORY_COLUMNS = ["step", "epoch", "group", "channels", "target", "ratio", "sparsity"]
 HISTORY_COLUMNS += ["pruned", "restored", "churn", "pulse"]
+LATER_COLUMNS = ["protected", "kept", "differs"]  # of history.csv, which older rows do not have
 
 
 class Roles(Record):
@@ -101,6 +107,10 @@ class Results:
     history: pd.DataFrame
     missing: list[str]  # in the suite, but without a committed row
     foreign: list[str]  # committed, but no longer in the suite: left out of everything
+    rules: Rules = field(default_factory=Rules)
+    correct: dict[str, NDArray[np.uint8]] = field(default_factory=dict)  # by run, of those that have it
+    sensitivity: dict[str, dict[str, float]] = field(default_factory=dict)  # model -> group -> loss change
+    readings: dict[str, dict[str, Any]] = field(default_factory=dict)  # those that the suite runs
 
     @property
     def committed(self) -> list[Run]:
@@ -119,8 +129,11 @@ class Results:
         return f"{len(self.diverged)} of {len(self.committed)} runs diverged" if self.diverged else ""
 
 
-def collect(folder: Path) -> Results:
-    """Read the suite in `folder` (results/<suite>). Raises PsapError if empty or broken."""
+def collect(folder: Path, rules: Rules | None = None, readings: Mapping[str, dict[str, Any]] | None = None) -> Results:
+    """Read the suite in `folder` (results/<suite>). Raises PsapError if empty or broken.
+
+    `rules` judge it, psap's own without any; `readings` of the method are told apart from other variants.
+    """
     if not (folder / "suite.json").is_file():
         raise PsapError(f"{folder}/suite.json does not exist: run the suite before analysing it")
     suite = read_record(folder / "suite.json", Suite)
@@ -140,9 +153,13 @@ def collect(folder: Path) -> Results:
         diverged=[run for run in committed if not run.result],
         rows=rows,
         epochs=_read_tables(folder, runs, "epochs.csv", EPOCH_COLUMNS),
-        history=_read_tables(folder, runs, "history.csv", HISTORY_COLUMNS),
+        history=_read_tables(folder, runs, "history.csv", HISTORY_COLUMNS, LATER_COLUMNS),
         missing=[path for path in suite.runs if path not in found],
         foreign=sorted(found - set(suite.runs)),
+        rules=rules or Rules(),
+        correct={run.run: right for run in runs if (right := _correct(folder, run)) is not None},
+        sensitivity=read_sensitivity(folder / "sensitivity.json"),
+        readings={name: dict(values) for name, values in (readings or {}).items() if name in suite.all_methods},
     )
 
 
@@ -165,21 +182,34 @@ def _read_run(folder: Path, suite: Suite, path: str) -> Run:
     return run
 
 
-def _read_tables(folder: Path, runs: list[Run], name: str, columns: list[str]) -> pd.DataFrame:
-    """All runs' tables `name`, one below the other, with their run's identity; `goal` is its target."""
+def _correct(folder: Path, run: Run) -> NDArray[np.uint8] | None:
+    file = folder / run.run.removeprefix(f"{run.suite}/") / "correct.bin"
+    return read_correct(file, run.result.top1_last) if run.result else None
+
+
+def _read_tables(
+    folder: Path, runs: list[Run], name: str, columns: list[str], later: Sequence[str] = ()
+) -> pd.DataFrame:
+    """All runs' tables `name`, one below the other, with their run's identity; `goal` is its target.
+
+    A table may lack the columns in `later`: they are empty then.
+    """
+    types = {column: str if column == "group" else float for column in (*columns, *later)}
     tables = {}
     for run in runs:
         file = folder / run.run.removeprefix(f"{run.suite}/") / name
         if not file.is_file():
             continue
         try:
-            types = {column: str if column == "group" else float for column in columns}
-            tables[run.run] = pd.read_csv(BytesIO(content(file)), usecols=columns, dtype=types)
+            table = pd.read_csv(BytesIO(content(file)), usecols=types.__contains__, dtype=types)
+            if lacking := [column for column in columns if column not in table]:
+                raise ValueError(f"it has no {lacking[0]}")
+            tables[run.run] = table.reindex(columns=list(types))
         except ValueError as error:
             reason = str(error).splitlines()[0]
             raise PsapError(f"{file}: not a whole {name} ({reason}); rerun {run.run}") from None
     identity = ["run", "model", "init", "method", "goal", "seed"]
     if not tables:
-        return pd.DataFrame(columns=identity + columns)
+        return pd.DataFrame(columns=[*identity, *columns, *later])
     owners = pd.DataFrame([(r.run, r.model, r.init or "", r.method, r.target, r.seed) for r in runs], columns=identity)
     return owners.merge(pd.concat(tables, names=["run"]).reset_index("run"), on="run")

@@ -148,13 +148,14 @@ def plan(
     suites: Annotated[list[str] | None, typer.Argument(help="Names of files in params/ (default: all).")] = None,
     params: Params = Path("params"),
 ) -> None:
-    """Show what suites cost before they run: runs, GPU-hours by type of GPU, disk."""
+    """Show what suites cost before they run, and what their seeds can see: runs, GPU-hours, disk, seeds."""
     from psap.planning.estimate import GPUS
-    from psap.planning.report import costs
+    from psap.planning.report import costs, sight
     from psap.suites.grid import load_grid, load_grids
 
     grids = {name: load_grid(params, name) for name in suites} if suites else load_grids(params)
-    typer.echo(costs(grids, list(GPUS)))
+    seen = sight(grids, params)
+    typer.echo(f"{costs(grids, list(GPUS))}\n{seen}")
 
 
 @app.command()
@@ -164,11 +165,17 @@ def analyse(
         Path | None,
         typer.Option(help=f"File of published results to show next to ours ({PUBLISHED}, where there is one)."),
     ] = None,
+    rules: Annotated[Path, typer.Option(help="File of what decides verdicts (default: psap's own rules).")] = Path(
+        "params/verdicts.yaml"
+    ),
+    readings: Annotated[Path, typer.Option(help="File of the variants that are readings of the method.")] = Path(
+        "params/readings.yaml"
+    ),
 ) -> None:
     """Make tables, figures, claims and report.html of a suite from the files of its runs."""
     from psap.analysis import analyse as run_analysis
 
-    run_analysis(folder, published or (PUBLISHED if PUBLISHED.exists() else None))
+    run_analysis(folder, published or (PUBLISHED if PUBLISHED.exists() else None), rules, readings)
     typer.echo(f"{folder / 'report.html'}")
 
 

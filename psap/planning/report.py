@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from psap.errors import PsapError
 from psap.planning.estimate import GPUS, REFERENCE, UTILISATION, Estimate, Hours
@@ -72,6 +73,34 @@ def costs(grids: Mapping[str, Grid], types: Sequence[str]) -> str:
     header = ["suite", "runs", *(f"{name}-hours" for name in types), "disk", "while they run"]
     peaks = [f"{name}: {GPUS[name].single:g} and {GPUS[name].half:g} Tflop/s ({GPUS[name].source})." for name in types]
     return "\n".join([table(header, rows), "", _ASSUMED, *peaks, _DISK])
+
+
+def sight(grids: Mapping[str, Grid], params: Path) -> str:
+    """What suites can see with their seeds, by the rules in `params`: a line a number of seeds, then what it takes.
+
+    Suites that choose settings judge nothing, and are left out.
+    """
+    from psap.analysis.power import seeds_for_difference, seeds_for_equivalence, visible
+    from psap.analysis.rules import RULES_FILE, load
+
+    rules = load(params / RULES_FILE)
+    by_seeds: dict[int, list[str]] = {}
+    for name, grid in grids.items():
+        if grid.suite.data.evaluate == "test":
+            by_seeds.setdefault(len(grid.suite.seeds), []).append(name)
+    spread, smallest = rules.spread, rules.smallest_effect.top1
+    takes = [needed(smallest, spread, rules) for needed in (seeds_for_difference, seeds_for_equivalence)]
+    lines = [
+        f"What a comparison can see: where paired differences spread by {spread:g} points between seeds "
+        f"({RULES_FILE}), {smallest:g} points take {takes[0] or 'over a million'} seeds, "
+        f"and equivalence {takes[1] or 'over a million'}, "
+        f"for a power of {rules.power:.0%} before correction."
+    ]
+    for seeds, names in sorted(by_seeds.items()):
+        effect = visible(seeds, spread, rules)
+        told = f"{effect:.2f} points" if effect and seeds >= rules.min_seeds else "nothing is decided"
+        lines.append(f"{seeds} seed{'' if seeds == 1 else 's'}: {told} ({', '.join(names)}).")
+    return "\n".join(lines)
 
 
 def _row(name: str, types: Sequence[str], estimates: Sequence[Estimate], data: int) -> list[str]:

@@ -12,7 +12,8 @@ from psap.errors import PsapError
 from psap.suites.load import Methods, Retrain, Suite, load_suite
 from psap.utils.files import sha256
 
-METHODS_FILE = "methods.yaml"
+METHODS_FILE, READINGS_FILE = "methods.yaml", "readings.yaml"
+NO_SUITES = (METHODS_FILE, READINGS_FILE, "verdicts.yaml")  # what else lies in params/
 # The recipe of a dense network that is not trained but taken with its published weights.
 PUBLISHED = {"weights": "published", "epochs": 0, "lr": 0.0}
 _OF_THE_DATA = ("label", "origin", "licence", "digest")
@@ -131,8 +132,8 @@ class Grid:
 
 
 def suite_files(params: Path) -> dict[str, Path]:
-    """The suites in `params`: every YAML file but the methods. PsapError for a name that cannot be a target."""
-    files = {file.stem: file for file in sorted(params.glob("*.yaml")) if file.name != METHODS_FILE}
+    """The suites in `params`: every YAML file but those of all suites. PsapError for a name that cannot be a target."""
+    files = {file.stem: file for file in sorted(params.glob("*.yaml")) if file.name not in NO_SUITES}
     for name, file in files.items():
         if name in _RULES or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
             raise PsapError(
@@ -147,7 +148,7 @@ def load_grid(params: Path, name: str) -> Grid:
     files = suite_files(params)
     if name not in files:
         raise PsapError(f"unknown suite {name!r}; {params}/ has {', '.join(files) or 'none'}")
-    return Grid(name, *load_suite(files[name], params / METHODS_FILE))
+    return Grid(name, *load_suite(files[name], params / METHODS_FILE, params / READINGS_FILE))
 
 
 def load_grids(params: Path) -> dict[str, Grid]:

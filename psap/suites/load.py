@@ -12,7 +12,7 @@ from psap.pruning.method import Method
 from psap.suites import plugins
 from psap.suites.schema import Data, Section, Training
 from psap.utils.bounds import MOST_RUNS, Model, Name, Place, Rate, Seed
-from psap.utils.validation import checked, read_mapping, validated
+from psap.utils.validation import checked, read_mapping, read_sections, validated
 
 Init = Literal["pretrained", "scratch"]
 
@@ -136,16 +136,17 @@ class Preset(NamedTuple):
 Methods = dict[str, Preset | Retrain]
 
 
-def load_methods(path: Path, variants: Mapping[str, dict[str, Any]] | None = None, suite: str = "") -> Methods:
-    """Read params/methods.yaml, a mapping from a method's name to its parameters, and add a suite's `variants`.
+def load_methods(path: Path, variants: Mapping[str, Mapping[str, dict[str, Any]]] | None = None) -> Methods:
+    """Read params/methods.yaml, a mapping from a method's name to its parameters, and add `variants`.
 
-    A section `scratch` in a method holds what differs when it prunes from scratch; `suite` names the variants' file in
-    messages.
+    A section `scratch` in a method holds what differs when it prunes from scratch. Variants are given by where they
+    stand, which messages begin with.
     """
     values = read_mapping(path)
     places = {name: f"{path}: {name}" for name in values}
-    for name, changes in (variants or {}).items():
-        places[name] = f"{suite}: variants.{name}"
+    added = [(where, *variant) for where, some in (variants or {}).items() for variant in some.items()]
+    for where, name, changes in added:
+        places[name] = f"{where}{name}"
         if name in values:
             raise PsapError(f"{places[name]}: there is a method of this name already; give the variant another")
         base = checked(str, changes.get("base", ""), f"{places[name]}.base")
@@ -175,10 +176,14 @@ def _method(values: Any, where: str) -> Preset | Retrain:
     return Preset(validated(Tuned, pretrained, where), scratch)
 
 
-def load_suite(path: Path, methods_file: Path) -> tuple[Suite, Methods]:
-    """Read a suite and the methods that it may name, checked; PsapError with one line on the first mistake."""
+def load_suite(path: Path, methods_file: Path, readings_file: Path) -> tuple[Suite, Methods]:
+    """Read a suite and the methods that it may name, checked; PsapError with one line on the first mistake.
+
+    Readings of the method are variants of every suite that lists them.
+    """
     suite = validated(Suite, _with_base(path), str(path))
-    methods = load_methods(methods_file, suite.variants, str(path))
+    readings = read_sections(readings_file) if readings_file.exists() else {}
+    methods = load_methods(methods_file, {f"{readings_file}: ": readings, f"{path}: variants.": suite.variants})
     for init, names in suite.methods.items():
         for name in names:
             if name not in methods:
@@ -192,6 +197,9 @@ def load_suite(path: Path, methods_file: Path) -> tuple[Suite, Methods]:
                     "and how long published weights were trained is not known; list it under scratch only"
                 )
     listed = list(dict.fromkeys(name for names in suite.methods.values() for name in names))
+    suite = suite.model_copy(
+        update={"variants": {name: readings[name] for name in listed if name in readings} | suite.variants}
+    )
     for part in sorted(suite.claims.model_fields_set):
         name = getattr(suite.claims, part)
         if name not in listed:

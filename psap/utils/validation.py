@@ -141,6 +141,15 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return values
 
 
+def read_sections(path: Path) -> dict[str, dict[str, Any]]:
+    """The YAML file `path`, a mapping of names to mappings. Raises PsapError as `read_mapping` does."""
+    values = read_mapping(path)
+    for name, section in values.items():
+        if not isinstance(section, dict):
+            raise PsapError(f"{path}: {name}: must be a mapping of parameters to values")
+    return values
+
+
 _S = TypeVar("_S", bound=BaseModel)
 
 

@@ -16,6 +16,7 @@ from psap.analysis import analyse
 from psap.analysis.figures import FIGURES
 from psap.analysis.report import facts
 from psap.analysis.results import TIMING, collect
+from psap.analysis.rules import Rules
 from psap.errors import PsapError
 
 FILES = {"runs.csv", "table.csv", "table.md", "table.tex", "metrics.json", "claims.json", "report.html"}
@@ -100,7 +101,8 @@ def test_json_is_strict_and_claims_are_complete(root: Path) -> None:
     json.loads((root / "metrics.json").read_text(), parse_constant=refuse)
     claims = json.loads((root / "claims.json").read_text(), parse_constant=refuse)
     assert [c["id"] for c in claims["claims"]] == ["S2", "S3", "S3b", "S5a", "S5b", "S5c", "S5d", "S5e", "S5f"]
-    keys = {"id", "statement", "source", "verdict", "reason", "scope", "n", "comparisons"}
+    keys = {"id", "statement", "source", "verdict", "reason", "p", "p_equal", "scope", "n", "comparisons"}
+    keys |= {"visible", "seeds_needed"}
     assert all(set(claim) == keys and claim["reason"].endswith(".") for claim in claims["claims"])
 
 
@@ -164,7 +166,8 @@ def test_the_report_shows_every_verdict_with_its_reason(root: Path, report: str)
     for claim in claims["claims"]:
         assert claim["reason"] in text.replace("&#39;", "'")
         assert f'class="badge {claim["verdict"].replace(" ", "-")}"' in report
-    for rule in claims["rules"]:
+    assert claims["rules"] == Rules().model_dump(mode="json")
+    for rule in claims["told"]:
         assert rule in text.replace("&#39;", "'").replace("&#34;", '"')
 
 

@@ -5,9 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.power import TTestPower
 
 from psap.analysis.claims import judge
+from psap.analysis.comparisons import MACS_POINTS
+from psap.analysis.contrasts import reduction_at
 from psap.analysis.results import collect
 
 Top1 = Callable[[str, str, str, float, int], float]
@@ -21,7 +26,7 @@ def verdicts(tmp_path: Path, build) -> Callable[..., dict[str, dict[str, Any]]]:
     def run(top1: Top1, **suite: Any) -> dict[str, dict[str, Any]]:
         grid = {"inits": ["pretrained"], "targets": [0.5], "methods": ["psap", "psap_soft", "sfp", "l1"]}
         grid |= {"epochs": 2, "groups": {"conv": 4}} | suite
-        root = build(tmp_path, top1=top1, dense=lambda model, seed: BASE, **grid)
+        root = build(tmp_path / str(len(list(tmp_path.iterdir()))), top1=top1, dense=lambda model, seed: BASE, **grid)
         return {verdict["id"]: verdict for verdict in judge(collect(root))}
 
     return run
@@ -39,19 +44,27 @@ def test_interval_by_hand_and_supported(verdicts) -> None:
     assert comparison["effect"] == pytest.approx(1.0)
     assert (comparison["low"], comparison["high"]) == pytest.approx((0.751586, 1.248414), abs=1e-6)
     assert comparison["p"] == pytest.approx(stats.ttest_1samp([1.0, 1.1, 0.9], 0).pvalue)
-    assert comparison["p_holm"] == comparison["p"]
+    assert comparison["p_holm"] == comparison["p"] == claim["p"]
+    assert comparison["std"] == pytest.approx(0.1) and comparison["p_equal"] > 0.95
     assert (claim["verdict"], claim["n"], comparison["baseline"]) == ("supported", 3, "psap_soft")
-    assert claim["reason"] == "More than psap_soft: the interval lies above 0."
+    assert claim["reason"] == "More than psap_soft."
+
+
+EQUAL = "Equal to psap_soft to within 0.5 percentage points of top-1."
 
 
 @pytest.mark.parametrize(
     ("leads", "verdict", "reason"),
     [
-        ([-1.0, -1.1, -0.9], "not supported", "Less than psap_soft: the interval lies below 0."),
-        ([1.0, 3.0, -1.0], "inconclusive", "No difference shown against psap_soft."),
-        ([0.0, 0.0, 0.0], "inconclusive", "No difference shown against psap_soft."),
-        ([1.0, 1.1], "inconclusive", "2 seeds against psap_soft: at least three are needed."),
-        ([1.0], "inconclusive", "1 seed against psap_soft: at least three are needed."),
+        ([-1.0, -1.1, -0.9], "not supported", "Less than psap_soft."),
+        ([1.0, 3.0, -1.0], "inconclusive", "Neither a difference nor equivalence shown against psap_soft."),
+        ([0.0, 0.0, 0.0], "equivalent", EQUAL),
+        ([0.1, -0.1, 0.05], "equivalent", EQUAL),
+        ([0.1, 0.11, 0.09], "equivalent", f"{EQUAL} A smaller difference is shown: more than psap_soft by 0.10."),
+        ([-0.1, -0.11, -0.09], "equivalent", f"{EQUAL} A smaller difference is shown: less than psap_soft by 0.10."),
+        ([0.6, 0.61, 0.59], "supported", "More than psap_soft."),
+        ([1.0, 1.1], "inconclusive", "2 seeds against psap_soft: at least 3 are needed."),
+        ([1.0], "inconclusive", "1 seed against psap_soft: at least 3 are needed."),
     ],
 )
 def test_verdicts_against_one_method(verdicts, leads: list[float], verdict: str, reason: str) -> None:
@@ -65,7 +78,8 @@ def test_two_seeds_never_suffice_even_against_every_baseline(verdicts) -> None:
     assert all(c["low"] > 0 and c["p_holm"] < 0.05 and c["verdict"] == "inconclusive" for c in claim["comparisons"])
 
 
-SURE, NOT_SURE, WORSE = [1.0, 1.1, 0.9], [1.0, -2.0, 3.0], [-1.0, -1.1, -0.9]
+SURE, NOT_SURE, WORSE, SAME = [1.0, 1.1, 0.9], [1.0, -2.0, 3.0], [-1.0, -1.1, -0.9], [0.1, -0.1, 0.0]
+LITTLE_WORSE = [-0.1, -0.11, -0.09]
 
 
 @pytest.mark.parametrize(
@@ -75,21 +89,52 @@ SURE, NOT_SURE, WORSE = [1.0, 1.1, 0.9], [1.0, -2.0, 3.0], [-1.0, -1.1, -0.9]
         (SURE, NOT_SURE, "inconclusive"),
         (SURE, WORSE, "not supported"),
         (NOT_SURE, WORSE, "not supported"),
+        (SAME, WORSE, "not supported"),
+        (SAME, SURE, "equivalent"),
+        (SAME, NOT_SURE, "equivalent"),
+        (LITTLE_WORSE, SURE, "equivalent"),
     ],
 )
 def test_verdicts_against_baselines(verdicts, sfp: list[float], l1: list[float], verdict: str) -> None:
     assert verdicts(lead(sfp=sfp, l1=l1))["S5a"]["verdict"] == verdict
 
 
-def test_holm_can_take_back_what_an_interval_shows(verdicts) -> None:
-    barely = [1.0, 1.4, 0.68]
-    assert 0.025 < stats.ttest_1samp(barely, 0).pvalue < 0.05
-    claim = verdicts(lead(sfp=barely, l1=barely))["S5a"]
+BARELY = [1.0, 1.4, 0.68]  # p = 0.043
+
+
+def test_who_is_better_than_all_needs_no_correction_over_them(verdicts) -> None:
+    claim = verdicts(lead(sfp=BARELY, l1=BARELY))["S5a"]
     for comparison in claim["comparisons"]:
-        assert comparison["low"] > 0
+        assert comparison["low"] > 0 and comparison["verdict"] == "inconclusive"
         assert comparison["p"] < 0.05 < comparison["p_holm"] == pytest.approx(2 * comparison["p"])
-        assert comparison["verdict"] == "inconclusive"
-    assert claim["verdict"] == "inconclusive"
+    assert claim["verdict"] == "supported"
+    assert claim["p"] == max(comparison["p"] for comparison in claim["comparisons"])
+
+
+def test_who_is_worse_than_one_of_several_does(verdicts) -> None:
+    worse = [-value for value in BARELY]
+    claim = verdicts(lead(sfp=worse, l1=NOT_SURE))["S5a"]
+    assert claim["verdict"] == "inconclusive" and claim["comparisons"][0]["p"] < 0.05
+    assert claim["p"] == pytest.approx(2 * claim["comparisons"][0]["p"])
+
+
+def test_claims_of_a_level_are_corrected_for_one_another(verdicts) -> None:
+    """S3 alone would be shown; beside S3b and S2, which show nothing, it is not."""
+    alone = verdicts(lead(psap_soft=BARELY))["S3"]
+    methods = ["psap", "psap_soft", "psap_hard", "psap_uniform"]
+    among = verdicts(lead(psap_soft=BARELY, psap_hard=NOT_SURE, psap_uniform=NOT_SURE), methods=methods)["S3"]
+    assert (alone["verdict"], among["verdict"]) == ("supported", "inconclusive")
+    assert among["p"] == pytest.approx(3 * alone["p"])
+    assert "though" not in among["reason"] and "after correction over the level's claims" in among["reason"]
+
+
+def test_what_could_have_been_seen_stands_beside(verdicts) -> None:
+    claim = verdicts(lead(psap_soft=[1.0, 3.0, -1.0]))["S3"]
+    [comparison] = claim["comparisons"]
+    assert comparison["std"] == pytest.approx(2.0)
+    assert claim["visible"] == comparison["visible"] == pytest.approx(TTestPower().solve_power(
+        None, 3, 0.05, 0.8) * 2.0, rel=1e-4)  # fmt: skip
+    assert claim["seeds_needed"] == {"difference": 128, "equivalence": 139}
 
 
 def test_the_method_and_its_ablations_are_no_baselines(verdicts) -> None:
@@ -144,7 +189,7 @@ def test_a_seed_without_a_pair_does_not_count(verdicts) -> None:
     by_name = {comparison["baseline"]: comparison for comparison in claims["S5a"]["comparisons"]}
     assert (by_name["sfp"]["n"], by_name["l1"]["n"], claims["S5a"]["n"]) == (2, 3, 2)
     assert by_name["l1"]["verdict"] == "supported"
-    assert claims["S5a"]["reason"] == "2 seeds against sfp: at least three are needed."
+    assert claims["S5a"]["reason"] == "2 seeds against sfp: at least 3 are needed."
 
 
 def test_a_baseline_without_any_pair_leaves_the_claim_open(verdicts) -> None:
@@ -155,24 +200,50 @@ def test_a_baseline_without_any_pair_leaves_the_claim_open(verdicts) -> None:
 
 
 def test_compression_by_hand(verdicts) -> None:
-    """psap stays within a point of dense up to 0.8 on two seeds and 0.7 on one; sfp up to 0.5; l1 never."""
-    kept = {"psap": [0.8, 0.7, 0.8], "sfp": [0.5, 0.5, 0.5], "l1": [0.0, 0.0, 0.0]}
+    """One point below dense lies on the line from dense (or the target before) to the first target beyond."""
+    drops = {"psap": (0.5, 2.5), "sfp": (2.0, 4.0), "l1": (1.0, 1.5)}
 
     def top1(model: str, init: str, method: str, target: float, seed: int) -> float:
-        return BASE - (1.0 if target <= kept[method][seed] else 1.1)  # a drop of exactly one point is within
+        return BASE - drops[method][target == 0.8]
 
-    claim = verdicts(top1, targets=[0.5, 0.7, 0.8], methods=["psap", "sfp", "l1"])["S5b"]
+    claim = verdicts(top1, targets=[0.5, 0.8], methods=["psap", "sfp", "l1"])["S5b"]
     sfp, l1 = claim["comparisons"]
     # The counted reduction of the synthetic runs is the target plus 0.3 points.
-    assert sfp["effect"] == pytest.approx(np.mean([30, 20, 30]))
-    assert l1["effect"] == pytest.approx(np.mean([80.3, 70.3, 80.3]))
-    assert (sfp["unit"], claim["verdict"]) == ("percentage points of multiply-adds", "supported")
+    psap = 50.3 + 30 * 0.25
+    assert sfp["effect"] == pytest.approx(psap - 50.3 / 2)
+    assert l1["effect"] == pytest.approx(psap - 50.3)
+    assert (sfp["unit"], sfp["smallest_effect"], claim["verdict"]) == (MACS_POINTS, 2.0, "supported")
+
+
+def test_compression_is_told_only_where_both_fall_so_far(verdicts) -> None:
+    """psap of seed 1 never loses a point; of l1 no seed does."""
+    lost = {"psap": [2.0, 0.9, 2.0, 2.0], "sfp": [4.0] * 4, "l1": [0.5] * 4}
+    top1 = lambda model, init, method, target, seed: BASE - lost[method][seed]  # noqa: E731
+    claim = verdicts(top1, methods=["psap", "sfp", "l1"], seeds=4)["S5b"]
+    sfp, l1 = claim["comparisons"]
+    assert (sfp["n"], sfp["unbracketed"], l1["n"], l1["unbracketed"]) == (3, 1, 0, 4)
+    assert claim["reason"].endswith(
+        "Seeds and inits left out, since a method never falls so far: 1 against sfp, 4 against l1."
+    )
+    nowhere = verdicts(lambda *cell: BASE, methods=["psap", "sfp"])["S5b"]
+    assert (nowhere["verdict"], nowhere["comparisons"][0]["n"]) == ("not tested", 0)
+    assert nowhere["reason"].startswith("At no target does a method lose more than 1 points, or one alone does.")
 
 
 def test_compression_looks_at_targets_that_both_have(verdicts) -> None:
-    top1 = lambda *cell: BASE  # noqa: E731
-    claim = verdicts(top1, targets=[0.5, 0.8], methods=["psap", "sfp"], absent=lambda path: "sfp/0.8" in path)["S5b"]
+    top1 = lambda model, init, method, target, seed: BASE - 2 * target  # noqa: E731
+    claim = verdicts(top1, targets=[0.6, 0.8], methods=["psap", "sfp"], absent=lambda path: "sfp/0.8" in path)["S5b"]
     assert claim["comparisons"][0]["effect"] == 0.0
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 0.99), st.floats(-3, 5)), min_size=1, max_size=5, unique_by=lambda at: at[0]))
+def test_the_reduction_found_has_the_drop(points: list[tuple[float, float]]) -> None:
+    x, y = zip(*sorted(points), strict=True)
+    found = reduction_at(x[::-1], y[::-1], 1.0)
+    assert (found is None) == (max(y) <= 1.0 + 1e-9)
+    if found is not None:
+        assert np.interp(found, [0.0, *x], [0.0, *y]) == pytest.approx(1.0, abs=1e-6)
+        assert all(drop <= 1.0 + 1e-9 for at, drop in points if at < found - 1e-9)
 
 
 def test_differences_that_cancel_are_no_difference(verdicts) -> None:
@@ -180,7 +251,7 @@ def test_differences_that_cancel_are_no_difference(verdicts) -> None:
     leads = {0.3: 0.1, 0.5: 0.1, 0.7: -0.2}
     top1 = lambda model, init, method, target, seed: BASE - (method == "psap_soft") * leads[target]  # noqa: E731
     claim = verdicts(top1, targets=[0.3, 0.5, 0.7])["S3"]
-    assert (claim["verdict"], claim["comparisons"][0]["effect"]) == ("inconclusive", 0.0)
+    assert (claim["verdict"], claim["comparisons"][0]["effect"]) == ("equivalent", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -201,12 +272,28 @@ def test_what_cannot_be_tested_says_why(verdicts, suite: dict[str, Any], claim: 
     assert (verdict["verdict"], verdict["reason"], verdict["n"]) == ("not tested", reason, 0)
 
 
-def test_breakdown_and_json(verdicts) -> None:
-    leads = {0.5: 1.0, 0.8: 2.0}
-    top1 = lambda model, init, method, target, seed: BASE - (method == "sfp") * leads[target]  # noqa: E731
-    claims = verdicts(top1, targets=[0.5, 0.8], methods=["psap", "sfp"], seeds=1)
-    breakdown = claims["S5a"]["comparisons"][0]["breakdown"]
-    assert breakdown == [{"init": "pretrained", "target": t, "effect": e} for t, e in leads.items()]
-    assert claims["S5e"]["comparisons"][0]["breakdown"] == [{"init": "pretrained", "effect": 1.0}]
+def test_cells_interaction_and_json(verdicts) -> None:
+    leads = {0.5: [1.0, 1.1, 0.9], 0.8: [2.0, 2.2, 2.1]}
+    top1 = lambda model, init, method, target, seed: BASE - (method == "sfp") * leads[target][seed]  # noqa: E731
+    claims = verdicts(top1, targets=[0.5, 0.8], methods=["psap", "sfp"])
+    [comparison] = claims["S5a"]["comparisons"]
+    assert [(cell["init"], cell["target"]) for cell in comparison["cells"]] == [
+        ("pretrained", 0.5),
+        ("pretrained", 0.8),
+    ]
+    for cell, values in zip(comparison["cells"], leads.values(), strict=True):
+        reference = stats.ttest_1samp(values, 0)
+        assert (cell["n"], cell["effect"], cell["p"]) == (
+            3,
+            pytest.approx(np.mean(values)),
+            pytest.approx(reference.pvalue),
+        )
+        assert cell["p_holm"] >= cell["p"] and cell["visible"] > 0
+    between = comparison["interaction"]
+    assert (between["cell"], between["minus"]) == (["resnet8", "pretrained", 0.8], ["resnet8", "pretrained", 0.5])
+    assert between["effect"] == pytest.approx(1.1) and between["p_holm"] == between["p"]
+    assert between["p"] == pytest.approx(stats.ttest_rel(leads[0.8], leads[0.5]).pvalue)
+    assert [cell["effect"] for cell in claims["S5e"]["comparisons"][0]["cells"]] == [pytest.approx(1.1)]
     assert json.loads(json.dumps(claims, allow_nan=False)) == claims
-    assert claims["S5a"]["comparisons"][0]["low"] is None
+    one = verdicts(top1, targets=[0.5, 0.8], methods=["psap", "sfp"], seeds=1)["S5a"]["comparisons"][0]
+    assert one["low"] is one["visible"] is one["interaction"] is None

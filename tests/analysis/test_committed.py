@@ -15,11 +15,15 @@ from psap.analysis.tables import number
 
 ROOT = Path(__file__).parents[2]
 SUITES = sorted(file.parent for file in (ROOT / "results").glob("*/suite.json"))
-ROWS = ("suite.json", "run.json", "epochs.csv", "history.csv")
+ROWS = ("suite.json", "sensitivity.json", "run.json", "epochs.csv", "history.csv", "correct.bin")
 # Nothing that trains or orchestrates can be imported.
 BLOCKED = """
 import sys
-sys.modules.update(dict.fromkeys(["torch", "snakemake", "mlflow", "timm"]))
+class Blocked:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "snakemake", "mlflow", "timm"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Blocked)
 from psap.cli.main import app
 app()
 """

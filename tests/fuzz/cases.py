@@ -70,6 +70,8 @@ READ: dict[str, list[tuple[tuple[str, ...], Check]]] = {
     f"results/{DENSE}/run.json": [(("show", DENSE), _shown), (("analyse", "results/tiny"), _reported)],
     f"results/{PRUNED}/epochs.csv": [(("analyse", "results/tiny"), _reported)],
     f"results/{PRUNED}/history.csv": [(("analyse", "results/tiny"), _reported)],
+    "params/verdicts.yaml": [(("analyse", "results/tiny"), _reported), (("plan", "tiny"), _planned)],
+    "params/readings.yaml": [(("plan", "tiny"), _planned), (("analyse", "results/tiny"), _reported)],
     "params/published.csv": [(("analyse", "results/tiny"), _reported)],
     f"{NETWORK}/architecture.json": [(("inspect", NETWORK), _inspected)],
     f"{NETWORK}/model.safetensors": [

@@ -43,6 +43,7 @@ _USED = [
     "sklearn.datasets",
     "matplotlib.figure",
     "scipy.stats",
+    "statsmodels.stats.multitest",
     "onnx",
     "mlflow",
     "psap.cli.main",
@@ -67,7 +68,7 @@ def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ.pop("PSAP_DATA", None)
     made = tmp_path_factory.mktemp("fuzz") / "made"
     (made / "params").mkdir(parents=True)
-    for name in ("methods.yaml", "published.csv"):
+    for name in ("methods.yaml", "published.csv", "readings.yaml", "verdicts.yaml"):
         shutil.copy(root / "params" / name, made / "params" / name)
     (made / "params" / "tiny.yaml").write_text(yaml.safe_dump(SUITE))
     (made / "order.yaml").write_text(yaml.safe_dump(ORDER))

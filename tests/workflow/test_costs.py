@@ -10,6 +10,8 @@ from pathlib import Path
 from PIL import Image
 from project import TINY, Project
 
+from psap.suites.grid import suite_files
+
 FAR = TINY | {"data": {"source": "folder", "path": "nowhere"}}
 
 
@@ -39,9 +41,11 @@ def test_the_page_shows_what_the_command_prints(project: Project, root: Path) ->
     (project.folder / "params" / "tiny.yaml").unlink()
     done = project.psap("plan")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n| ") == 1 + 1 + len(list((root / "params").glob("*.yaml"))) - 1
+    assert done.stdout.count("\n| ") == 1 + 1 + len(suite_files(root / "params"))
     assert done.stdout in (root / "docs" / "scaling.md").read_text()
+    assert "0.5 points take 10 seeds, and equivalence 11" in done.stdout
     some = project.psap("plan", "imagenet", "demo")
+    assert "2 seeds: nothing is decided (demo)." in some.stdout
     assert [line for line in some.stdout.splitlines() if line.startswith("| imagenet ")] != []
     assert "cifar10" not in some.stdout
     assert project.psap("plan", "nosuch").returncode == 2

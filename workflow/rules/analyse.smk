@@ -24,6 +24,7 @@ rule analyse:
         files_of_runs,
         suite="results/{suite}/suite.json",
         published="params/published.csv",
+        judged_by=[file for file in JUDGED_BY if Path(file).is_file()],
     output:
         rows="results/{suite}/runs.csv",
         table=multiext("results/{suite}/table", ".csv", ".md", ".tex"),

@@ -10,7 +10,7 @@ from psap.utils import gpu_locks
 
 from psap.workflow import intact, rules as psap_rules
 from psap.suites.digest import code_digest
-from psap.suites.grid import load_good_grids
+from psap.suites.grid import NO_SUITES, load_good_grids
 from psap.planning.estimate import Estimate
 from psap.suites.cleanup import tidy
 from psap.suites.paths import STATE
@@ -25,7 +25,7 @@ gc.set_threshold(1_000_000)
 ASKED = [
     word
     for word in sys.argv[1:]
-    if Path("params", f"{word}.yaml").is_file() and word != "methods"
+    if Path("params", f"{word}.yaml").is_file() and f"{word}.yaml" not in NO_SUITES
 ]
 psap_rules.or_exit(psap_rules.check_folder, Path.cwd())
 GRIDS, WRONG = psap_rules.or_exit(load_good_grids, Path("params"), ASKED)
@@ -38,6 +38,8 @@ ESTIMATES = {name: Estimate(grid) for name, grid in GRIDS.items()}
 RUNS = {path: run for grid in GRIDS.values() for path, run in grid.runs.items()}
 PRUNING, RETRAINING = psap_rules.method_patterns(RUNS.values())
 ENVIRONMENT = "../../environment.yml"
+# What decides verdicts, and which variants are readings of the method; psap has its own rules where there are none.
+JUDGED_BY = ["params/verdicts.yaml", "params/readings.yaml"]
 psap_rules.put_this_python_first()
 if not workflow.output_settings.verbose:
     quieten(logger, GRIDS)

@@ -1,0 +1,87 @@
+"""Whether the mechanisms acted, from rows that record it and from rows that do not."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from psap.analysis import analyse
+from psap.analysis.mechanism import mechanism, summary
+from psap.analysis.results import Results, collect
+
+GROUPS = {"a": 10, "b": 20, "c": 40}
+
+
+def recorded(
+    folder: Path, build, ratios=(0.2, 0.4, 0.6), protected=1, restored=1, sensitivity=(3.0, 2.0, 1.0), **columns
+) -> Results:
+    """Two steps and the last one: in each, `protected` and `restored` channels a group; ratios the same in all."""
+    grid = {"methods": ["psap", "psap_soft", "sfp"], "inits": ["pretrained"], "targets": [0.5], "epochs": 2}
+    root = build(folder, **grid)
+    lines = []
+    for step in range(3):
+        for (group, channels), ratio in zip(GROUPS.items(), ratios, strict=True):
+            row = {"step": step, "epoch": step, "group": group, "channels": channels, "target": 0.5, "ratio": ratio}
+            row |= {"sparsity": 0.5, "pruned": int(ratio * channels), "restored": restored if step < 2 else 0}
+            row |= {"churn": 0.1, "pulse": None, "protected": protected, "kept": 2, "differs": 0.25}
+            lines.append(row | columns)
+    for file in root.rglob("history.csv"):
+        pd.DataFrame(lines).dropna(axis=1, how="all").reindex(columns=[*lines[0], "more"]).drop(
+            columns=[name for name, value in columns.items() if value is None]
+        ).to_csv(file, index=False)
+    if sensitivity:
+        found = {"resnet8": dict(zip(GROUPS, sensitivity, strict=True))}
+        (root / "sensitivity.json").write_text(json.dumps(found))
+    return collect(root)
+
+
+def test_measures_by_hand(tmp_path: Path, build) -> None:
+    results = recorded(tmp_path, build)
+    rows = {row["method"]: row for row in mechanism(results)}
+    assert list(rows) == ["psap", "psap_soft"], "sfp has neither part"
+    row = rows["psap"]
+    pruned = 2 + 8 + 24
+    assert (row["n"], row["acted"], row["restored"]) == (
+        3,
+        pytest.approx(6 / pruned, abs=1e-6),
+        pytest.approx(3 / pruned, abs=1e-6),
+    )
+    assert (row["kept"], row["differs"]) == (pytest.approx(6 / 70, abs=1e-6), 0.25)
+    assert row["variation"] == pytest.approx((0.08 / 3) ** 0.5 / 0.4, abs=1e-6) and row["correlation"] == -1.0
+    assert row["failed"] == row["unknown"] == []
+    assert summary(results, list(rows.values())) == [
+        "psap acts in all 1 cells of model, init and target: both mechanisms meet their bounds."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "failed", "words"),
+    [
+        ({"protected": 0, "restored": 0}, ["acted"], "under 3 % of the pruned channels"),
+        ({"ratios": (0.4, 0.4, 0.41)}, ["variation"], "nearly uniform"),
+        ({"sensitivity": (1.0, 2.0, 3.0)}, ["correlation"], "do not spare sensitive groups"),
+    ],
+)
+def test_a_bound_that_is_not_met_makes_it_inert(tmp_path: Path, build, change, failed, words) -> None:
+    results = recorded(tmp_path, build, **change)
+    rows = mechanism(results)
+    assert rows[0]["failed"] == failed
+    [said] = summary(results, rows)
+    assert said.startswith("psap is inert in 1 of 1 cells") and words in said
+
+
+def test_what_old_rows_lack_is_not_recorded(tmp_path: Path, build) -> None:
+    results = recorded(tmp_path, build, sensitivity=(), protected=None, kept=None, differs=None)
+    row = mechanism(results)[0]
+    assert row["acted"] is row["kept"] is row["differs"] is row["correlation"] is None
+    assert row["variation"] > 0.1 and row["failed"] == [] and row["unknown"] == ["acted", "correlation"]
+    assert summary(results, [row]) == ["Not recorded: what it protected, the sensitivity of the groups."]
+
+
+def test_the_first_lines_of_the_report_say_so(tmp_path: Path, build) -> None:
+    recorded(tmp_path, build, protected=0, restored=0)
+    analyse(tmp_path / "toy")
+    report = (tmp_path / "toy" / "report.html").read_text()
+    assert "psap is inert in 1 of 1 cells" in report[: report.index('<dl class="facts">')]
+    assert 'id="mechanism"' in report
