@@ -99,8 +99,9 @@ def test_a_truncated_image_is_named_by_the_data_job(project: Project) -> None:
     project.suite("tiny", TINY | {"data": {"source": "folder", "path": "photos"}})
     done = project.snakemake("tiny", "--cores", "1")
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    (said,) = (line for line in done.stderr.splitlines() if line.startswith("psap: "))
+    said, last = (line for line in done.stderr.splitlines() if line.startswith("psap: "))
     assert "train/dog/1.png" in said, "who watches the workflow is told too"
+    assert last.startswith("psap: not complete.")
 
 
 def test_the_suggested_command_makes_the_file_that_is_missing(project: Project, tmp_path: Path) -> None:
