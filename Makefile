@@ -4,6 +4,7 @@
 # make leftovers   runs that are in no suite any more  make clean-leftovers   the same; with YES=1 remove them
 # make site        the documentation, to site/index.html (its page of parameters is made again)
 # make slurm-test  the tests of profiles/slurm, on a SLURM of their own on this machine (as root)
+# make clean       remove caches, logs and the built site; results, networks and state stay
 # make audit       known vulnerabilities of the locked packages (asks a database on the network)
 
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
@@ -17,7 +18,14 @@ export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: setup reproduce test slurm-test lint format site ui lock audit leftovers clean-leftovers
+.DEFAULT_GOAL := help
+.PHONY: help clean setup reproduce test slurm-test lint format site ui lock audit leftovers clean-leftovers
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+clean:
+	rm -rf site build logs .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 
 reproduce: $(READY)
 	@$(BIN)/psap reproduce $(SUITE) $(ARGS)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import psap
 from psap.cli import bench, networks
 from psap.cli import prune as pruning
 from psap.cli.device import device, is_rank
@@ -18,6 +19,23 @@ app.add_typer(networks.app)
 app.add_typer(pruning.app)
 app.add_typer(bench.app, name="bench")
 PUBLISHED = Path("params/published.csv")
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"psap {psap.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Prune the filters of a network, and reproduce, compare and ablate Protective Self-Adaptive Pruning."""
+
+
 Params = Annotated[Path, typer.Option(help="Folder of the suites and methods.")]
 
 

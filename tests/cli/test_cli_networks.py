@@ -84,3 +84,8 @@ def test_networks_of_different_images_are_not_compared(psap, folder: Path, tmp_p
     save(model, tmp_path / "grey", name="resnet8", classes=10, in_channels=1, extra={"image_size": [8, 8]})
     code, _, err = psap("bench", "latency", folder, "--dense", tmp_path / "grey")
     assert code == 2 and "takes images of 1 x 8 x 8, the compact one of 3 x 8 x 8" in err
+
+
+def test_the_version_is_told(psap) -> None:
+    code, out, _ = psap("--version")
+    assert code == 0 and re.fullmatch(r"psap \d+\.\d+\.\d+\n", out)
