@@ -53,6 +53,9 @@ def _tables(before: Path, now: Path) -> list[str]:
     if ours is None or theirs is None:
         return [] if ours == theirs else [f"{before if ours is None else now} is missing"]
     nothing: dict[str, str] = {}
+    # A row from before there was a column knows nothing of it.
+    known = ours[0].keys() if ours else ()
+    theirs = [{name: line[name] for name in known if name in line} for line in theirs] if known else theirs
     lines = list(zip_longest(ours, theirs, fillvalue=nothing))
     other = [place for place, (a, b) in enumerate(lines) if a != b]
     if not other:
