@@ -121,7 +121,7 @@ def solve_closely(
 
 
 def trim(pruned: Sequence[int], reduction: Reduction, bounds: ChannelBounds, target: float) -> list[int]:
-    """Give back what `target` does not need, a step of one group at a time, first the one that then leaves least."""
+    """Give back what `target` does not need, step by step, of the group first whose step leaves least above it."""
     counts, fewest = list(pruned), bounds.fewest.tolist()
     while True:
         less = [[*counts[:g], count - bounds.step, *counts[g + 1 :]] for g, count in enumerate(counts)]

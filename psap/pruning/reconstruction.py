@@ -1,6 +1,6 @@
 """What becomes of pruned channels between pruning steps: one class for each way, which is the paper's ablation.
 
-`Hard`: zero for good. `Soft`: zeroed once, free to regrow. The two protective ones are in `protective`.
+`Hard`: zero for good. `Soft`: zeroed once, free to regrow. Those that gradients guide are in `protective`.
 Masks are bool, (C_g,), one for each group, on the CPU.
 """
 

@@ -1,7 +1,5 @@
 """What becomes of pruned channels that did not prove important, until the next step: one class for each way."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
