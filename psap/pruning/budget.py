@@ -32,6 +32,10 @@ class ChannelBounds:
         """The same, but no group loses fewer than `counts`, int64 (G,)."""
         return ChannelBounds(torch.maximum(self.fewest, counts), torch.maximum(self.most, counts), self.step)
 
+    def at_most(self, counts: Tensor) -> "ChannelBounds":
+        """The same, but no group loses more than `counts`, int64 (G,), where that is not fewer than it must lose."""
+        return ChannelBounds(self.fewest, torch.tensor(self.clip(counts)), self.step)
+
 
 def channel_bounds(
     channels: Sequence[int], removable: Sequence[int], min_ratio: float, max_ratio: float, round_to: int = 1
@@ -103,6 +107,43 @@ def solve_counts(
         middle = (low + high) / 2
         low, high = (low, middle) if reduction(counts(middle)) >= target else (middle, high)
     return _fill(counts(low), counts(high), bounds.step, reduction, target)
+
+
+def solve_closely(
+    ratios: Ratios, reduction: Reduction, channels: Sequence[int], bounds: ChannelBounds, target: float
+) -> list[int]:
+    """As `solve_counts`, and then what the target does not need is given back.
+
+    `solve_counts` ends with a step of whichever group is next, and where ratios differ that may be one of many
+    multiply-adds.
+    """
+    return trim(solve_counts(ratios, reduction, channels, bounds, target), reduction, bounds, target)
+
+
+def trim(pruned: Sequence[int], reduction: Reduction, bounds: ChannelBounds, target: float) -> list[int]:
+    """Give back what `target` does not need, step by step, of the group first whose step leaves least above it."""
+    counts, fewest = list(pruned), bounds.fewest.tolist()
+    while True:
+        less = [[*counts[:g], count - bounds.step, *counts[g + 1 :]] for g, count in enumerate(counts)]
+        allowed = [few for g, few in enumerate(less) if few[g] >= fewest[g]]
+        enough = [(left, few) for few in allowed if (left := reduction(few)) >= target]
+        if not enough:
+            return counts
+        counts = min(enough)[1]
+
+
+def spare(
+    bounds: ChannelBounds, channels: Sequence[int], spared: Tensor, staying: Tensor, reduction: Reduction, target: float
+) -> ChannelBounds:
+    """Bounds by which groups keep their `spared` channels and lose those `staying` pruned: counts, int64 (G,) each.
+
+    Where `target` is out of reach then, every group keeps fewer of the spared, by tenths, until it is not.
+    """
+    for tenths in range(10, -1, -1):
+        kept = bounds.at_most(torch.tensor(channels) - tenths * spared // 10).at_least(staying)
+        if reduction(kept.most.tolist()) >= target:
+            break
+    return kept
 
 
 _KAPPA_LIMIT = 2.0**40

@@ -67,6 +67,10 @@ class ChannelBackup:
             # A state that was read again lies on the processor, whatever it was written from.
             tensor[where] = values[slot.name].to(tensor.device)[back.to(tensor.device)]
 
+    def masks(self, groups: Sequence[Group]) -> list[Tensor]:
+        """The channels of each group that are saved: masks (C_g,)."""
+        return [self._masks[group.name] for group in groups]
+
     def clear(self) -> None:
         """Forget all of it."""
         self._masks.clear()

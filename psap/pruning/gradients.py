@@ -73,21 +73,23 @@ def _multiply(gate: Tensor, member: Member) -> Callable[[nn.Module, tuple[Tensor
     return hook
 
 
-class WeightPulse:
-    """The weights of pruned channels are zeroed at once; the norm of their gradient, the pulse, is the signal."""
+class NoPulse:
+    """The calls that every signal shares. Here: nothing is looked at."""
 
+    looks = False
+    """Whether there is anything to look at."""
     zeroes_at_once = True
+    """Whether the weights of the channels looked at become zero when one begins to."""
 
     def __init__(self, groups: Sequence[Group], set_free: Callable[[list[Tensor]], None]) -> None:
         self._groups, self._set_free = groups, set_free
 
     def open(self, masks: list[Tensor]) -> None:
-        """Begin to look at the channels in `masks`."""
-        self._set_free(masks)
+        """Begin to look, at the channels in `masks` as pruned ones and at all others as live ones."""
 
     def read(self, scale: float) -> list[Tensor]:
-        """The signal of the last backward pass, (C_g,) for each group; gradients of weights are unscaled already."""
-        return [gradient_norms(group) for group in self._groups]
+        """The signal of the last backward pass, (C_g,) for each group; `scale` is that of the loss."""
+        return []
 
     def discard(self) -> None:
         """Forget the last backward pass."""
@@ -96,16 +98,32 @@ class WeightPulse:
         """Look no more."""
 
     def let_go(self, masks: list[Tensor]) -> None:
-        """Let the channels in `masks` train freely: they do already."""
+        """Let the channels in `masks` train freely."""
 
     def resume(self, masks: list[Tensor]) -> None:
-        """In a resumed training."""
+        """Look on, in a resumed training."""
 
 
-class GatePulse(WeightPulse):
-    """Pruned channels keep their weights behind closed gates; the derivative with respect to the gate is the signal."""
+class WeightPulse(NoPulse):
+    """The weights of pruned channels are zeroed at once; the norm of their gradient, the pulse, is the signal."""
 
-    zeroes_at_once = False
+    looks = True
+
+    def open(self, masks: list[Tensor]) -> None:
+        self._set_free(masks)
+
+    def read(self, scale: float) -> list[Tensor]:
+        """Gradients of weights are unscaled already."""
+        return [gradient_norms(group) for group in self._groups]
+
+
+class GatePulse(NoPulse):
+    """Pruned channels keep their weights behind closed gates; the derivative with respect to the gate is the signal.
+
+    The gates of live channels stand open.
+    """
+
+    looks, zeroes_at_once = True, False
 
     def __init__(self, groups: Sequence[Group], set_free: Callable[[list[Tensor]], None]) -> None:
         super().__init__(groups, set_free)

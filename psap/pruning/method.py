@@ -53,6 +53,10 @@ class Bounds(_Section):
 class Sparsity(_Section):
     """How the weight sparsity ratio is read and what it does; see docs/method.md, allocation."""
 
+    weights: Literal["raw", "folded"] = "raw"
+    """The weights as they are, or `folded`: times scale / standard deviation of the batch-norm behind them, as
+    inference sees them. In front of batch-norm, the size of a raw weight means nothing.
+    """
     scale: Literal["model", "group"] = "group"
     """Which weights count as small: against the `model`'s or against the `group`'s own."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -74,20 +78,34 @@ class Protection(_Section):
     when: Literal["before", "after"] = "before"
     """`before`: live channels with a strong gradient are not chosen; `after`: pruned channels with one come back."""
     signal: Literal["weight_gradient", "gate_gradient"] = "weight_gradient"
-    """The gradient that is read: of the channel's weights, or of a gate on its output (with `when: after` only)."""
+    """The gradient that is read: of the channel's weights, or of a gate on its output."""
+    scope: Literal["group", "network"] = "group"
+    """Where signals are ranked: in each `group`, or across the `network`, so that a group which the loss hangs on is
+    protected more; then the target is met by the other groups as long as they can.
+    """
     quantile: Share = 0.7
-    """Protected is the share 1 - `quantile` with the strongest signal."""
+    """Protected is the share 1 - `quantile` with the strongest signal: of a group's live (`before`) or pruned (`after`)
+    channels, or of all channels of the network.
+    """
     share: Share = 0.3
     """Largest share of a group's channels to protect."""
+    pulse: Share = 0.0
+    """With `when: before`, the share that comes back all the same: the pruned channels whose zeroed weights have the
+    strongest gradient in the first iteration, the pulse; a share of the same channels as `quantile`.
+    """
     immunity: Annotated[int, Field(ge=0, le=10**5)] = 0
     """Steps that a channel which came back is protected for."""
-    rest: Literal["free", "hold"] = "hold"
-    """What becomes of the other pruned channels until the next step: `free` to regrow, or to `hold` at zero."""
+    rest: Literal["free", "hold", "fix"] = "hold"
+    """What becomes of the other pruned channels: `free` to regrow until the next step, to `hold` at zero until then, or
+    to `fix` at zero for good, so that only newly pruned ones can come back.
+    """
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.when == "before" and self.signal == "gate_gradient":
-            raise ValueError("signal gate_gradient is read at closed gates, that is, with when: after")
+        if self.when == "after" and self.pulse:
+            raise ValueError(
+                "pulse goes with when: before; with when: after, quantile says how many channels come back"
+            )
         return self
 
 
@@ -145,8 +163,11 @@ class Method(_Section):
             del values["sparsity"]
         else:
             del values["sparsity"]["multiple" if self.sparsity.scale == "model" else "quantile"]
+            _without(values["sparsity"], weights="raw")
         if self.reconstruction != "protective":
             del values["protection"]
+        else:
+            _without(values["protection"], scope="group", pulse=0.0)
         judges_weights = self.criterion != "taylor" and self.criterion in BUILT_IN["criterion"]
         if self.reconstruction != "protective" and judges_weights:
             del values["window"]
@@ -155,3 +176,10 @@ class Method(_Section):
         if self.schedule.kind == "one_shot":
             values["schedule"] = {"kind": "one_shot", "freeze": self.schedule.freeze}
         return values
+
+
+def _without(section: dict[str, Any], **usual: Any) -> None:
+    """Leave out parameters at the value that stood for all runs before they were a choice: those runs stay valid."""
+    for name, value in usual.items():
+        if section[name] == value:
+            del section[name]

@@ -2,21 +2,39 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from psap.pruning.allocation import ALLOCATIONS
-from psap.pruning.budget import ChannelBounds, channel_bounds, check_reachable
+from psap.pruning.budget import ChannelBounds, channel_bounds, check_reachable, solve_closely, solve_counts
 from psap.pruning.cost import CostModel, Measure
 from psap.pruning.criteria import CRITERIA
-from psap.pruning.gradients import GatePulse, WeightPulse
+from psap.pruning.folding import folded_weights, norms_behind
+from psap.pruning.gradients import GatePulse, NoPulse, WeightPulse
 from psap.pruning.graph.groups import Group, summary
+from psap.pruning.importance import AcrossNetwork, InGroups
 from psap.pruning.method import Method
-from psap.pruning.protective import FreeRest, HeldRest, ProtectedAfter, ProtectedBefore
+from psap.pruning.protective import Protection, Protective, Returning, Trial
 from psap.pruning.reconstruction import RECONSTRUCTIONS, Hard, Reconstruction, Soft
+from psap.pruning.rest import FixedRest, FreeRest, HeldRest
 from psap.pruning.selection import Rule, Selector
-from psap.pruning.sparsity import GroupSparsity, ModelSparsity, NoSparsity, all_weights, live_weights
+from psap.pruning.sparsity import (
+    GroupSparsity,
+    ModelSparsity,
+    NoSparsity,
+    Weights,
+    all_weights,
+    live_weights,
+    raw_weights,
+)
+
+_SIGNALS: dict[str, type[NoPulse]] = {"weight_gradient": WeightPulse, "gate_gradient": GatePulse}
+_SCOPES = {"group": InGroups, "network": AcrossNetwork}
+_RESTS = {"free": FreeRest, "hold": HeldRest, "fix": FixedRest}
 
 
 def make_reconstruction(groups: Sequence[Group], method: Method, optimizer: Optimizer | None) -> Reconstruction:
@@ -26,18 +44,39 @@ def make_reconstruction(groups: Sequence[Group], method: Method, optimizer: Opti
         return Hard(groups, optimizer, prune_weights, keep)
     if method.reconstruction != "protective":
         return Soft(groups, optimizer, prune_weights, keep)
-    settings = method.protection
-    rest = HeldRest if settings.rest == "hold" else FreeRest
-    if settings.when == "before":
-        return ProtectedBefore(groups, optimizer, settings, rest, keep)
-    pulse = GatePulse if settings.signal == "gate_gradient" else WeightPulse
-    return ProtectedAfter(groups, optimizer, settings, rest, pulse, keep)
+    settings, signal, rest = method.protection, _SIGNALS[method.protection.signal], _RESTS[method.protection.rest]
+    scope = _SCOPES[settings.scope]
+    importance = scope(settings.quantile, settings.share)
+    if settings.when == "after":
+        trial = Trial(signal, importance, method.window, settings.immunity)
+        return Returning(groups, optimizer, Protection(NoPulse, importance, rest), trial, keep)
+    protection = Protection(signal, importance, rest)
+    if not settings.pulse:
+        return Protective(groups, optimizer, protection, keep)
+    trial = Trial(WeightPulse, scope(1 - settings.pulse, settings.share), 1, settings.immunity)
+    return Returning(groups, optimizer, protection, trial, keep)
 
 
-def make_selector(groups: Sequence[Group], cost: CostModel, method: Method, measure: Measure, seed: int) -> Selector:
+def make_selector(
+    model: nn.Module,
+    example_inputs: Any,
+    groups: Sequence[Group],
+    cost: CostModel,
+    method: Method,
+    measure: Measure,
+    seed: int,
+) -> Selector:
     """Which channels a step selects."""
-    criterion, allocation = CRITERIA[method.criterion], ALLOCATIONS[method.allocation]
-    rule = Rule(criterion, allocation, _sparsity(method), _bounds(groups, method), method.sparsity.alpha)
+    # Other groups make up for what is spared across the network, so that ratios differ much from group to group.
+    across = method.reconstruction == "protective" and method.protection.scope == "network"
+    rule = Rule(
+        CRITERIA[method.criterion],
+        ALLOCATIONS[method.allocation],
+        _sparsity(model, example_inputs, groups, method),
+        _bounds(groups, method),
+        method.sparsity.alpha,
+        solve_closely if across else solve_counts,
+    )
     return Selector(groups, cost, rule, measure, seed)
 
 
@@ -75,11 +114,14 @@ def _judged(groups: Sequence[Group], method: Method) -> list[int]:
     return [0 if needs_scales and group.scales() is None else group.channels for group in groups]
 
 
-def _sparsity(method: Method) -> NoSparsity:
+def _sparsity(model: nn.Module, example_inputs: Any, groups: Sequence[Group], method: Method) -> NoSparsity:
     settings = method.sparsity
-    weights_of = live_weights if settings.live_only else all_weights
     if not method.reads_sparsity:
         return NoSparsity()
+    weights: Weights = raw_weights
+    if settings.weights == "folded":
+        weights = partial(folded_weights, norms_behind(model, example_inputs, groups))
+    weights_of = partial(live_weights if settings.live_only else all_weights, weights)
     if settings.scale == "group":
         return GroupSparsity(weights_of, settings.multiple)
     return ModelSparsity(weights_of, settings.quantile)

@@ -82,7 +82,7 @@ class Pruner:
         self.groups = [group for group in found if not group.reason]
         self.refused = [group for group in found if group.reason]
         self.cost = CostModel(model, example_inputs, self.groups)
-        self._selector = make_selector(self.groups, self.cost, self.method, measure, seed)
+        self._selector = make_selector(model, example_inputs, self.groups, self.cost, self.method, measure, seed)
         check_target(target, self.groups, self.cost, self.method, measure, self.refused)
         self._reconstruction = make_reconstruction(self.groups, self.method, optimizer)
         shares = steps(epochs=epochs, **self.method.schedule.model_dump())
@@ -107,10 +107,12 @@ class Pruner:
             return
         if isinstance(self._window, WindowAfter):  # opened just now: the window before it took the whole epoch
             self._restore(self._window)
+        window = WindowBefore(self.method.window, epoch)
         if self._selector.needs_gradients or self._reconstruction.looks_before:
-            self._window = WindowBefore(epoch)
+            self._window = window
+            self._reconstruction.look_before()
         else:
-            self._prune(WindowBefore(epoch))
+            self._prune(window)
 
     def after_backward(self, scale: float = 1.0, taken: bool = True) -> None:
         """Look at the gradients. Call it between `backward` and the optimiser's step, before gradients are clipped.
@@ -137,7 +139,7 @@ class Pruner:
         """Finish the iteration. Call it after the optimiser's step."""
         self._reconstruction.frozen.mask_values()
         ends = self._calls.step()
-        if ends or (self._window and self._window.seen >= self.method.window):
+        if ends or (self._window and self._window.seen >= self._window.length):
             self._close_window()
 
     def compact(self) -> nn.Module:
@@ -200,26 +202,23 @@ class Pruner:
         # What is backed up must be the same on all ranks, and running statistics are each one's own within an epoch.
         average(buffer for buffer in self._model.buffers() if buffer.is_floating_point())
         how, masks, target = self._reconstruction, self._masks, self._targets[window.epoch]
-        scores, protected = window.scores or self._selector.scores(), how.protected(masks, window.signals)
-        first, staying = how.selected_first(masks), how.staying(masks)
-        selection = agreed(
-            lambda: self._selector.select(scores, target, masks, first=first, last=protected, staying=staying)
-        )
-        self.history.add_step(window.epoch, target, selection)
+        scores, constraints = window.scores or self._selector.scores(), how.constraints(masks, window.signals)
+        selection = agreed(lambda: self._selector.select(scores, target, masks, constraints))
+        self.history.add_step(window.epoch, target, selection, constraints.last)
         self.frozen = window.epoch == self.last_epoch
         self.history.pulse_due = self.frozen or how.zeroes_at_once
         self._window = None
         if self.frozen:
             how.last_step(masks, selection.masks)
-        elif how.step(masks, selection.masks):
-            self._window = WindowAfter()
+        elif length := how.step(masks, selection.masks):
+            self._window = WindowAfter(length)
         self._masks = selection.masks
 
     def _restore(self, window: WindowAfter) -> None:
         """Give back what the window after the step has shown to be important."""
         restored = self._reconstruction.restore(self._masks, window.signals)
         self._masks = [mask & ~back for mask, back in zip(self._masks, restored, strict=True)]
-        self.history.note_restored([int(back.sum()) for back in restored])
+        self.history.note_restored(restored)
         self.history.pulse_due |= not self._reconstruction.zeroes_at_once
         self._window = None
 
@@ -262,3 +261,5 @@ class Pruner:
             final=self.frozen,
             window_open=isinstance(self._window, WindowAfter),
         )
+        if isinstance(self._window, WindowBefore):
+            self._reconstruction.look_before()

@@ -1,6 +1,6 @@
 """What becomes of pruned channels between pruning steps: one class for each way, which is the paper's ablation.
 
-`Hard`: zero for good. `Soft`: zeroed once, free to regrow. The two protective ones are in `protective`.
+`Hard`: zero for good. `Soft`: zeroed once, free to regrow. Those that gradients guide are in `protective`.
 Masks are bool, (C_g,), one for each group, on the CPU.
 """
 
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from psap.pruning.channels import FrozenChannels, clear_momentum, zero
 from psap.pruning.graph.groups import Group
 from psap.pruning.registry import Registry
+from psap.pruning.selection import Constraints
 
 Masks = list[Tensor]
 
@@ -37,7 +38,7 @@ class Reconstruction:
     """The calls that every way shares. Here: zeroed once, free to regrow; nothing is protected or given back."""
 
     looks_before = False
-    """Whether `protected` wants signals gathered before a step."""
+    """Whether `constraints` wants signals gathered before a step."""
     zeroes_at_once = True
     """Whether weights are zero right after a step, so that the pulse can be read."""
 
@@ -52,26 +53,24 @@ class Reconstruction:
         self._prune_weights, self._keep_momentum = prune_weights, keep_momentum
         self.frozen = FrozenChannels()
 
-    def signals_before(self) -> list[Tensor]:
-        """What a window before a step gathers from one backward pass, (C_g,) for each group."""
+    def look_before(self) -> None:
+        """A window before a step opens."""
+
+    def signals_before(self, scale: float) -> list[Tensor]:
+        """What a window before a step gathers from one backward pass, (C_g,) for each group; `scale` is the loss's."""
         return []
 
-    def protected(self, masks: Masks, signals: Sequence[Tensor]) -> Masks:
-        """Channels that the coming step must spare, given those pruned until now and the signals before it."""
-        return self._none()
+    def constraints(self, masks: Masks, signals: Sequence[Tensor]) -> Constraints:
+        """What the coming step must respect, given the channels pruned until now and the signals before it."""
+        return Constraints.none([group.channels for group in self._groups])
 
-    def selected_first(self, masks: Masks) -> Masks:
-        """Channels that the coming step takes before all others."""
-        return self._none()
+    def step(self, before: Masks, selected: Masks) -> int:
+        """Prune the `selected` channels, `before` being those pruned until now.
 
-    def staying(self, masks: Masks) -> Masks:
-        """Pruned channels that no step gives back."""
-        return self._none()
-
-    def step(self, before: Masks, selected: Masks) -> bool:
-        """Prune the `selected` channels, `before` being those pruned until now; whether a window opens for them."""
+        Returns the iterations of the window in which they can prove important; 0 where none opens.
+        """
         self.set_free(selected)
-        return False
+        return 0
 
     def last_step(self, before: Masks, selected: Masks) -> None:
         """Prune for good."""
@@ -128,15 +127,12 @@ class Soft(Reconstruction):
 class Hard(Reconstruction):
     """Pruned channels are zero for good, and no step takes fewer than the one before."""
 
-    def selected_first(self, masks: Masks) -> Masks:
-        return masks
+    def constraints(self, masks: Masks, signals: Sequence[Tensor]) -> Constraints:
+        return Constraints(first=masks, last=self._none(), spared=self._none(), staying=masks)
 
-    def staying(self, masks: Masks) -> Masks:
-        return masks
-
-    def step(self, before: Masks, selected: Masks) -> bool:
+    def step(self, before: Masks, selected: Masks) -> int:
         self.fix(selected)
-        return False
+        return 0
 
     def load_state_dict(self, state: dict[str, Any], masks: Masks, *, final: bool, window_open: bool) -> None:
         self.frozen.set(self._groups, masks)

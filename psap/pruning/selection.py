@@ -1,14 +1,14 @@
 """Which channels a pruning step selects: scores, weight sparsity ratios, allocation and budget put together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from psap.pruning.allocation import Allocation, AllocationInputs
-from psap.pruning.budget import ChannelBounds, solve_counts
+from psap.pruning.allocation import Allocation, AllocationInputs, Ratios
+from psap.pruning.budget import ChannelBounds, Reduction, spare
 from psap.pruning.cost import CostModel, Measure
 from psap.pruning.criteria import Channels, Criterion
 from psap.pruning.graph.groups import Group
@@ -27,11 +27,44 @@ def pruning_order(scores: Tensor, first: Tensor, last: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Constraints:
+    """What a selection must respect beside scores: masks (C_g,), one for each group.
+
+    first: channels that are selected before all others. last: those that are selected after all others. spared: those
+    that stay as long as the target can be met without them, so that other groups make up for it. staying: those that
+    no step gives back.
+    """
+
+    first: Sequence[Tensor]
+    last: Sequence[Tensor]
+    spared: Sequence[Tensor]
+    staying: Sequence[Tensor]
+
+    @classmethod
+    def none(cls, sizes: Sequence[int]) -> "Constraints":
+        """For groups of so many channels, nothing but scores."""
+        free = [torch.zeros(size, dtype=torch.bool) for size in sizes]
+        return cls(free, free, free, free)
+
+    def counts(self) -> tuple[Tensor, Tensor]:
+        """How many channels of each group are spared, and how many stay pruned: int64 (G,) each."""
+        spared = [int((keep & ~first).sum()) for keep, first in zip(self.spared, self.first, strict=True)]
+        return torch.tensor(spared), torch.tensor([int(mask.sum()) for mask in self.staying])
+
+
+@dataclass(frozen=True)
 class Selection:
-    """Channels to prune (bool masks (C_g,)), and the groups' weight sparsity ratios (empty if not asked)."""
+    """Channels to prune, bool masks (C_g,), and the groups' weight sparsity ratios (empty if not asked).
+
+    `plain`: the channels that scores alone would select, had none been pruned or protected before.
+    """
 
     masks: list[Tensor]
+    plain: list[Tensor]
     sparsity: list[float]
+
+
+Solver = Callable[[Ratios, Reduction, Sequence[int], ChannelBounds, float], list[int]]
 
 
 @dataclass(frozen=True)
@@ -43,6 +76,7 @@ class Rule:
     sparsity: NoSparsity
     bounds: ChannelBounds
     alpha: float
+    solve: Solver
 
 
 class Selector:
@@ -52,6 +86,7 @@ class Selector:
         self._groups, self._cost, self._rule = groups, cost, rule
         self._measure: Measure = measure
         self._generator = torch.Generator().manual_seed(seed)
+        self._scores: list[Tensor] = []
 
     @property
     def needs_gradients(self) -> bool:
@@ -79,14 +114,7 @@ class Selector:
         ]
 
     def select(
-        self,
-        scores: Sequence[Tensor],
-        target: float,
-        pruned: Sequence[Tensor],
-        *,
-        first: Sequence[Tensor],
-        last: Sequence[Tensor],
-        staying: Sequence[Tensor],
+        self, scores: Sequence[Tensor], target: float, pruned: Sequence[Tensor], constraints: Constraints
     ) -> Selection:
         """Select so that removing the selection meets `target`.
 
@@ -94,13 +122,25 @@ class Selector:
             scores: of every channel, (C_g,) for each group; the lowest are selected.
             target: share of the measure to remove.
             pruned: masks (C_g,) of the channels pruned now.
-            first: masks of the channels that are selected before all others.
-            last: masks of those that are selected after all others.
-            staying: masks of those that no step gives back.
+            constraints: what to respect beside scores.
         """
         scores = [score.detach().double().cpu() for score in scores]
         sparsity = self._rule.sparsity.ratios(self._groups, pruned)
-        ranked = [pruning_order(*channels) for channels in zip(scores, first, last, strict=True)]
+        # A channel held at zero has no score of its own: it is ranked by the one that it had.
+        self._scores = [
+            old.where(held, new)
+            for old, held, new in zip(self._scores or scores, constraints.first, scores, strict=True)
+        ]
+        plain = self._pick(self._scores, sparsity, target, Constraints.none([len(score) for score in scores]))
+        return Selection(self._pick(scores, sparsity, target, constraints), plain, sparsity)
+
+    def _pick(
+        self, scores: Sequence[Tensor], sparsity: Sequence[float], target: float, constraints: Constraints
+    ) -> list[Tensor]:
+        """The masks (C_g,) of a selection."""
+        ranked = [
+            pruning_order(*channels) for channels in zip(scores, constraints.first, constraints.last, strict=True)
+        ]
         ordered = self._cost.order(ranked)
         comparable = self._rule.criterion.comparable
         inputs = AllocationInputs(
@@ -108,23 +148,25 @@ class Selector:
             torch.tensor(sparsity),
             self._rule.alpha,
         )
-        counts = solve_counts(
-            self._rule.allocation(inputs),
-            lambda counts: ordered.reduction(counts, self._measure),
-            [group.channels for group in self._groups],
-            self._rule.bounds.at_least(torch.tensor([int(mask.sum()) for mask in staying])),
-            target,
-        )
-        masks = [torch.zeros_like(mask) for mask in pruned]
-        for mask, channels, count in zip(masks, ranked, counts, strict=True):
-            mask[channels[:count]] = True
-        return Selection(masks, sparsity)
+
+        def reduction(counts: Sequence[int]) -> float:
+            return ordered.reduction(counts, self._measure)
+
+        channels = [group.channels for group in self._groups]
+        bounds = spare(self._rule.bounds, channels, *constraints.counts(), reduction, target)
+        counts = self._rule.solve(self._rule.allocation(inputs), reduction, channels, bounds, target)
+        masks = [torch.zeros_like(mask) for mask in constraints.first]
+        for mask, order, count in zip(masks, ranked, counts, strict=True):
+            mask[order[:count]] = True
+        return masks
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed training needs: the sparsity's threshold, and where the random numbers are."""
-        return {"sparsity": self._rule.sparsity.state_dict(), "generator": self._generator.get_state()}
+        """What a resumed training needs: the sparsity's threshold, the random numbers' place, and the last scores."""
+        known = {"sparsity": self._rule.sparsity.state_dict(), "generator": self._generator.get_state()}
+        return {**known, "scores": self._scores}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a `state_dict()`."""
         self._rule.sparsity.load_state_dict(state["sparsity"])
         self._generator.set_state(state["generator"].cpu())
+        self._scores = list(state["scores"])

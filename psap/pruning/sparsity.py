@@ -26,18 +26,25 @@ def group_threshold(weights: Tensor, multiple: float) -> float:
     return multiple * float(weights.double().square().mean().sqrt())
 
 
-def all_weights(group: Group, mask: Tensor) -> Tensor:
-    """Weights of all channels of a group, (C, D)."""
+# Reads the weights of a group, (C, D); and, given the channels pruned now, those of the channels that count.
+Weights = Callable[[Group], Tensor]
+WeightsOf = Callable[[Group, Tensor], Tensor]
+
+
+def raw_weights(group: Group) -> Tensor:
+    """A group's weights as they are."""
     return group.filters()
 
 
-def live_weights(group: Group, mask: Tensor) -> Tensor:
+def all_weights(weights: Weights, group: Group, mask: Tensor) -> Tensor:
+    """Weights of all channels of a group."""
+    return weights(group)
+
+
+def live_weights(weights: Weights, group: Group, mask: Tensor) -> Tensor:
     """Weights of the channels that are not in `mask`: counting zeroed ones makes pruned groups look sparser."""
-    filters = group.filters()
-    return filters[~mask.to(filters.device)]
-
-
-WeightsOf = Callable[[Group, Tensor], Tensor]
+    found = weights(group)
+    return found[~mask.to(found.device)]
 
 
 class NoSparsity:

@@ -11,10 +11,10 @@ from psap.pruning.selection import Selector
 
 
 class _Window:
-    """`seen` iterations; `scores` and `signals` added up over them, (C_g,) for each group."""
+    """`seen` of `length` iterations; `scores` and `signals` added up over them, (C_g,) for each group."""
 
-    def __init__(self) -> None:
-        self.seen = 0
+    def __init__(self, length: int) -> None:
+        self.length, self.seen = length, 0
         self.scores: list[Tensor] = []
         self.signals: list[Tensor] = []
 
@@ -25,19 +25,20 @@ class _Window:
     def state_dict(self) -> dict[str, Any]:
         """What was gathered, as plain values and tensors."""
         epoch = self.epoch if isinstance(self, WindowBefore) else None
-        return {"epoch": epoch, "seen": self.seen, "scores": self.scores, "signals": self.signals}
+        gathered = {"scores": self.scores, "signals": self.signals}
+        return {"epoch": epoch, "length": self.length, "seen": self.seen, **gathered}
 
 
 class WindowBefore(_Window):
     """Before the step of `epoch`: scores of all channels, and signals of those to protect."""
 
-    def __init__(self, epoch: int) -> None:
-        super().__init__()
+    def __init__(self, length: int, epoch: int) -> None:
+        super().__init__(length)
         self.epoch = epoch
 
     def look(self, selector: Selector, reconstruction: Reconstruction, scale: float) -> None:
         self.scores = accumulate(self.scores, selector.scores())
-        self.signals = accumulate(self.signals, reconstruction.signals_before())
+        self.signals = accumulate(self.signals, reconstruction.signals_before(scale))
         self.seen += 1
 
 
@@ -53,7 +54,8 @@ def resumed(state: dict[str, Any] | None, device: torch.device) -> WindowBefore 
     """The window of a `state_dict()`, with its tensors on `device`; None for None."""
     if state is None:
         return None
-    window = WindowAfter() if state["epoch"] is None else WindowBefore(state["epoch"])
+    length, epoch = state["length"], state["epoch"]
+    window = WindowAfter(length) if epoch is None else WindowBefore(length, epoch)
     window.seen = state["seen"]
     window.scores, window.signals = ([value.to(device) for value in state[name]] for name in ("scores", "signals"))
     return window

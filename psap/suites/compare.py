@@ -55,6 +55,8 @@ def _tables(before: Path, now: Path) -> list[str]:
     if ours is None or theirs is None:
         return [] if ours == theirs else [f"{before if ours is None else now} is missing"]
     nothing: dict[str, str] = {}
+    if ours:  # a row from before there was a column knows nothing of it
+        theirs = [{name: value for name, value in line.items() if name in ours[0]} for line in theirs]
     lines = list(zip_longest(ours, theirs, fillvalue=nothing))
     other = [place for place, (a, b) in enumerate(lines) if a != b]
     if not other:

@@ -51,6 +51,8 @@ RECONSTRUCTIONS: dict[str, dict[str, Any]] = {
     },
 }
 WINDOWS, MOMENTUM = (1, 2, 3), ("clear", "keep")
+# A column added to history changes nothing that was there.
+COLUMNS = ("step", "epoch", "group", "channels", "target", "ratio", "sparsity", "pruned", "restored", "churn", "pulse")
 # A training that is resumed goes on here, in the middle of a window; one that overflows loses these steps.
 RESUMED_AFTER, LOST = 4, (3, 7, 8)
 
@@ -132,7 +134,8 @@ class Training:
     def seen(self) -> list[Any]:
         """All that an iteration leaves behind."""
         momenta = [self.optimizer.state[p].get("momentum_buffer") for p in self.model.parameters()]
-        return [*self.model.state_dict().values(), *momenta, *self.pruner.pruned, self.pruner.history.rows]
+        rows = [{column: row[column] for column in COLUMNS} for row in self.pruner.history.rows]
+        return [*self.model.state_dict().values(), *momenta, *self.pruner.pruned, rows]
 
 
 def digest(method: dict[str, Any], resumed: int | None, lost: tuple[int, ...], groups: Any, network: nn.Module) -> str:

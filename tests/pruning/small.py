@@ -10,6 +10,23 @@ from psap.pruning.pruner import Pruner
 X = torch.randn(16, 3, 12, 12, generator=torch.Generator().manual_seed(5))
 Y = torch.arange(16) % 5
 AFTER = {"when": "after", "quantile": 0.7, "share": 0.3, "immunity": 1, "rest": "free"}
+# Both mechanisms at once: ratios follow folded weights, protection goes across the network, and the pulse brings back.
+ACROSS = {
+    "schedule": {"kind": "cubic", "freeze": 0.6},
+    "allocation": "sparsity",
+    "sparsity": {"weights": "folded", "scale": "model", "quantile": 0.5, "alpha": 0.25},
+    "protection": {
+        "when": "before",
+        "signal": "gate_gradient",
+        "scope": "network",
+        "quantile": 0.8,
+        "share": 0.7,
+        "pulse": 0.03,
+        "immunity": 1,
+        "rest": "fix",
+    },
+    "window": 20,
+}
 CONSTANT = {"kind": "constant", "start": 0.0, "freeze": 0.8, "interval": 1}
 
 

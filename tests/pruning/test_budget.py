@@ -16,7 +16,7 @@ from psap.pruning.allocation import (
     sparsity,
     uniform,
 )
-from psap.pruning.budget import channel_bounds, check_reachable, solve_counts
+from psap.pruning.budget import channel_bounds, check_reachable, solve_closely, solve_counts, spare
 from psap.pruning.schedule import SCHEDULES, steps
 from psap.pruning.sparsity import group_threshold, model_threshold, weight_sparsity
 
@@ -57,6 +57,52 @@ def test_the_target_is_met_to_within_one_channel_and_bounds_hold(problem, alloca
         assert 0 <= count < size, "a channel always stays"
         assert count <= size * high + 1e-6
         assert count >= min(math.ceil(size * low - 1e-6), size - 1, math.floor(size * high + 1e-9))
+
+
+@given(problems(), st.sampled_from(sorted(ALLOCATIONS)), st.floats(0, 1), st.integers(1, 4))
+@settings(max_examples=200, deadline=None)
+def test_what_the_target_does_not_need_is_given_back(problem, allocation, where, step) -> None:
+    channels, price, inputs, low, high = problem
+
+    def reduction(counts) -> float:
+        return float(price @ np.array(counts)) / float(price @ np.array(channels))
+
+    bounds = channel_bounds(channels, channels, low, high, step)
+    fewest, most = bounds.fewest.tolist(), bounds.most.tolist()
+    target = reduction(fewest) + where * (reduction(most) - reduction(fewest))
+    asked = ALLOCATIONS[allocation](inputs), reduction, channels, bounds, target
+    counts, close = solve_counts(*asked), solve_closely(*asked)
+    assert all(few <= now <= before for few, now, before in zip(fewest, close, counts, strict=True))
+    assert all((now - before) % step == 0 for now, before in zip(close, counts, strict=True))
+    if reduction(counts) >= target:
+        assert target <= reduction(close)
+        for g, few in enumerate(fewest):
+            less = [count - step * (g == i) for i, count in enumerate(close)]
+            assert close[g] - step < few or reduction(less) < target, "nothing more could be given back"
+
+
+@given(problems(), st.floats(0, 1), st.integers(1, 4), st.data())
+@settings(max_examples=200, deadline=None)
+def test_spared_channels_stay_as_long_as_the_target_can_be_met(problem, target, step, data) -> None:
+    channels, price, _, low, high = problem
+
+    def reduction(counts) -> float:
+        return float(price @ np.array(counts)) / float(price @ np.array(channels))
+
+    bounds = channel_bounds(channels, channels, low, high, step)
+    drawn = [(data.draw(st.integers(0, size)), data.draw(st.integers(0, size))) for size in channels]
+    spared, staying = (torch.tensor(counts) for counts in zip(*drawn, strict=True))
+    kept = spare(bounds, channels, spared, staying, reduction, target)
+    assert bool((kept.fewest == torch.maximum(bounds.fewest, staying)).all()), "bounds hold, and what stays stays"
+    assert bool((kept.most >= kept.fewest).all())
+    room = torch.maximum(torch.tensor(channels) - spared, kept.fewest)
+    if reduction(torch.minimum(bounds.most, room).tolist()) < target:
+        assert reduction(kept.most.tolist()) >= min(target, reduction(bounds.most.tolist())) - 1e-9
+    else:
+        assert step > 1 or bool((kept.most <= room).all()), "none of the spared goes without need"
+    nothing = torch.zeros_like(spared)
+    same = spare(bounds, channels, nothing, nothing, reduction, target)
+    assert torch.equal(same.fewest, bounds.fewest) and torch.equal(same.most, bounds.most)
 
 
 @given(problems(), st.sampled_from(sorted(ALLOCATIONS)), st.floats(0, 1), st.integers(1, 16))

@@ -19,6 +19,7 @@ from psap.pruning.graph.find import find_groups
 from psap.pruning.method import Method
 from psap.pruning.parts import make_selector
 from psap.pruning.pruner import Pruner
+from psap.pruning.selection import Constraints
 
 NETWORKS = ["resnet20", "resnet20_b", "vgg16_bn", "resnet50", "mobilenetv2_100", "efficientnet_b0"]
 ONE_SHOT = {"kind": "one_shot", "freeze": 0.0}
@@ -66,9 +67,9 @@ class Prepared:
     def choose(self, criterion: str, allocation: str) -> list[Tensor]:
         self.model.load_state_dict(self.state)
         method = Method.model_validate({"criterion": criterion, "allocation": allocation})
-        selector = make_selector(self.groups, self.cost, method, "macs", seed=0)
+        selector = make_selector(self.model, self.x, self.groups, self.cost, method, "macs", seed=0)
         none = [torch.zeros(group.channels, dtype=torch.bool) for group in self.groups]
-        return selector.select(selector.scores(), 0.5, none, first=none, last=none, staying=none).masks
+        return selector.select(selector.scores(), 0.5, none, Constraints(none, none, none, none)).masks
 
     def dearest_channel(self, masks: list[Tensor]) -> float:
         """How far one channel more can move the reduction: the slack that the target allows."""

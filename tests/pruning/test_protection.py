@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from psap.models import build
+from psap.pruning.importance import select_protected
 from psap.pruning.method import Method
-from psap.pruning.protective import select_protected
 from psap.pruning.pruner import Pruner
 from psap.pruning.selection import pruning_order
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small import Small, iterate, start
+from small import ACROSS, Small, iterate, start
 from torch import Tensor
 
 from psap.errors import PsapError
@@ -39,6 +39,13 @@ def test_compact_before_the_freeze_is_refused() -> None:
         {"protection": {"rest": "hold"}, "window": 3},
         {"protection": {"rest": "hold", "when": "before"}, "window": 2},
         {"protection": {"rest": "hold", "signal": "gate_gradient"}, "window": 2},
+        {"protection": {"rest": "fix", "scope": "network"}, "window": 2},
+        {"protection": {"rest": "fix", "signal": "gate_gradient"}, "window": 2},
+        {"protection": {"rest": "fix", "when": "before", "signal": "gate_gradient", "scope": "network"}, "window": 3},
+        {"protection": {"rest": "fix", "when": "before", "scope": "network", "pulse": 0.3}, "window": 3},
+        {"protection": {"rest": "hold", "when": "before", "signal": "gate_gradient", "pulse": 0.3}, "window": 2},
+        {"allocation": "sparsity", "sparsity": {"weights": "folded", "scale": "model"}},
+        ACROSS,
         {"criterion": "random", "allocation": "sparsity", "sparsity": {"scale": "group"}},
         {"allocation": "sparsity", "sparsity": {"live_only": False}},
     ],

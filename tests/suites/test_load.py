@@ -104,11 +104,18 @@ def test_a_scale_of_zero_is_refused(tmp_path: Path) -> None:
             "allocation": st.sampled_from(["uniform", "sparsity"]),
             "reconstruction": st.sampled_from(["hard", "soft", "protective"]),
             "schedule": st.fixed_dictionaries({"kind": st.sampled_from(["one_shot", "cubic"]), "start": st.just(0.1)}),
-            "sparsity": st.fixed_dictionaries({"scale": st.sampled_from(["model", "group"]), "alpha": st.just(0.3)}),
+            "sparsity": st.fixed_dictionaries(
+                {
+                    "scale": st.sampled_from(["model", "group"]),
+                    "alpha": st.just(0.3),
+                    "weights": st.sampled_from(["raw", "folded"]),
+                }
+            ),
             "protection": st.fixed_dictionaries(
                 {
                     "when": st.sampled_from(["before", "after"]),
-                    "rest": st.sampled_from(["free", "hold"]),
+                    "rest": st.sampled_from(["free", "hold", "fix"]),
+                    "scope": st.sampled_from(["group", "network"]),
                     "immunity": st.integers(0, 3),
                 }
             ),
@@ -122,10 +129,18 @@ def test_a_run_does_what_its_method_says_whatever_the_defaults_are(values: dict)
     run_with = Method.model_validate(method.effective())
     made = [make_reconstruction([], each, None) for each in (method, run_with)]
     assert type(made[0]) is type(made[1])
-    assert vars(made[0]).get("_settings") == vars(made[1]).get("_settings")
+    for part in ("_importance", "_trial"):
+        assert vars(made[0]).get(part) == vars(made[1]).get(part)
+    for part in ("_rest", "_live"):
+        assert type(vars(made[0]).get(part)) is type(vars(made[1]).get(part))
     assert run_with.round_to == method.round_to
     assert run_with.effective() == method.effective()
-    assert ("round_to" in method.effective()) == (method.round_to > 1), "runs from before it was a choice stay valid"
+    known = method.effective()
+    sparsity, protection = known.get("sparsity", {}), known.get("protection", {})
+    assert ("round_to" in known) == (method.round_to > 1), "runs from before it was a choice stay valid"
+    assert ("scope" in protection) == bool(protection and method.protection.scope == "network")
+    assert "pulse" not in protection
+    assert ("weights" in sparsity) == bool(sparsity and method.sparsity.weights == "folded")
 
 
 def of(folder: Path, **suites: str) -> Grid:

@@ -17,6 +17,12 @@ METHODS = {
         "window": 2,
         "protection": {"when": "after", "signal": "gate_gradient", "rest": "free"},
     },
+    # Not with folded weights: these read running statistics, which one process gathers in another order than two.
+    "across": {
+        "schedule": {"freeze": 0.5},
+        "window": 2,
+        "protection": {"signal": "gate_gradient", "scope": "network", "pulse": 0.2, "share": 0.7, "rest": "fix"},
+    },
     "taylor": {"criterion": "taylor", "allocation": "global", "reconstruction": "hard", "schedule": {"freeze": 0.5}},
     "random": {"criterion": "random", "allocation": "global", "reconstruction": "hard", "schedule": {"freeze": 0.5}},
 }

@@ -74,7 +74,8 @@ def train(method: Method) -> dict[str, Any]:
     for epoch in range(EPOCHS):
         learner.begin(epoch)
         losses.append(run_epoch(learner, batches, TRAINING, epoch)[0])
-        banks.append(learner.pruner.state_dict()["bank"]["values"])
+        backup = learner.pruner.state_dict()["reconstruction"].get("backup", {"values": {}})  # hard has none
+        banks.append({f"{name}.{slot}": kept for name, of in backup["values"].items() for slot, kept in of.items()})
     found = {"parameters": dict(learner.model.named_parameters()), "masks": watching.seen}
     return found | {"losses": losses, "banks": banks}
 

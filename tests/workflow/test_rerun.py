@@ -114,6 +114,16 @@ def test_an_epoch_on_the_way_that_differs_is_told(tmp_path: Path) -> None:
         compare(before, kept(tmp_path / "short", epochs="1,0.1,2.0,90.0\n"))
 
 
+def test_a_column_that_the_row_does_not_have_is_no_difference(tmp_path: Path) -> None:
+    """Tables have got columns since rows were committed; one that is gone is a difference."""
+    old, new = kept(tmp_path / "old"), kept(tmp_path / "new")
+    table = new / "epochs.csv"
+    table.write_text("".join(f"{line},x\n" for line in table.read_text().splitlines()))
+    assert "the same: top-1 98.22 %" in compare(old, new)
+    with pytest.raises(PsapError, match=r"epochs\.csv: 2 of 2 lines, first in line 1: x x in its row, None again"):
+        compare(new, old)
+
+
 def test_what_a_difference_may_come_from_is_told(tmp_path: Path) -> None:
     change = CHANGES["loss"][0]
     before = kept(

@@ -107,14 +107,15 @@ class Group:
         A producer that makes a channel at several positions contributes them all, one that makes only some channels
         contributes zeros elsewhere. A gradient that is None counts as zero.
         """
-        return torch.cat([self._rows(slot, gradients) for slot in self.weights], dim=1)
+        values = [(slot, slot.tensor.grad if gradients else slot.tensor) for slot in self.weights]
+        rows = [self.rows(slot, torch.zeros_like(slot.tensor) if value is None else value) for slot, value in values]
+        return torch.cat(rows, dim=1)
 
-    def _rows(self, slot: Slot, gradients: bool) -> Tensor:
-        tensor = slot.tensor
-        value = tensor.detach() if not gradients else tensor.grad
-        rows = (torch.zeros_like(tensor) if value is None else value.detach()).reshape(len(tensor), -1)
+    def rows(self, slot: Slot, value: Tensor) -> Tensor:
+        """`value`, shaped like the slot's tensor, by channel: shape (C, D), detached."""
+        rows = value.detach().reshape(len(value), -1)
         position, channel = slot.member.position, slot.member.channel
-        if len(position) == self.channels == len(tensor) and torch.equal(position, channel):
+        if len(position) == self.channels == len(value) and torch.equal(position, channel):
             return rows
         count = slot.member.per_channel(self.channels)
         place = torch.arange(len(channel)) - (count.cumsum(0) - count)[channel]
