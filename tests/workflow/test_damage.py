@@ -16,7 +16,7 @@ from psap.workflow import intact
 DENSE = "checkpoints/tiny/resnet8/dense/seed0"
 # What is changed, by which byte (None: the file is cut, "": it is taken away), and what the message says of it.
 DAMAGES = {
-    "a pixel": ("data/digits.safetensors", b"", "not the data that digits.json describes"),
+    "a pixel": ("data/digits.safetensors", b"", "not the data that its .json describes"),
     "the description cut": ("data/digits.json", None, "damaged, or not a prepared data set"),
     "the description gone": ("data/digits.json", "", "missing"),
     "the pixels gone": ("data/digits.safetensors", "", "missing"),
