@@ -57,7 +57,7 @@ def _run(state: Path, uri: str) -> tuple[float, list[float], float, int]:
 
 
 def _ms(seconds: float) -> str:
-    return f"{1e3 * seconds:.2f} ms"
+    return f"{1e3 * seconds:.3g} ms"
 
 
 def _python(code: str) -> None:

@@ -21,9 +21,14 @@ class _Endless(BaseException):
     """A file that does not come to its end; no `except Exception` in it catches that."""
 
 
-@cache
 def load(file: Path) -> None:
     """Run the Python `file`, once in a process. Raises PsapError when there is none, it fails, or does not end."""
+    _load(file, Path.cwd())
+
+
+@cache
+def _load(file: Path, folder: Path) -> None:
+    """Run `file`, whose path is taken from `folder`: the same name elsewhere is another file."""
     spec = spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None or not file.is_file():
         raise PsapError(f"code: {file} is no Python file; its path is taken from the folder in which psap runs")

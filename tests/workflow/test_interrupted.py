@@ -29,7 +29,8 @@ def test_rows_survive_ctrl_c_and_jobs_that_fail(finished: Project) -> None:
     assert "run the same command again to resume" in said and "git checkout -- results" in said
 
     shutil.rmtree(folder / "state")
-    (folder / "state").write_text("")  # a job that fails
+    (folder / "state").mkdir()
+    (folder / "state" / "tiny").write_text("")  # a job that fails
     done = finished.snakemake("tiny", "--cores", "2")
     assert done.returncode == 1
     assert {file: file.read_bytes() for file in rows} == rows

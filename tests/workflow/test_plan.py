@@ -139,7 +139,7 @@ def test_two_at_once_in_one_folder_are_refused(project: Project) -> None:
     with FileLock(project.folder / ".snakemake" / "psap.lock"):
         done = project.psap("reproduce", "tiny")
     assert done.returncode == 2
-    assert done.stderr.strip() == (
+    assert done.stderr.splitlines()[-1] == (
         "psap: another `psap reproduce` is at work in this folder; wait for it, or stop it first"
     )
 
