@@ -17,14 +17,14 @@ DENSE = "checkpoints/tiny/resnet8/dense/seed0"
 # What is changed, by which byte (None: the file is cut, "": it is taken away), and what the message says of it.
 DAMAGES = {
     "a pixel": ("data/digits.safetensors", b"", "not the data that its .json describes"),
-    "the description cut": ("data/digits.json", None, "damaged, or not a prepared data set"),
+    "the description cut": ("data/digits.json", None, "damaged, or of another kind"),
     "the description gone": ("data/digits.json", "", "missing"),
     "the pixels gone": ("data/digits.safetensors", "", "missing"),
     "a digit of the mean": ("data/digits.json", b'"mean": [\n  0.', "damaged (its digest differs)"),
     "a weight": (f"{DENSE}/model.safetensors", b"", "damaged, or of another save than architecture.json"),
     "a digit of the accuracy": (f"{DENSE}/architecture.json", b'"top1_last": ', "damaged (its digest differs)"),
-    "the architecture cut": (f"{DENSE}/architecture.json", None, "not a network's description"),
-    "a row": ("results/tiny/resnet8/dense/seed0/run.json", None, "damaged; `git checkout -- results/tiny/"),
+    "the architecture cut": (f"{DENSE}/architecture.json", None, "damaged, or of another kind"),
+    "a row": ("results/tiny/resnet8/dense/seed0/run.json", None, "damaged, or of another kind"),
 }
 
 
@@ -61,6 +61,7 @@ def test_whatever_is_damaged_is_named(finished: Project, monkeypatch, flip) -> N
         damage(flip, file, how)
         said = problem(finished.folder)
         assert said.startswith(f"{name}: {says}") and "\n" not in said, (case, said)
+        assert ("`git checkout -- results/tiny/" in said) == name.startswith("results/"), said
         file.write_bytes(whole)
     assert problem(finished.folder) == ""
 
