@@ -77,4 +77,4 @@ audit: $(READY)
 	@$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 lock:
-	uv pip compile --universal --python-version 3.11 --all-extras --no-header --no-annotate --generate-hashes pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --all-extras --no-strip-extras --no-header --no-annotate --generate-hashes pyproject.toml -o requirements.lock
