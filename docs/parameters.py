@@ -84,7 +84,8 @@ def kind(value: dict[str, Any]) -> str:
         if "patternProperties" in value:
             return "mapping of name to mapping"
         keys, entry = value.get("propertyNames"), value["additionalProperties"]
-        return f"mapping of {kind(keys)} to {kind(entry)}" if keys else "mapping"
+        # A schema leaves out that keys are text.
+        return f"mapping of {kind({'type': 'string'} | keys)} to {kind(entry)}" if keys else "mapping"
     return "name" if "pattern" in value else TYPES[value["type"]]
 
 

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from psap.cli.keep import Ignore, Ratio, kept
+
 app = typer.Typer()
 Size = Annotated[int | None, typer.Option(min=1, max=4096, help="Pixels of an image's side, where they are not known.")]
 Classes = Annotated[int | None, typer.Option(min=1, max=10**5, help="Number of classes of a network by name.")]
@@ -73,14 +75,19 @@ def inspect(
             help="File of weights for a network by name: safetensors or a state_dict (default: fresh weights)."
         ),
     ] = None,
+    ignore: Ignore = None,
+    ratio: Ratio = None,
     csv: Annotated[Path | None, typer.Option(help="File to write the rows to, instead of a table.")] = None,
 ) -> None:
     """Show the groups of channels of a network: what they cost, what they could lose, what that would do."""
     from psap.models.open import open_network
     from psap.pruning.inspect import COLUMNS, inspect_network, render
+    from psap.pruning.method import Method
+    from psap.utils.validation import validated
 
+    method = validated(Method, kept(ignore, ratio), "options")
     opened = open_network(network, size, classes, weights)
-    rows = inspect_network(opened.model, opened.images)
+    rows = inspect_network(opened.model, opened.images, method)
     if csv:
         from psap.utils.files import write_csv
 

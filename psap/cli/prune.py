@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from psap.cli.device import device
+from psap.cli.keep import Ignore, Ratio, kept
 from psap.errors import PsapError
 
 app = typer.Typer()
@@ -28,6 +29,8 @@ def prune(
     batch_size: Annotated[int | None, typer.Option(help="Number of images in a step (default: 32).")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate (default: 0.01 with weights, 0.05 without).")] = None,
     round_to: Annotated[int | None, typer.Option(help="Keep channel counts at multiples of this number.")] = None,
+    ignore: Ignore = None,
+    ratio: Ratio = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random (default: 0).")] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the Python file that the method names under `code`.")
@@ -40,7 +43,7 @@ def prune(
     given = {
         name: value
         for name, value in locals().items()
-        if name not in ("order", "round_to", "allow_code", "dry_run") and value is not None
+        if name not in ("order", "round_to", "ignore", "ratio", "allow_code", "dry_run") and value is not None
     }
     from psap.standalone.request import Order
     from psap.utils.validation import read_mapping, validated
@@ -53,8 +56,9 @@ def prune(
                 f"{where}: method.code: this order runs the Python file {method['code']!r}; read that file, then give "
                 "--allow-code"
             )
-        if round_to is not None:
-            values["method"] = method | {"round_to": round_to}
+        rounded = {} if round_to is None else {"round_to": round_to}
+        if own := rounded | kept(ignore, ratio):
+            values["method"] = method | own
     _carry_out(validated(Order, values, where), dry_run)
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from psap.errors import PsapError
 from psap.planning.workload import Images, Network, count, images_of
 from psap.suites.grid import Grid, Run
+from psap.utils.globs import check_globs
 
 _STEP = 3  # forward passes that a training step costs: one forward, and two of its size backward
 _START_UP = 6.0  # seconds that a run needs beside its training: imports, evaluation, writing
@@ -95,11 +96,20 @@ class Estimate:
         return train // batch * batch or train, validation if data.evaluate == "validation" else self.images.test
 
     def network(self, run: Run) -> Network:
-        """The dense network of `run`. Raises PsapError where there is none, or it does not take the suite's images."""
+        """The dense network of `run`.
+
+        Raises PsapError where there is none, it does not take the suite's images, or has not the layers that the method
+        keeps.
+        """
+        place = "models"
         try:
-            return count(run.model, self.images.classes, self.images.shape)
+            found = count(run.model, self.images.classes, self.images.shape)
+            place, method = f"methods: {run.method}", run.config.get("method", {})
+            for key in ("ignore", "ratios"):
+                check_globs(method.get(key, ()), found.layers, key)
         except PsapError as error:
-            raise PsapError(f"params/{self._grid.name}.yaml: models: {error}") from None
+            raise PsapError(f"params/{self._grid.name}.yaml: {place}: {error}") from None
+        return found
 
     def trained(self, run: Run) -> int:
         """Images that `run` trains on, over all epochs; none for published weights."""

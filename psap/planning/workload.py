@@ -26,11 +26,15 @@ class Images(NamedTuple):
 
 
 class Network(NamedTuple):
-    """Multiply-adds of one image's forward pass, parameters, and how many numbers its layers put out on the way."""
+    """Multiply-adds of one image's forward pass, parameters, and how many numbers its layers put out on the way.
+
+    `layers` are the names of all that has tensors of its own.
+    """
 
     macs: int
     params: int
     outputs: int
+    layers: tuple[str, ...]
 
 
 class _Counts(BaseModel):
@@ -119,4 +123,5 @@ def count(model: str, classes: int, shape: Shape) -> Network:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         size = " x ".join(map(str, shape))
         raise PsapError(f"model {model!r} does not take images of {size} (channels, height, width): {reason}") from None
-    return Network(macs, count_params(network), outputs)
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in network.state_dict())
+    return Network(macs, count_params(network), outputs, tuple(layers))

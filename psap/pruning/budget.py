@@ -11,6 +11,7 @@ from psap.pruning.allocation import Ratios
 
 # Share of a network removed when group g has lost n_g channels: grows with each n_g.
 Reduction = Callable[[Sequence[int]], float]
+Ratio = float | Tensor
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,17 @@ class ChannelBounds:
 
 
 def channel_bounds(
-    channels: Sequence[int], removable: Sequence[int], min_ratio: float, max_ratio: float, round_to: int = 1
+    channels: Sequence[int], removable: Sequence[int], min_ratio: Ratio, max_ratio: Ratio, round_to: int = 1
 ) -> ChannelBounds:
-    """Bounds from ratios: at least one channel of a group stays; `removable[g]` may cap it further.
+    """Bounds from ratios, one or (G,): at least one channel of a group stays; `removable[g]` may cap it further.
 
     What remains of a group is a multiple of `round_to`; where the bounds hold none, the group stays whole.
     """
     size = torch.tensor(channels)
     # The small term keeps 0.3 * 10 from becoming 2 or 4 by rounding of the product.
-    most = torch.minimum((size * max_ratio + 1e-9).floor().long(), size - 1)
+    most = torch.minimum((size.double() * max_ratio + 1e-9).floor().long(), size - 1)
     most = torch.minimum(most, torch.tensor(removable))
-    fewest = torch.minimum((size * min_ratio - 1e-9).ceil().long().clamp(min=0), most)
+    fewest = torch.minimum((size.double() * min_ratio - 1e-9).ceil().long().clamp(min=0), most)
     most = most - (most - size) % round_to
     fewest = fewest + (size - fewest) % round_to
     return ChannelBounds(fewest.where(fewest <= most, 0), most.where(fewest <= most, 0), round_to)
@@ -74,9 +75,11 @@ def check_reachable(
 def _holding(target: float, low: float, most: float, whole: str) -> str:
     """What keeps a target out of reach; `most` is the reduction with one channel left of each group."""
     if target < low:
-        return " or lower bounds.min_ratio"
+        return " or lower bounds.min_ratio and ratios"
     if target <= most:
-        return f" or move bounds.max_ratio or round_to: with one channel left of each group it would be {most:.3f}"
+        return (
+            f" or move bounds.max_ratio, ratios or round_to: with one channel left of each group it would be {most:.3f}"
+        )
     held = f"; stays whole: {whole}" if whole else ""
     return f"; no bounds reach it: with one channel left of each group it would be {most:.3f}{held}"
 

@@ -6,16 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from psap.pruning.budget import channel_bounds
 from psap.pruning.channels import ChannelBackup, zero
 from psap.pruning.cost import CostModel
 from psap.pruning.criteria import CRITERIA, Channels
 from psap.pruning.graph.groups import Group
 from psap.pruning.graph.verify import usable_groups
+from psap.pruning.keep import kept_whole
 from psap.pruning.method import Method
+from psap.pruning.parts import bounds_of
 from psap.pruning.sparsity import group_threshold, weight_sparsity
 
-COLUMNS = ("group", "channels", "layers", "macs", "sparsity", "most", "most_macs", "change", "reason")
+COLUMNS = ("group", "channels", "layers", "macs", "sparsity", "least", "most", "most_macs", "change", "reason")
 _IMAGES = 4
 
 
@@ -30,17 +31,18 @@ def inspect_network(
 
     group: its name; channels: how many; layers: those whose outputs they are; macs: share of the network's
     multiply-adds in these layers and in those that read them (a layer between two groups counts for both). Of a group
-    that can be pruned: sparsity: its weight sparsity ratio; most: how many channels it may lose; most_macs: the share
-    of the multiply-adds that the network saves if it alone does; change: see `output_change`. Of one that cannot:
-    reason.
+    that can be pruned: sparsity: its weight sparsity ratio; least, most: how many channels it has to lose and may lose;
+    most_macs: the share of the multiply-adds that the network saves if it alone loses the most; change: see
+    `output_change`. Of one that cannot: reason.
     Raises PsapError for a network that has nothing to prune.
     """
     method = method or Method()
-    groups = usable_groups(model, images) if groups is None else groups
+    groups = kept_whole(usable_groups(model, images) if groups is None else groups, method)
     prunable = [group for group in groups if not group.reason]
     cost = CostModel(model, images, prunable)
     sizes = [group.channels for group in prunable]
-    most = channel_bounds(sizes, sizes, method.bounds.min_ratio, method.bounds.max_ratio, method.round_to).most.tolist()
+    bounds = bounds_of(prunable, method)
+    least, most = bounds.fewest.tolist(), bounds.most.tolist()
     ordered = cost.order([torch.arange(size) for size in sizes])
     inputs = torch.randn(_IMAGES, *images.shape[1:], generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -51,6 +53,7 @@ def inspect_network(
         alone = [count if other == g else 0 for other, count in enumerate(most)]
         rows[group.name] |= {
             "sparsity": weight_sparsity(weights, group_threshold(weights, method.sparsity.multiple)),
+            "least": least[g],
             "most": most[g],
             "most_macs": ordered.reduction(alone, "macs"),
             "change": output_change(model, group, inputs, outputs),
@@ -85,7 +88,7 @@ def _common(group: Group, cost: CostModel) -> dict[str, Any]:
         "channels": group.channels,
         "layers": " ".join(name for name in macs if name in own),
         "macs": sum(macs.get(name, 0) for name in own | reading) / cost.macs,
-        **dict.fromkeys(("sparsity", "most", "most_macs", "change")),
+        **dict.fromkeys(("sparsity", "least", "most", "most_macs", "change")),
         "reason": group.reason,
     }
 
@@ -101,7 +104,7 @@ def render(rows: Sequence[dict[str, Any]]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         shares = {name: "" if row[name] is None else f"{row[name]:.1%}" for name in _SHARES}
-        most = "whole" if row["reason"] else str(row["most"])
+        most = "whole" if row["reason"] else f"{row['least']} to {row['most']}" if row["least"] else str(row["most"])
         sizes = (str(len(row["layers"].split())), str(row["channels"]))
         table.add_row(row["group"], *sizes, *(shares[name] for name in _SHARES[:3]), most, shares["most_macs"])
     console = Console()
@@ -117,4 +120,5 @@ cost: share of the multiply-adds in the group's layers and those that read them
 sparsity: weight sparsity ratio, weights below half the group's root mean square
 change: of the outputs, relative, on random normal inputs, when the half of the
   channels with the lowest L2 norm is zeroed (needs no data, and is no accuracy)
-at most: channels that the group could lose, and what that alone saves"""
+at most: channels that the group could lose (a range where it has to lose some),
+  and what the largest loss alone saves"""

@@ -2,12 +2,22 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from psap.pruning.registry import BUILT_IN, check_known
-from psap.utils.bounds import Batch, Epochs, Name, Penalty, Rate
+from psap.utils.bounds import Batch, Epochs, Glob, Name, Penalty, Rate
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Ratio = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _ordered(ratios: tuple[float, float]) -> tuple[float, float]:
+    if ratios[0] > ratios[1]:
+        raise ValueError(f"the least ratio {ratios[0]:g} is larger than the largest, {ratios[1]:g}")
+    return ratios
+
+
+Ratios = Annotated[tuple[Ratio, Ratio], AfterValidator(_ordered)]
 
 
 class _Section(BaseModel):
@@ -38,7 +48,7 @@ class Schedule(_Section):
 class Bounds(_Section):
     """Least and largest ratio of a group that pruning may take."""
 
-    min_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    min_ratio: Ratio = 0.0
     """Least share of a group's channels to prune."""
     max_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Largest share of a group's channels to prune; one channel stays in any case."""
@@ -128,6 +138,14 @@ class Method(_Section):
     """When steps come and how the target rises."""
     bounds: Bounds = Bounds()
     """What a group may lose."""
+    ignore: tuple[Glob, ...] = ()
+    """Layers that keep all of their outputs, such as `[stem, "head.*"]`: globs over the names of modules, each with all
+    that is in it. What must go together with such a layer stays whole too.
+    """
+    ratios: dict[Glob, Ratios] = {}
+    """Least and largest share of the outputs to prune of some layers, such as `{"layer4.*": [0, 0.3]}`, in place of
+    `bounds`. Of several globs that a layer matches the last one counts.
+    """
     sparsity: Sparsity = Sparsity()
     """For `allocation: sparsity`."""
     protection: Protection = Protection()
@@ -158,7 +176,7 @@ class Method(_Section):
 
         Left out is only what cannot have an effect, whatever its value: a default may change.
         """
-        values = self.model_dump()
+        values = self.model_dump(mode="json")
         if not self.reads_sparsity:
             del values["sparsity"]
         else:
@@ -173,6 +191,7 @@ class Method(_Section):
             del values["window"]
         if self.round_to == 1:  # every number is a multiple of it
             del values["round_to"]
+        _without(values, ignore=[], ratios={})
         if self.schedule.kind == "one_shot":
             values["schedule"] = {"kind": "one_shot", "freeze": self.schedule.freeze}
         return values

@@ -17,6 +17,7 @@ from psap.pruning.folding import folded_weights, norms_behind
 from psap.pruning.gradients import GatePulse, NoPulse, WeightPulse
 from psap.pruning.graph.groups import Group, summary
 from psap.pruning.importance import AcrossNetwork, InGroups
+from psap.pruning.keep import ratio_bounds
 from psap.pruning.method import Method
 from psap.pruning.protective import Protection, Protective, Returning, Trial
 from psap.pruning.reconstruction import RECONSTRUCTIONS, Hard, Reconstruction, Soft
@@ -73,7 +74,7 @@ def make_selector(
         CRITERIA[method.criterion],
         ALLOCATIONS[method.allocation],
         _sparsity(model, example_inputs, groups, method),
-        _bounds(groups, method),
+        bounds_of(groups, method),
         method.sparsity.alpha,
         solve_closely if across else solve_counts,
     )
@@ -95,17 +96,17 @@ def check_target(
     check_reachable(
         target,
         lambda counts: any_order.reduction(counts, measure),
-        _bounds(groups, method),
+        bounds_of(groups, method),
         [max(size - 1, 0) for size in judged],
         measure,
         summary([*refused, *unjudged]),
     )
 
 
-def _bounds(groups: Sequence[Group], method: Method) -> ChannelBounds:
+def bounds_of(groups: Sequence[Group], method: Method) -> ChannelBounds:
     """Within the method's bounds, and only channels that its criterion can judge."""
-    sizes, bounds = [group.channels for group in groups], method.bounds
-    return channel_bounds(sizes, _judged(groups, method), bounds.min_ratio, bounds.max_ratio, method.round_to)
+    sizes = [group.channels for group in groups]
+    return channel_bounds(sizes, _judged(groups, method), *ratio_bounds(groups, method), method.round_to)
 
 
 def _judged(groups: Sequence[Group], method: Method) -> list[int]:

@@ -11,7 +11,7 @@ for epoch in range(epochs):
 small = pruner.compact()                    # a smaller ordinary network, same outputs
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,8 +25,10 @@ from psap.pruning.channels import penalise_scales
 from psap.pruning.cost import CostModel, Measure, OrderedCost, check_as_planned
 from psap.pruning.graph import compact as compaction
 from psap.pruning.graph.admission import check_network
+from psap.pruning.graph.find import check_any
 from psap.pruning.graph.groups import Group
 from psap.pruning.history import History
+from psap.pruning.keep import kept_whole, restricted
 from psap.pruning.method import Method
 from psap.pruning.parts import check_target, make_reconstruction, make_selector
 from psap.pruning.schedule import steps
@@ -48,6 +50,8 @@ class Pruner:
     steps_per_epoch: the optimiser's steps in an epoch. A window never outlasts its epoch, so that the last pruning step
     lies within its own; until the number is known, from here or from the first epoch, a window still open ends where
     the next epoch begins (and in a training of a single epoch after one iteration).
+    ignore, ratios: layers to keep whole, such as `["stem", "head.*"]`, and bounds on what others lose, such as
+    `{"layer4.*": (0, 0.3)}`; they stand in place of the method's own.
 
     A few small batches of the training are kept, and the compacted network is compared on them too.
 
@@ -71,14 +75,17 @@ class Pruner:
         seed: int = 0,
         groups: Sequence[Group] | None = None,
         steps_per_epoch: int | None = None,
+        ignore: Sequence[str] = (),
+        ratios: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
         check_settings(target, method, measure, seed)
         check_training(epochs, steps_per_epoch)
         check_network(model)
         check_optimizer(model, optimizer)
-        self.method = method or Method()
+        self.method = restricted(method or Method(), ignore, ratios)
         self._model, self._inputs = model, example_inputs
-        found = groups_of(model, example_inputs, groups)
+        found = kept_whole(groups_of(model, example_inputs, groups), self.method)
+        check_any(model, found)
         self.groups = [group for group in found if not group.reason]
         self.refused = [group for group in found if group.reason]
         self.cost = CostModel(model, example_inputs, self.groups)

@@ -19,7 +19,7 @@ from psap.pruning.graph.verify import usable_groups
 from psap.pruning.inspect import inspect_network
 from psap.pruning.pruner import Pruner
 from psap.standalone.initial import Start, starting
-from psap.standalone.request import Order, data_of, in_words, runs_of
+from psap.standalone.request import Order, data_of, in_words, kept_in_words, runs_of
 from psap.suites.grid import Run
 from psap.suites.schema import Data
 from psap.training.evaluation import peak_memory_mb
@@ -97,6 +97,7 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
         ("images", " x ".join(map(str, images.shape))),
         ("target", f"-{100 * order.target:g} % {measure}: {millions[0]:,.2f} M to {millions[1]:,.2f} M"),
         ("method", in_words(order.method)),
+        *([("kept", kept)] if (kept := kept_in_words(order.method)) else []),
         ("groups", f"{prunable} of {len(plan.groups)} can lose channels (above)"),
         ("epochs", f"{first}{pruning['epochs']} of pruning at lr {pruning['lr']:g}; {order.batch_size} images a step"),
         ("out", str(Path(order.out))),

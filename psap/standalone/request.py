@@ -73,6 +73,13 @@ def in_words(method: Tuned) -> str:
     return f"{name}, with {', '.join(differing)} other than its defaults" if differing else name
 
 
+def kept_in_words(method: Tuned) -> str:
+    """The layers that the method keeps whole or within bounds of their own; empty where there are none."""
+    whole = [f"{', '.join(method.ignore)} whole"] if method.ignore else []
+    bounded = [f"{glob} loses {100 * low:g} to {100 * high:g} %" for glob, (low, high) in method.ratios.items()]
+    return "; ".join(whole + bounded)
+
+
 def data_of(order: Order, described: dict[str, Any]) -> Data:
     """The section `data` of the order's runs; `described` is what the network's library says of its images."""
     if not order.photographs():

@@ -5,6 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+Glob = Annotated[str, Field(min_length=1, max_length=200)]
+"""Names of modules, with `*` for any characters."""
 Model = Annotated[str, Field(min_length=1, max_length=100)]
 """The name of a network; psap.models.names knows its form."""
 Place = Annotated[str, Field(min_length=1, max_length=4000)]

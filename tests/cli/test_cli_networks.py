@@ -44,6 +44,19 @@ def test_inspect_prints_a_table_or_writes_rows(psap, folder: Path, tmp_path: Pat
     assert [row["group"] for row in rows][:2] == ["conv1", "layer1.0.conv1"] and rows[-1]["most"] == ""
 
 
+def test_inspect_shows_what_is_kept(psap, folder: Path, tmp_path: Path) -> None:
+    kept = ("--ignore", "conv1", "--ratio", "layer2.*=0.25:0.5", "--ratio", "layer3.*=0:0.25")
+    code, out, _ = psap("inspect", folder, *kept)
+    assert code == 0 and "conv1 stays whole: kept by ignore 'conv1'" in out and " 8 to 16 " in out
+    assert psap("inspect", folder, *kept, "--csv", tmp_path / "groups.csv")[0] == 0
+    with (tmp_path / "groups.csv").open() as file:
+        rows = {row["group"]: row for row in csv.DictReader(file)}
+    assert [(rows[name]["least"], rows[name]["most"]) for name in ("layer2.0.conv1", "layer3.0.conv1")] == [
+        ("8", "16"),
+        ("0", "16"),
+    ]
+
+
 def test_latency_of_a_folder_beside_the_network_it_was_cut_from(psap, tmp_path: Path) -> None:
     from psap.models.open import open_named
     from psap.pruning.one_shot import prune_at_once
@@ -62,6 +75,13 @@ def test_latency_of_a_folder_beside_the_network_it_was_cut_from(psap, tmp_path: 
     [
         (["export", "nowhere"], "nowhere/architecture.json: missing"),
         (["inspect", "resnet9"], "unknown model 'resnet9'"),
+        (["inspect", "resnet8", "--ignore", "layer9"], "ignore: 'layer9' means no layer that makes channels; did you"),
+        (["inspect", "resnet8", "--ratio", "conv1"], "--ratio conv1: not of the form GLOB=LEAST:MOST, such as"),
+        (["inspect", "resnet8", "--ratio", "conv1=0:x"], "--ratio conv1=0:x: not of the form GLOB=LEAST:MOST"),
+        (
+            ["inspect", "resnet8", "--ratio", "conv1=0:2"],
+            "options: ratios.conv1.1: Input should be less than 1, not 2.0",
+        ),
         (["bench", "latency"], "give either the folder of a compacted network (and --dense) or --model"),
         (["bench", "latency", "somewhere", "--model", "resnet8"], "give either the folder"),
         (["bench", "latency", "--dense", "somewhere", "--model", "resnet8"], "give either the folder"),

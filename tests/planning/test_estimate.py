@@ -2,10 +2,12 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from psap.errors import PsapError
@@ -43,6 +45,30 @@ def test_counts_what_committed_rows_have_measured(root: Path, grids: dict[str, G
         asked = estimate.request(run, gpu=False)
         assert asked.threads == 1
         assert asked.mem_mb > cost["peak_memory_mb"] and 60 * asked.minutes > cost["seconds"]
+
+
+def test_layers_that_a_method_keeps_are_looked_up_before_any_job(root: Path, tmp_path: Path) -> None:
+    """Networks need not be trained to see that a glob means nothing."""
+    shutil.copytree(root / "params", tmp_path / "params")
+    file = tmp_path / "params" / "demo.yaml"
+
+    def planned(ignored: str) -> Estimate:
+        text = (root / "params" / "demo.yaml").read_text()
+        suite = yaml.safe_load(text)
+        suite["variants"] = {"psap_kept": {"base": "psap", "ignore": [ignored], "ratios": {"layer3.*": [0, 0.5]}}}
+        suite["methods"] = {"pretrained": [*suite["methods"]["pretrained"], "psap_kept"]}
+        file.write_text(yaml.safe_dump(suite))
+        return Estimate(load_grid(tmp_path / "params", "demo"))
+
+    estimate = planned("conv1")
+    runs = [run for run in estimate._grid.runs.values() if run.method == "psap_kept"]
+    assert runs and all(estimate.network(run) for run in runs)
+    assert runs[0].config["method"]["ignore"] == ["conv1"]
+    wrong = planned("layer4")
+    with pytest.raises(
+        PsapError, match=r"params/demo.yaml: methods: psap_kept: ignore: 'layer4' means no layer .* mean"
+    ):
+        [wrong.network(run) for run in wrong._grid.runs.values()]
 
 
 def test_the_work_of_a_run_is_exact(grids: dict[str, Grid]) -> None:

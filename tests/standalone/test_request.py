@@ -121,6 +121,18 @@ def test_a_misspelt_key_is_told_before_the_one_that_is_missing(misspelt: str, ri
         validated(Order, values, "options")
 
 
+def test_layers_can_be_kept(psap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "order.yaml").write_text(
+        "{model: resnet8, data: digits, target: 0.3, out: p, method: {ignore: [conv1], round_to: 4}}"
+    )
+    code, out, _ = psap("prune", "order.yaml", "--ratio", "layer3.*=0:0.25", "--dry-run")
+    assert code == 0 and "conv1 stays whole: kept by ignore 'conv1'" in out
+    assert "kept      conv1 whole; layer3.* loses 0 to 25 %" in out
+    code, _, err = psap("prune", "order.yaml", "--ignore", "layer9", "--dry-run")
+    assert (code, err) == (2, "psap: ignore: 'layer9' means no layer that makes channels; did you mean 'layer3'?\n")
+
+
 def test_a_dry_run_reads_every_image_and_writes_nothing(photos: Path, psap, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(photos.parent)
     options = ["--model=resnet8", "--data=photos", "--size=32", "--target=0.5", "--out=new", "--dry-run"]

@@ -212,7 +212,9 @@ def test_a_target_out_of_reach_says_what_holds_it() -> None:
     model = Returning(lambda a, b, c, out: [b, out])
     with pytest.raises(PsapError, match=r"no bounds reach it: .* stays whole: b and 1 more: feeds the network's o"):
         Pruner(model, X, 0.99, 1)
-    with pytest.raises(PsapError, match=r"or move bounds\.max_ratio or round_to: with one channel left of each group"):
+    with pytest.raises(
+        PsapError, match=r"or move bounds\.max_ratio, ratios or round_to: with one channel left of each"
+    ):
         Pruner(Layered(), X, 0.5, 1, method=Method(bounds={"max_ratio": 0.2}))
     with pytest.raises(PsapError, match=r"between 0\.000 and 0\.000.*a and 2 more: the criterion .* needs batch-norm"):
         Pruner(Layered(), X, 0.5, 1, method=Method(criterion="bn_scale"))
