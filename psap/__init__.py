@@ -3,12 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from psap.models.own import save
     from psap.models.saved import load
     from psap.pruning.method import Method
     from psap.pruning.pruner import Pruner
 
-__all__ = ["Method", "Pruner", "__version__", "load"]
-_HOMES = {"load": "psap.models.saved", "Method": "psap.pruning.method", "Pruner": "psap.pruning.pruner"}
+__all__ = ["Method", "Pruner", "__version__", "load", "save"]
+_HOMES = {
+    "load": "psap.models.saved",
+    "save": "psap.models.own",
+    "Method": "psap.pruning.method",
+    "Pruner": "psap.pruning.pruner",
+}
 
 
 def __getattr__(name: str) -> Any:

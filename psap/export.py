@@ -1,12 +1,13 @@
 """Networks for other programs: ONNX and torch.export files, which appear only if they compute what the network does."""
 
 import copy
+import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,8 @@ from psap.utils.files import atomic
 
 Format = Literal["onnx", "torch"]
 Run = Callable[[Tensor], Tensor]
-Save = Callable[[Path], None]
+Save = Callable[[Path, Mapping[str, Any]], None]
+TOLD = "psap.json"
 
 BATCHES = (1, 2, 7)
 _TOLERANCE = 1e-4
@@ -32,8 +34,13 @@ class Difference:
     relative: float
 
 
-def export(model: nn.Module, images: Tensor, file: Path, format: Format) -> Difference:
+def export(
+    model: nn.Module, images: Tensor, file: Path, format: Format, told: Mapping[str, Any] | None = None
+) -> Difference:
     """Write `model` in evaluation mode to `file`, for inputs like `images` (N, C, H, W) in batches of any size.
+
+    `told` is what a reader of the file should know, in plain values: an ONNX file has it in its metadata, each value as
+    JSON, a program of torch.export in the extra file `psap.json`.
 
     The file is read again and compared with the network (see `difference`). Raises PsapError, and leaves no file, where
     the largest difference is above 1e-4 of the largest output, the network cannot be exported, or packages are missing.
@@ -44,7 +51,7 @@ def export(model: nn.Module, images: Tensor, file: Path, format: Format) -> Diff
     network = copy.deepcopy(model).cpu().eval()
     with atomic(file) as temporary, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _converted(how, network, images)(temporary)
+        _converted(how, network, images)(temporary, told or {})
         found = difference(network, how.read(temporary), images)
         if not found.relative <= _TOLERANCE:
             raise PsapError(
@@ -89,7 +96,16 @@ def onnx_session(model: Path | bytes, threads: int = 0) -> Run:
 def _onnx(program: ExportedProgram) -> Save:
     converted = torch.onnx.export(program, input_names=[_INPUT], output_names=[_OUTPUT], verbose=False)
     assert converted is not None
-    return lambda file: converted.save(file, external_data=False)
+
+    def save(file: Path, told: Mapping[str, Any]) -> None:
+        converted.model.metadata_props.update({name: json.dumps(value) for name, value in told.items()})
+        converted.save(file, external_data=False)
+
+    return save
+
+
+def _torch(program: ExportedProgram) -> Save:
+    return lambda file, told: torch.export.save(program, file, extra_files={TOLD: json.dumps(told)})
 
 
 def _read_torch(file: Path) -> Run:
@@ -109,7 +125,7 @@ class _Format:
 
 _FORMATS: dict[Format, _Format] = {
     "onnx": _Format(".onnx", ("onnx", "onnxruntime", "onnxscript"), _onnx, onnx_session),
-    "torch": _Format(".pt2", (), lambda program: lambda file: torch.export.save(program, file), _read_torch),
+    "torch": _Format(".pt2", (), _torch, _read_torch),
 }
 
 

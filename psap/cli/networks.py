@@ -25,10 +25,11 @@ def export(
     from psap.export import BATCHES, suffix
     from psap.export import export as write
     from psap.models.open import open_saved
+    from psap.models.saved import told
 
     network = open_saved(folder, size)
     file = out or folder / f"model{suffix(format)}"
-    found = write(network.model, network.images, file, format)
+    found = write(network.model, network.images, file, format, told(folder))
     shape = ", ".join(map(str, network.images.shape[1:]))
     typer.echo(f"{file}: images (batch, {shape}) -> logits (batch, {network.classes})")
     typer.echo(
@@ -71,9 +72,7 @@ def inspect(
     classes: Classes = None,
     weights: Annotated[
         Path | None,
-        typer.Option(
-            help="File of weights for a network by name: safetensors or a state_dict (default: fresh weights)."
-        ),
+        typer.Option(help="File of weights or checkpoint for a network by name (default: fresh weights)."),
     ] = None,
     ignore: Ignore = None,
     ratio: Ratio = None,

@@ -20,7 +20,9 @@ def prune(
     data: Annotated[str | None, typer.Option(help="Folder of photographs, or `digits`, or `cifar10`.")] = None,
     target: Annotated[float | None, typer.Option(help="Share of the multiply-adds to remove, between 0 and 1.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder to write.")] = None,
-    weights: Annotated[str | None, typer.Option(help="File of weights, or folder of a saved network.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="File of weights, folder of a saved network, or `published`.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Number of pruning epochs (default: 30).")] = None,
     dense_epochs: Annotated[
         int | None, typer.Option(help="Number of epochs to train before pruning, where needed.")

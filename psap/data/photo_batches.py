@@ -12,11 +12,11 @@ from torchvision.transforms.v2 import functional as transforms
 
 from psap.data.dataset import Split
 from psap.data.photos import Files
+from psap.data.preprocessing import resized
 from psap.data.seeds import generator
 from psap.data.sharding import Share
 from psap.errors import PsapError
 
-_MIDDLE = 0.875  # of the short side that evaluation looks at: 224 of 256 pixels
 _RATIO = math.log(4 / 3)  # width to height of a training cut lies between 3/4 and 4/3
 
 Key = tuple[int, int]  # epoch (-1 in evaluation) and number of the image
@@ -125,7 +125,7 @@ class _Cuts(Dataset[Tensor]):
         image = transforms.pil_to_tensor(self._files.decode(number))
         size = [self._size, self._size]
         if epoch < 0:
-            image = transforms.resize(image, [round(self._size / _MIDDLE)], antialias=True)
+            image = transforms.resize(image, [resized(self._size)], antialias=True)
             return torch.as_tensor(transforms.center_crop(image, size))
         height, width = image.shape[1:]
         box = cut(height, width, self._min_area, generator(self._seed, epoch, number))

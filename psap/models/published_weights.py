@@ -37,7 +37,7 @@ def load(name: str, classes: int, photos: Mapping[str, Any] | None = None) -> Pu
     model = build(name, classes)
     if photos:
         _check_normalised(name, model, photos)
-    tensors, origin = _tensors(name, model)
+    tensors, origin = tensors_of(name)
     fill(model, tensors, f"{name} with {classes} classes", origin)
     content = safetensors.torch.save({key: tensor.contiguous().clone() for key, tensor in model.state_dict().items()})
     return Published(model, origin, sha256(content))
@@ -64,14 +64,15 @@ def here(name: str) -> bool:
     return any(Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]).exists() for url in urls)
 
 
-def _tensors(name: str, model: nn.Module) -> tuple[Tensors, str]:
+def tensors_of(name: str) -> tuple[Tensors, str]:
+    """The published weights of the network `name`, and where they come from. Raises PsapError where there are none."""
     library, entry = split(name)
     if file := _in_folder(name):
         return read(file), str(file)
     if library == "torchvision":
         return _of_torchvision(entry)
     if library == "timm":
-        return _of_timm(entry, model)
+        return _of_timm(entry)
     raise PsapError(f"{name} has no published weights; {_hint(name)}")
 
 
@@ -101,11 +102,11 @@ def _of_torchvision(entry: str) -> tuple[Tensors, str]:
         ) from None
 
 
-def _of_timm(entry: str, model: nn.Module) -> tuple[Tensors, str]:
+def _of_timm(entry: str) -> tuple[Tensors, str]:
     import timm
 
-    described = getattr(model, "pretrained_cfg", {})
-    hub, url = described.get("hf_hub_id"), described.get("url")
+    described = timm.get_pretrained_cfg(entry)
+    hub, url = (described.hf_hub_id, described.url) if described else (None, None)
     if not (hub or url):
         raise PsapError(f"timm:{entry} has no published weights; {_hint(f'timm:{entry}')}")
     place = f"model.safetensors of https://huggingface.co/{hub}" if hub else str(url)

@@ -1,32 +1,37 @@
 """Networks on disk, without pickles: `model.safetensors` (weights) beside `architecture.json` (what they fit)."""
 
 import copy
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from psap.errors import PsapError
 from psap.models import build, initialise
 from psap.models.state_dicts import load_into
-from psap.models.widths import Widths, set_widths, widths
-from psap.utils.bounds import Classes, Model
+from psap.models.widths import Widths, differing, set_widths, widths
+from psap.utils.bounds import Model
 from psap.utils.files import regular, seal, sha256, write_bytes, write_json
 from psap.utils.passes import forward, gap, tensors
 from psap.utils.validation import read_json
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "architecture.json"
-IMAGE_SIZE = "image_size"  # key of `extra`: [height, width] of the images that the network is for
+# Keys of `extra`: [height, width] of the images that the network is for, how they become its input, and its classes.
+IMAGE_SIZE, PREPROCESSING, CLASS_NAMES = "image_size", "preprocessing", "class_names"
+OWN = "own:"  # before the name of a user's own class
 _TOLERANCE = 1e-9  # of the largest output, in float64
 DIVERGED = "diverged"  # key of `extra`: why there is no network, where its training diverged
 
 
 class Architecture(BaseModel):
     """The content of `architecture.json`. `sha256` is the digest of the weights' file; `extra` is the writer's.
+
+    A network of the user's own class has the name `own:<class>`; its `classes` and `in_channels` are 0, not known.
 
     `seal` is the digest of all else that is said here, "" where an older version wrote it.
     """
@@ -35,12 +40,19 @@ class Architecture(BaseModel):
 
     format: Literal[1] = 1
     name: Model
-    classes: Classes
-    in_channels: Annotated[int, Field(gt=0, le=10**4)]
+    classes: Annotated[int, Field(ge=0, le=10**5)]
+    in_channels: Annotated[int, Field(ge=0, le=10**4)]
     sha256: str
     extra: dict[str, Any] = {}
     widths: Widths
     seal: str = ""
+
+    @field_validator("classes", "in_channels")
+    @classmethod
+    def _known(cls, value: int, info: ValidationInfo) -> int:
+        if not value and not info.data.get("name", "").startswith(OWN):
+            raise ValueError("must be greater than 0")
+        return value
 
 
 def save(
@@ -60,24 +72,31 @@ def save(
     The weights come first and the description, which holds their digest, last: whoever reads in between, or after
     a crash in between, is told that the two do not match.
     """
+    about = {"name": name, "classes": classes, "in_channels": in_channels, "extra": extra or {}}
+    write_checked(model, folder, lambda: build(name, classes, in_channels), about)
+
+
+def write_checked(model: nn.Module, folder: Path, fresh: Callable[[], nn.Module], about: Mapping[str, Any]) -> None:
+    """As `save` does, a network that `fresh` builds at its full widths; `about`: what is said of it."""
     # Clones, because safetensors refuses tensors that share memory.
     own = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.state_dict().items()}
     content = safetensors.torch.save(own)
-    described = Architecture(
-        name=name,
-        classes=classes,
-        in_channels=in_channels,
-        sha256=sha256(content),
-        extra=extra or {},
-        widths=widths(model),
-    )
+    described = Architecture(sha256=sha256(content), widths=widths(model), **about)
     try:
         with torch.random.fork_rng(devices=[]):  # a training that goes on must not notice
-            again = _restored(Architecture.model_validate_json(described.model_dump_json()), content, folder)
+            again = _again(described, content, folder, fresh())
+            if attributes := differing(model, again):
+                shaped = described.widths.model_copy(update={"attributes": attributes})
+                described = described.model_copy(update={"widths": shaped})
+                again = _again(described, content, folder, fresh())
             _check(model, again, described)
     except PsapError as error:
         raise PsapError(f"{folder}: not written, for it could not be loaded: {error}") from None
     _write(folder, content, described)
+
+
+def _again(described: Architecture, content: bytes, folder: Path, fresh: nn.Module) -> nn.Module:
+    return _restored(Architecture.model_validate_json(described.model_dump_json()), content, folder, fresh)
 
 
 def save_none(folder: Path, name: str, classes: int, in_channels: int, why: str) -> None:
@@ -114,6 +133,12 @@ def read(folder: Path) -> Architecture:
         raise PsapError(f"{file}: missing; a saved network is a folder with {WEIGHTS} and {DESCRIPTION}") from None
 
 
+def told(folder: Path) -> dict[str, Any]:
+    """What the network saved in `folder` says of its input and outputs, for whoever uses it elsewhere."""
+    extra = read(folder).extra
+    return {key: extra[key] for key in (PREPROCESSING, CLASS_NAMES) if key in extra}
+
+
 def verify(folder: Path) -> None:
     """Raise PsapError, naming the file, where the network saved in `folder` is not what was written there."""
     described = read(folder)
@@ -123,8 +148,11 @@ def verify(folder: Path) -> None:
         raise PsapError(f"{folder / WEIGHTS}: damaged, or of another save than {DESCRIPTION} (its digest differs)")
 
 
-def load(folder: Path | str, expect_name: str | None = None) -> nn.Module:
+def load(folder: Path | str, expect_name: str | None = None, into: nn.Module | None = None) -> nn.Module:
     """Rebuild the network saved in `folder`, on the CPU and in training mode.
+
+    A network of a class of your own, which `psap.save` has written, is laid into a fresh one: `into`, made as it was
+    before it was pruned, gets the saved widths and weights, and is given back.
 
     Raises PsapError, naming the file: a missing, damaged or foreign file, a pair that does not belong together, or
     a network of another name than `expect_name`. Nothing is ever unpickled.
@@ -133,7 +161,7 @@ def load(folder: Path | str, expect_name: str | None = None) -> nn.Module:
     described = read(folder)
     if expect_name not in (None, described.name):
         raise PsapError(f"{folder / DESCRIPTION}: a {described.name}, where a {expect_name} is expected")
-    return _restored(described, _read_weights(folder / WEIGHTS), folder)
+    return _restored(described, _read_weights(folder / WEIGHTS), folder, into)
 
 
 def build_like(source: Path | Architecture) -> nn.Module:
@@ -144,21 +172,24 @@ def build_like(source: Path | Architecture) -> nn.Module:
     return model
 
 
-def _skeleton(described: Architecture, file: Path | None) -> nn.Module:
+def _skeleton(described: Architecture, file: Path | None, into: nn.Module | None = None) -> nn.Module:
     if why := described.extra.get(DIVERGED):
         raise PsapError(f"{file or 'architecture'}: there is no network: {why}")
+    if into is None and described.name.startswith(OWN):
+        kind = described.name.removeprefix(OWN)
+        raise PsapError(f"{file or 'architecture'}: of your own class {kind}; psap.load(folder, into={kind}(...))")
     try:
-        model = build(described.name, described.classes, described.in_channels)
+        model = into or build(described.name, described.classes, described.in_channels)
         set_widths(model, described.widths)
     except PsapError as error:
         raise PsapError(f"{file or 'architecture'}: does not fit {described.name}: {error}") from None
     return model
 
 
-def _restored(described: Architecture, content: bytes, folder: Path) -> nn.Module:
+def _restored(described: Architecture, content: bytes, folder: Path, into: nn.Module | None) -> nn.Module:
     """The network that `content`, of the weights' file in `folder`, is of. Raises PsapError where it is of none."""
     weights = _tensors(content, described.sha256, folder / WEIGHTS)
-    model = _skeleton(described, folder / DESCRIPTION)
+    model = _skeleton(described, folder / DESCRIPTION, into)
     try:
         load_into(model, weights)
     except (RuntimeError, ValueError):

@@ -1,10 +1,12 @@
 """Files of weights: read as tensors alone, and held against the network that they are meant for."""
 
 import warnings
+from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -14,12 +16,15 @@ from psap.errors import PsapError
 from psap.utils.files import reading, regular
 
 Tensors = Mapping[str, Tensor]
+# What programs that train call the network's weights in their checkpoints: Lightning, timm, torchvision, and many more.
+_KEYS = ("state_dict", "model", "model_state_dict", "net", "network", "module")
 
 
 def read(file: Path) -> Tensors:
-    """The tensors of a safetensors file, of a saved `state_dict()`, or of the network in a checkpoint of `psap`.
+    """The tensors of a safetensors file, of a saved `state_dict()`, or of the network in somebody's checkpoint.
 
-    Nothing but tensors is read. Raises PsapError for a file that is none of these, and for tensors without values.
+    Nothing but tensors and plain values is read. Raises PsapError for a file that is none of these, and for tensors
+    without values.
     """
     with reading(file):
         if not file.is_file():  # a pipe would be waited for
@@ -27,21 +32,29 @@ def read(file: Path) -> Tensors:
     try:
         if file.suffix == ".safetensors":
             return safetensors.torch.load_file(regular(file))
-        with warnings.catch_warnings(action="ignore"):  # of torch, on what is refused below in our own words
+        # Arguments of a command line lie in many a checkpoint, and are plain values. Warnings are of torch, on what is
+        # refused below in our own words.
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals([Namespace]):
             tensors = torch.load(regular(file), map_location="cpu", weights_only=True)
     except PsapError:
         raise
     except Exception as error:  # besides what the disk says, what a pickle that is none, or more than tensors, raises
         raise PsapError(f"{file}: not a file of weights ({reason(error)}); replace it") from None
-    match tensors:
-        case {"learner": {"model": dict(network)}}:
-            tensors = network
+    tensors = _network(tensors)
     named = isinstance(tensors, Mapping) and all(isinstance(key, str) for key in tensors)
     if not (named and all(isinstance(tensor, Tensor) for tensor in tensors.values())):
         raise PsapError(f"{file}: not a file of weights alone, name by name; save the network's state_dict() by itself")
     if bad := next((key for key, tensor in tensors.items() if not _is_plain(tensor)), None):
         raise PsapError(f"{file}: {bad} is sparse, quantised, complex or without values; save dense real numbers")
     return dict(tensors)
+
+
+def _network(checkpoint: Any) -> Any:
+    """The weights in a checkpoint, however deep; what has none is given back as it is."""
+    if not isinstance(checkpoint, Mapping) or all(isinstance(value, Tensor) for value in checkpoint.values()):
+        return checkpoint
+    keys = ("learner", *_KEYS)  # the first is our own
+    return next((_network(checkpoint[key]) for key in keys if isinstance(checkpoint.get(key), Mapping)), checkpoint)
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -58,9 +71,32 @@ def reason(error: Exception) -> str:
 
 def fill(model: nn.Module, tensors: Tensors, name: str, origin: object) -> None:
     """Load `tensors`, read from `origin`, into the network `name`. Raises PsapError unless all of them fit."""
+    tensors = named_alike(model, tensors, origin)
     if problem := misfit(model, tensors):
         raise PsapError(f"{origin}: not the weights of {name} ({problem})")
     load_into(model, tensors)
+
+
+def named_alike(model: nn.Module, tensors: Tensors, origin: object) -> Tensors:
+    """`tensors` by the names that `model` has for them, where they all have one prefix, such as `module.` or `model.`.
+
+    A checkpoint of Lightning has those of losses and metrics beside them, which are left out. Given back as they are
+    where the names do not differ by a prefix. Raises PsapError where several prefixes hold such a network.
+    """
+    wanted = model.state_dict().keys()
+    longest = max(wanted, key=len, default="")
+    if not longest or longest in tensors:
+        return tensors
+    prefixes = [key.removesuffix(longest) for key in tensors if key.endswith(f".{longest}")]
+    fitting = [prefix for prefix in prefixes if all(prefix + key in tensors for key in wanted)]
+    if len(fitting) > 1:
+        raise PsapError(
+            f"{origin}: holds {len(fitting)} such networks ({', '.join(fitting)}); save the state_dict() of one by "
+            "itself"
+        )
+    if not fitting:
+        return tensors
+    return {key.removeprefix(fitting[0]): tensor for key, tensor in tensors.items() if key.startswith(fitting[0])}
 
 
 def load_into(model: nn.Module, tensors: Tensors) -> None:

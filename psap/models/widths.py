@@ -1,7 +1,9 @@
 """The widths of a network's layers: read them from one network, give them to another of the same name."""
 
+from typing import Any
+
 import torch
-from pydantic import BaseModel, ConfigDict, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -20,14 +22,28 @@ class Wiring(BaseModel):
     gain: list[float]
 
 
+Plain = int | float | list[int]
+
+
 class Widths(BaseModel):
-    """Every parameter's and buffer's shape, and the two things that shapes do not tell."""
+    """Every parameter's and buffer's shape, and what shapes do not tell.
+
+    `attributes`: numbers that modules keep, by module and name, where shapes leave another network than the one that
+    was saved, such as the number of an attention's heads.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     shapes: dict[str, list[Count]]
     groups: dict[str, Count] = {}
     shortcuts: dict[str, Wiring] = {}
+    attributes: dict[str, dict[str, Plain]] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A network that shapes tell is described as it was before there were attributes."""
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if value or name != "attributes"}
 
 
 def widths(model: nn.Module) -> Widths:
@@ -45,9 +61,10 @@ def widths(model: nn.Module) -> Widths:
 def set_widths(model: nn.Module, target: Widths) -> None:
     """Give every layer of `model` the widths of `target`, in place; the values of resized tensors are undefined.
 
-    Resizes convolutions (grouped and depthwise too), linear layers, batch-norm, layer-norm, PReLU and PadShortcut.
-    Raises PsapError, naming the layer, where `target` has other layers or other kernel sizes than `model`, or
-    widths that do not agree within a layer. (Widths that do not agree between layers fail in the first forward.)
+    Knows convolutions (grouped and depthwise too), linear layers, batch-norm, layer-norm, PReLU and PadShortcut; of
+    other layers `target.attributes` have what their shapes do not tell. Raises PsapError, naming the layer, where
+    `target` has other layers or other kernel sizes than `model`, or widths that do not agree within a layer. (Widths
+    that do not agree between layers fail in the first forward.)
     """
     current = widths(model)
     if strangers := current.shapes.keys() ^ target.shapes.keys():
@@ -61,6 +78,34 @@ def set_widths(model: nn.Module, target: Widths) -> None:
         elif changed or target.groups.get(name) != current.groups.get(name):
             _resize(name, module, own)
             _set_attributes(name, module, own, target.groups.get(name, 1))
+    for name, values in target.attributes.items():
+        _set_numbers(name, dict(model.named_modules()).get(name), values)
+
+
+def _set_numbers(name: str, module: nn.Module | None, values: dict[str, Plain]) -> None:
+    known = numbers(module) if module is not None else {}
+    for key, value in values.items():
+        _require(type(known.get(key)) is type(value), name, f"{key} is no such number of this network")
+        setattr(module, key, tuple(value) if isinstance(value, list) else value)
+
+
+def differing(model: nn.Module, other: nn.Module) -> dict[str, dict[str, Plain]]:
+    """The numbers that modules of `model` keep, where those of `other` are others."""
+    others = {name: numbers(module) for name, module in other.named_modules()}
+    found = {
+        name: {key: value for key, value in numbers(module).items() if others[name].get(key, value) != value}
+        for name, module in model.named_modules()
+        if name in others
+    }
+    return {name: values for name, values in found.items() if values}
+
+
+def numbers(module: nn.Module) -> dict[str, Plain]:
+    """The numbers that a module keeps as attributes of its own, one by one or several in a tuple."""
+    values = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+    single = {key: value for key, value in values.items() if type(value) in (int, float)}
+    several = {key: [*value] for key, value in values.items() if type(value) is tuple and {*map(type, value)} == {int}}
+    return single | several
 
 
 def _join(module: str, tensor: str) -> str:
@@ -99,8 +144,6 @@ def _set_attributes(name: str, module: nn.Module, shapes: dict[str, list[int]], 
             module.num_parameters = vectors[0][0]
         else:
             module.normalized_shape = tuple(vectors[0])
-    else:
-        raise PsapError(f"{name}: a {type(module).__name__} cannot be resized")
 
 
 def _rewire(name: str, shortcut: PadShortcut, shapes: dict[str, list[int]], wiring: Wiring | None) -> None:

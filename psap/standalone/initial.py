@@ -9,8 +9,9 @@ from torch import nn
 from psap.errors import PsapError
 from psap.models import build
 from psap.models import saved as architecture
-from psap.models.state_dicts import fill, misfit, read
-from psap.standalone.request import Order
+from psap.models.published_weights import tensors_of
+from psap.models.state_dicts import fill, misfit, named_alike, read
+from psap.standalone.request import PUBLISHED, Order
 from psap.utils.files import reading
 
 
@@ -29,23 +30,29 @@ def starting(order: Order, classes: int, channels: int) -> Start:
         return Start(build(order.model, classes, channels), False, "fresh: it is trained from nothing")
     source = Path(order.weights)
     with reading(source):
-        saved = source.is_dir()
+        saved = source.is_dir() and order.weights != PUBLISHED
     if saved:
-        found = architecture.read(source)
-        if (found.classes, found.in_channels) != (classes, channels):
-            raise PsapError(
-                f"{source}: for {found.classes} classes and {found.in_channels} colour channels; the data have "
-                f"{classes} and {channels}"
-            )
-        return Start(architecture.load(source, expect_name=order.model), True, str(source))
-    model, tensors = build(order.model, classes, channels), read(source)
+        return Start(_saved(order, source, classes, channels), True, str(source))
+    model = build(order.model, classes, channels)
+    tensors, origin = tensors_of(order.model) if order.weights == PUBLISHED else (read(source), str(source))
+    tensors = named_alike(model, tensors, origin)
     head = _head(order, classes, channels)
     others = {key: tensor for key, tensor in tensors.items() if key not in head}
     if misfit(model, tensors) and not misfit(model, others | head):
-        fill(model, others | head, order.model, source)
-        return Start(model, False, f"{source}, but for the head, which is new")
-    fill(model, tensors, f"{order.model} with {classes} classes", source)
-    return Start(model, True, str(source))
+        fill(model, others | head, order.model, origin)
+        return Start(model, False, f"{origin}, but for the head, which is new")
+    fill(model, tensors, f"{order.model} with {classes} classes", origin)
+    return Start(model, True, origin)
+
+
+def _saved(order: Order, folder: Path, classes: int, channels: int) -> nn.Module:
+    model, found = architecture.load(folder, expect_name=order.model), architecture.read(folder)
+    if (found.classes, found.in_channels) != (classes, channels):
+        raise PsapError(
+            f"{folder}: for {found.classes} classes and {found.in_channels} colour channels; the data have {classes} "
+            f"and {channels}"
+        )
+    return model
 
 
 def _head(order: Order, classes: int, channels: int) -> dict[str, torch.Tensor]:

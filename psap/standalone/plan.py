@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from psap.data import sources
 from psap.errors import PsapError
-from psap.models import build
+from psap.models import check_name
 from psap.models.open import Network
 from psap.planning.workload import Images, images_of
 from psap.pruning.cost import count_params
@@ -52,8 +52,8 @@ def planned(order: Order) -> Plan:
 
     Raises PsapError: unknown network or data, weights of another network, nothing to prune, a target out of reach.
     """
-    described = getattr(build(order.model, 2), "pretrained_cfg", {}) if order.photographs() else {}
-    data = data_of(order, described)
+    check_name(order.model)
+    data = data_of(order)
     sources.check_source(data.source, data.path)
     images = images_of(data)
     start = starting(order, images.classes, images.shape[0])

@@ -81,6 +81,8 @@ def _said(plan: Plan, dense: Result, pruned: Result) -> dict[str, Any]:
         "label": pruned["data"]["label"],
         "weights": WEIGHTS,
         "normalised": normalised(plan),
+        "preprocessing": pruned["preprocessing"],
+        "mode": "L" if plan.images.shape[0] == 1 else "RGB",
         "rounding": _rounding(plan),
     }
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from psap.models.preprocessing import described
 from psap.suites.grid import Grid, Run
 from psap.suites.load import Preset, Suite, Target, Tuned
 from psap.suites.schema import Colour, Data, Photos, Recipe, Section, Training
@@ -13,6 +14,7 @@ from psap.utils.bounds import Batch, Epochs, Model, Penalty, Pixels, Place, Rate
 _NAMED: dict[str, dict[str, Any]] = {"digits": {"pad": 1}, "cifar10": {"pad": 4, "flip": True}}
 _RATE = {"weights": 0.01, "new": 0.05}  # of the pruning, from weights that were given or trained here
 _RATE_FROM_NOTHING = 0.1
+PUBLISHED = "published"  # weights, by which those of the network's library are meant
 
 
 class Order(Section):
@@ -29,7 +31,9 @@ class Order(Section):
     out: Place
     """The folder to write."""
     weights: Place | None = None
-    """A file of weights, or the folder of a saved network. Without it the network is trained from new weights."""
+    """A file of weights or a checkpoint, the folder of a saved network, or `published`: those that timm or torchvision
+    publish. Without it the network is trained from new weights.
+    """
     epochs: Epochs = 30
     """Number of pruning epochs."""
     dense_epochs: Annotated[int, Field(ge=0, le=10**5)] | None = None
@@ -80,14 +84,13 @@ def kept_in_words(method: Tuned) -> str:
     return "; ".join(whole + bounded)
 
 
-def data_of(order: Order, described: dict[str, Any]) -> Data:
-    """The section `data` of the order's runs; `described` is what the network's library says of its images."""
+def data_of(order: Order) -> Data:
+    """The section `data` of the order's runs; what it leaves open of images is what the network's library says."""
     if not order.photographs():
         return Data(source=order.data, **_NAMED[order.data])
-    usual = Photos()
-    size = order.size or described.get("input_size", (3, usual.size))[1]
-    mean, std = (getattr(order, name) or described.get(name, getattr(usual, name)) for name in ("mean", "std"))
-    photos = Photos(size=size, mean=mean, std=std, min_area=0.35)
+    told = described(order.model)
+    chosen = {name: value for name in ("size", "mean", "std") if (value := getattr(order, name) or told.get(name))}
+    photos = Photos(**chosen, min_area=0.35)
     return Data(source="folder", path=order.data, flip=True, photos=photos)
 
 

@@ -106,6 +106,7 @@ class Pruning:
             "order": self.plan.order.model_dump(mode="json", exclude={"out"}),
             "config": run.config,
             "data": {"label": self._data.label, "digest": self._data.digest, "classes": self._data.classes},
+            "preprocessing": job.told[saved.PREPROCESSING],
             "result": outcome.result,
             "cost": outcome.cost,
             "provenance": {**provenance(self._device), "finished": now()},

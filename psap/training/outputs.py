@@ -28,14 +28,14 @@ def progress_line(name: str, job: Job, progress: Progress) -> str:
 
 
 def write_network(job: Job, outcome: Outcome, folder: Path) -> None:
-    """Write the trained network to `folder`, with its accuracy and the size of its images."""
+    """Write the trained network to `folder`, with its accuracy, and what its images and classes are."""
     saved.save(
         outcome.network,
         folder,
         name=job.config["model"],
         classes=job.classes,
         in_channels=job.in_channels,
-        extra={"top1_last": outcome.result["top1_last"], saved.IMAGE_SIZE: job.image_size},
+        extra={"top1_last": outcome.result["top1_last"], saved.IMAGE_SIZE: job.image_size, **job.told},
     )
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from psap.data.batches import Batches
 from psap.data.dataset import DataSet, cut_validation, subset
 from psap.data.photo_batches import PhotoBatches, lost_workers
+from psap.data.preprocessing import preprocessing
 from psap.data.sharding import Share
 from psap.models import build, published_weights, saved
 from psap.pruning.cost import count_macs, count_params
@@ -42,7 +43,8 @@ class Job:
 
     `start`: folder of the dense network to start from, or of the architecture to train anew; `dense`: folder of the
     dense network of the same seed, the baseline (None for a dense run itself). `workers`: processes that decode
-    photographs (0: none but this one). `batches` are those that it trains on.
+    photographs (0: none but this one). `batches` are those that it trains on; `told` is what a user of the network has
+    to know beside it.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Job:
         self.classes, self.in_channels = len(data.classes), data.channels
         photos = config["data"].get("photos")
         self.image_size: list[int] = [photos["size"]] * 2 if photos else list(data.train.images.shape[1:3])
+        self.told = {saved.PREPROCESSING: preprocessing(data, photos), saved.CLASS_NAMES: data.classes}
         self.batches, self._score = self._make_batches()
         self.learner = Learner(self._network(start).to(device), config["training"], self._pruning())
         self.progress = Progress()

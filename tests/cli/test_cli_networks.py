@@ -1,11 +1,13 @@
 """`psap export`, `psap inspect` and `psap bench latency` as they are typed."""
 
 import csv
+import json
 import re
 from pathlib import Path
 
 import onnxruntime
 import pytest
+import torch
 
 from psap.models import build
 from psap.models.saved import save
@@ -26,6 +28,20 @@ def test_export_writes_into_the_folder_and_says_how_exact_it_is(psap, folder: Pa
     assert "largest difference from the network" in second and "batches of 1, 2, 7" in second
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape[1:] == [3, 8, 8] and session.get_outputs()[0].shape[1] == 10
+
+
+def test_files_for_others_say_what_goes_in_and_comes_out(psap, tmp_path: Path) -> None:
+    told = {"preprocessing": {"size": [8, 8], "mean": [0.5], "std": [0.25]}, "class_names": ["ant", "bée"]}
+    save(
+        build("resnet8", 2, 1), tmp_path, name="resnet8", classes=2, in_channels=1, extra={"image_size": [8, 8], **told}
+    )
+    assert psap("export", tmp_path)[0] == psap("export", tmp_path, "--format", "torch")[0] == 0
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    found = session.get_modelmeta().custom_metadata_map
+    assert {key: json.loads(found[key]) for key in told} == told
+    files = {"psap.json": ""}
+    torch.export.load(tmp_path / "model.pt2", extra_files=files)
+    assert json.loads(files["psap.json"]) == told
 
 
 def test_export_to_a_file_of_ones_own_choice_and_size(psap, folder: Path, tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_missing_files(saved: Path, tmp_path: Path) -> None:
     [
         ({"name": "resnet20"}, "does not fit resnet20"),
         ({"name": "resnet9"}, "unknown model 'resnet9'"),
-        ({"classes": 0}, "classes: Input should be greater than 0"),
+        ({"classes": 0}, "classes: Value error, must be greater than 0"),
         ({"format": 2}, "format: Input should be 1"),
         ({"widths": {}}, "widths.shapes: Field required"),
         ({"surprise": 1}, "surprise: Extra inputs are not permitted"),

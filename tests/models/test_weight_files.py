@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from psap.errors import PsapError
-from psap.models.state_dicts import read
+from psap.models.state_dicts import fill, read
 
 
 class Strikes:
@@ -72,3 +73,67 @@ def test_weights_are_read_as_they_were_saved(tmp_path: Path) -> None:
     for name in ("w.pt", "w.safetensors"):
         found = read(tmp_path / name)
         assert found.keys() == state.keys() and all(torch.equal(found[key], state[key]) for key in state)
+
+
+NETWORK = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 3))
+STATE = NETWORK.state_dict()
+CHECKPOINTS: dict[str, object] = {
+    "plain": STATE,
+    "model": {"model": STATE, "epoch": 3, "args": Namespace(lr=0.1, name="x")},
+    "state_dict": {"state_dict": STATE, "optimizer": {"state": {}, "param_groups": []}, "best": 0.5},
+    "ddp": {f"module.{key}": tensor for key, tensor in STATE.items()},
+    "state_dict of ddp": {"state_dict": {f"module.{key}": tensor for key, tensor in STATE.items()}},
+    "compiled": {f"_orig_mod.{key}": tensor for key, tensor in STATE.items()},
+    "compiled ddp": {"model": {f"module._orig_mod.{key}": tensor for key, tensor in STATE.items()}},
+    "nested": {"model": {"state_dict": STATE}},
+    "psap": {"learner": {"model": STATE}, "progress": {}},
+    "module with a loss": {
+        "state_dict": {f"net.{key}": t for key, t in STATE.items()} | {"loss.weight": torch.ones(3)}
+    },
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_weights_as_people_have_them(kind: str, tmp_path: Path) -> None:
+    torch.save(CHECKPOINTS[kind], tmp_path / "w.ckpt")
+    other = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 3))
+    fill(other, read(tmp_path / "w.ckpt"), "net", "w.ckpt")
+    assert all(torch.equal(tensor, STATE[key]) for key, tensor in other.state_dict().items())
+
+
+def test_a_checkpoint_of_lightning(tmp_path: Path) -> None:
+    lightning = pytest.importorskip("lightning.pytorch")
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.save_hyperparameters({"lr": 0.1})
+            self.model, self.loss = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 3)), nn.CrossEntropyLoss(torch.ones(3))
+
+        def training_step(self, batch, _):
+            return self.loss(self.model(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.AdamW(self.parameters(), lr=0.1)
+
+    module = Module()
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "accelerator": "cpu"}
+    trainer = lightning.Trainer(max_epochs=1, default_root_dir=tmp_path, enable_checkpointing=False, **quiet)
+    data = torch.utils.data.TensorDataset(torch.randn(4, 2), torch.tensor([0, 1, 2, 0]))
+    trainer.fit(module, torch.utils.data.DataLoader(data, 2))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    fill(other := nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 3)), read(tmp_path / "last.ckpt"), "net", "last.ckpt")
+    assert all(map(torch.equal, other.state_dict().values(), module.model.state_dict().values()))
+
+
+def test_of_two_networks_none_is_guessed(tmp_path: Path) -> None:
+    both = {f"{name}.{key}": tensor for name in ("student", "teacher") for key, tensor in STATE.items()}
+    torch.save({"state_dict": both}, tmp_path / "w.ckpt")
+    with pytest.raises(PsapError, match=r"w.ckpt: holds 2 such networks \(student., teacher.\); save the state_dict"):
+        fill(NETWORK, read(tmp_path / "w.ckpt"), "net", "w.ckpt")
+
+
+def test_a_prefix_hides_no_misfit(tmp_path: Path) -> None:
+    strange = {f"module.{key}": tensor for key, tensor in STATE.items()} | {"module.2.weight": torch.ones(2)}
+    with pytest.raises(PsapError, match=r"not the weights of net \(2.weight is not in this network\)"):
+        fill(NETWORK, strange, "net", "w.ckpt")

@@ -102,9 +102,15 @@ def test_missing_tensors_wiring_and_false_wiring_are_named() -> None:
         set_widths(model, target)
 
 
-def test_layers_that_cannot_be_resized_are_named() -> None:
+def test_numbers_that_are_none_of_a_layer_are_named() -> None:
     model = nn.Sequential(nn.GroupNorm(2, 8))
     target = widths(model)
     target.shapes["0.weight"] = target.shapes["0.bias"] = [4]
-    with pytest.raises(PsapError, match="0: a GroupNorm cannot be resized"):
-        set_widths(model, target)
+    target.attributes["0"] = {"num_channels": 4}
+    set_widths(model, target)
+    assert model[0].num_channels == len(model[0].weight) == 4
+    for name, key, value in (("0", "heads", 4), ("0", "num_groups", [2]), ("1", "num_groups", 2)):
+        target.attributes[name] = {key: value}
+        with pytest.raises(PsapError, match=f"{name}: {key} is no such number of this network"):
+            set_widths(model, target)
+        del target.attributes[name]

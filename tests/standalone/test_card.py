@@ -3,8 +3,10 @@
 import html
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,10 @@ from numpy.random import default_rng
 from PIL import Image
 
 import psap as library
+from psap.data.dataset import load
+from psap.data.photo_batches import PhotoBatches
+from psap.data.sources import prepare
+from psap.models.saved import told
 from psap.standalone.request import in_words
 from psap.suites.load import Tuned
 from psap.utils.text import escaped, fenced
@@ -54,7 +60,9 @@ def test_a_method_is_named_for_what_it_is() -> None:
         assert f"{part} {name}" in words and "Protective" not in words
 
 
-def test_names_of_the_users_own_have_no_effect(tmp_path: Path, psap, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_the_users_own_have_no_effect(
+    tmp_path: Path, psap, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     numbers = default_rng(0)
     for name in CLASSES:
@@ -75,9 +83,25 @@ def test_names_of_the_users_own_have_no_effect(tmp_path: Path, psap, monkeypatch
     assert "Protective" not in card and "order.yaml --allow-code" in card
     blocks = [token.content for token in MarkdownIt("commonmark").parse(card) if token.type == "fence"]
     assert yaml.safe_load(blocks[1]) == order
-    made: dict[str, object] = {}
-    exec(blocks[0].replace("import psap\n", ""), {"psap": library}, made)
-    assert made["network"]
+    made: dict[str, Any] = {"psap": library}
+    Image.open(next(Path("p ```").rglob("0.png"))).resize((50, 40)).save("image.png")
+    exec(blocks[0].replace("import psap\n", ""), made)
+    assert capsys.readouterr().out.split()[0] in {name.split()[0] for name in CLASSES}
+    # As evaluation here prepares an image.
+    made["image"].save(Path("p ```") / min(CLASSES) / "0.png")
+    prepare("folder", "p ```", tmp_path / "data.safetensors", as_photos=True)
+    data = load(tmp_path / "data.safetensors", Path("p ```"))
+    photos = {"size": 32, "min_area": 1.0, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    for split in (data.train, data.test):
+        (batch,) = PhotoBatches(split, len(split), photos, train=False).epoch(0)
+        for number, expected in enumerate(batch[0]):
+            found = made["prepare"](Image.open(split.images.path(number)))
+            assert torch.allclose(found, expected, atol=1e-5)
+    said = told(Path(out))
+    assert said["class_names"] == sorted(CLASSES) and said["preprocessing"] == {
+        **{"size": [32, 32], "resize": 37, "interpolation": "bilinear"},
+        **{"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+    }
     rendered = MarkdownIt("commonmark").enable("table").render(card.partition("---\n# ")[2])
     assert "<img" not in rendered and "<a " not in rendered and "<em>" not in rendered
     assert html.escape(", ".join(sorted(CLASSES)), quote=False) in rendered.replace("&quot;", '"')

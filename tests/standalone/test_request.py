@@ -146,6 +146,63 @@ def test_a_dry_run_reads_every_image_and_writes_nothing(photos: Path, psap, monk
     assert [file.name for file in photos.parent.iterdir()] == ["photos"]
 
 
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """Weights of torchvision's mobilenet_v3_small where torch keeps its downloads."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv("PSAP_WEIGHTS", raising=False)
+    file = tmp_path / "torch" / "hub" / "checkpoints" / "mobilenet_v3_small-047dcff4.pth"
+    file.parent.mkdir(parents=True)
+    torch.manual_seed(3)
+    torch.save(state := build("torchvision:mobilenet_v3_small", 1000).state_dict(), file)
+    return state
+
+
+def test_from_published_weights_to_a_report(photos: Path, cached, psap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos.parent)
+    options = ["--model=torchvision:mobilenet_v3_small", "--weights=published", "--data=photos", "--size=32"]
+    training = ["--target=0.3", "--epochs=1", "--dense-epochs=1", "--out=small"]
+    code, said, err = psap("prune", *options, *training)
+    assert code == 0, err
+    assert re.search(r"weights +\S+mobilenet_v3_small-047dcff4.pth, but for the head, which is new", said)
+    assert {"report.html", "README.md", "model.safetensors"} <= {file.name for file in Path("small").iterdir()}
+    plan = planned(
+        order(model="torchvision:mobilenet_v3_small", weights="published", data="photos", size=32, target=0.3)
+    )
+    before, after = cached, plan.start.model.state_dict()
+    assert {key for key in after if not torch.equal(after[key], before[key])} == {
+        *("classifier.3.weight", "classifier.3.bias")
+    }
+
+
+def test_published_weights_that_are_not_there(tmp_path: Path, psap, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for model, says in (
+        ("torchvision:resnet18", "its weights are not on this machine and could not be downloaded"),
+        ("resnet8", "resnet8 has no published weights"),
+    ):
+        options = [f"--model={model}", "--weights=published", "--data=cifar10", "--target=0.5", "--out=o", "--dry-run"]
+        code, _, err = psap("prune", *options)
+        assert code == 2 and says in err and err.splitlines()[-1].startswith("psap: ")
+        assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model."])
+def test_checkpoints_of_others_are_weights(prefix: str, tmp_path: Path) -> None:
+    given = build("resnet8", 10, 1).state_dict()
+    state = {prefix + key: tensor for key, tensor in given.items()} | {"loss.weight": torch.ones(10)}
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "last.ckpt")
+    plan = planned(order(weights=str(tmp_path / "last.ckpt"), epochs=3))
+    assert plan.start.fits and all(map(torch.equal, plan.start.model.state_dict().values(), given.values()))
+    del state[f"{prefix}linear.bias"], state[f"{prefix}linear.weight"]
+    head = build("resnet8", 7, 1).linear.state_dict()
+    torch.save({"state_dict": state | {f"{prefix}linear.{key}": t for key, t in head.items()}}, tmp_path / "last.ckpt")
+    assert "but for the head, which is new" in planned(order(weights=str(tmp_path / "last.ckpt"))).start.told
+
+
 def test_weights_of_another_network(tmp_path: Path) -> None:
     torch.save(build("resnet20", 10, 1).state_dict(), tmp_path / "w.pt")
     with pytest.raises(PsapError, match=r"w\.pt: not the weights of resnet8 with 10 classes \(layer\S+ is not in this"):
