@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from psap.cli.keep import Ignore, Ratio, kept
+from psap.cli.working import working
 
 app = typer.Typer()
 Size = Annotated[int | None, typer.Option(min=1, max=4096, help="Pixels of an image's side, where they are not known.")]
@@ -85,8 +86,9 @@ def inspect(
     from psap.utils.validation import validated
 
     method = validated(Method, kept(ignore, ratio), "options")
-    opened = open_network(network, size, classes, weights)
-    rows = inspect_network(opened.model, opened.images, method)
+    with working(f"find what {network} can lose"):
+        opened = open_network(network, size, classes, weights)
+        rows = inspect_network(opened.model, opened.images, method)
     if csv:
         from psap.utils.files import write_csv
 

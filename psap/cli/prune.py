@@ -8,6 +8,7 @@ import typer
 
 from psap.cli.device import device
 from psap.cli.keep import Ignore, Ratio, kept
+from psap.cli.working import working
 from psap.errors import PsapError
 
 app = typer.Typer()
@@ -65,6 +66,7 @@ def prune(
 
 
 def _carry_out(order: Any, dry_run: bool) -> None:
+    from psap.data.decoding import BadImages
     from psap.planning.report import duration
     from psap.pruning.inspect import render
     from psap.standalone.folder import finished
@@ -76,11 +78,17 @@ def _carry_out(order: Any, dry_run: bool) -> None:
         typer.echo(f"{out / 'report.html'}: made before; there is nothing left to do")
         return
     chosen = device()
-    pruning = Pruning(order, chosen, (os.cpu_count() or 1) if chosen.type == "cuda" else 0)
+    with working(f"find what {order.model} can lose"):
+        pruning = Pruning(order, chosen, (os.cpu_count() or 1) if chosen.type == "cuda" else 0)
     render(pruning.plan.groups)
     typer.echo("\n".join(f"{name:<10}{value}" for name, value in summary(pruning.plan)))
     if dry_run:
-        pruning.read_images()
+        try:
+            pruning.read_images()
+        except BadImages as error:
+            for told in error.others:  # the error names the first
+                typer.echo(f"also {told}")
+            raise
         return
     try:
         pruning.run(

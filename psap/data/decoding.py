@@ -33,14 +33,22 @@ class BadImage(PsapError):
         self.told = f"{file}: {why}"
 
 
+class BadImages(PsapError):
+    """Several of them: the first few in one line, so that they can be mended together; `others` are the rest."""
+
+    def __init__(self, bad: Sequence[BadImage]) -> None:
+        self.others = [image.told for image in bad[_NAMED:]]
+        more = f"; and {len(self.others):,} more" if self.others else ""
+        told = "; ".join(image.told for image in bad[:_NAMED])
+        super().__init__(f"{len(bad):,} files cannot be used as images; replace or remove them: {told}{more}")
+
+
 def refuse(bad: Sequence[BadImage]) -> None:
-    """Raise PsapError if there are bad images: the first few in one line, so that they can be mended together."""
+    """Raise BadImage or BadImages if there are any."""
     if len(bad) == 1:
         raise bad[0]
     if bad:
-        more = f"; and {len(bad) - _NAMED:,} more" if len(bad) > _NAMED else ""
-        told = "; ".join(image.told for image in bad[:_NAMED])
-        raise PsapError(f"{len(bad):,} files cannot be used as images; replace or remove them: {told}{more}")
+        raise BadImages(bad)
 
 
 @contextmanager

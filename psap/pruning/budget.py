@@ -76,12 +76,11 @@ def _holding(target: float, low: float, most: float, whole: str) -> str:
     """What keeps a target out of reach; `most` is the reduction with one channel left of each group."""
     if target < low:
         return " or lower bounds.min_ratio and ratios"
-    if target <= most:
-        return (
-            f" or move bounds.max_ratio, ratios or round_to: with one channel left of each group it would be {most:.3f}"
-        )
     held = f"; stays whole: {whole}" if whole else ""
-    return f"; no bounds reach it: with one channel left of each group it would be {most:.3f}{held}"
+    one_left = f"with one channel left of each group it would be {most:.3f}{held}"
+    if target <= most:
+        return f" or move bounds.max_ratio, ratios or round_to: {one_left}"
+    return f"; no bounds reach it: {one_left}"
 
 
 def solve_counts(

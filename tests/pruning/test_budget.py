@@ -156,7 +156,8 @@ def test_unreachable_targets_name_the_range() -> None:
         check_reachable(target, reduction, bounds, [9, 9], measure, "head: feeds the network's output")
 
     check(0.8)
-    with pytest.raises(PsapError, match=r"target 0\.9 of the multiply-adds .* between 0\.100 and 0\.800; .* or move "):
+    said = r"target 0\.9 of the multiply-adds .* between 0\.100 and 0\.800; .* or move .*; stays whole: head: feeds"
+    with pytest.raises(PsapError, match=said):
         check(0.9)
     with pytest.raises(PsapError, match=r"of the parameters cannot be met.* or lower bounds\.min_ratio and ratios$"):
         check(0.05, "params")

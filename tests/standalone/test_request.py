@@ -8,9 +8,12 @@ import pytest
 import safetensors.torch
 import torch
 import yaml
+from numpy import asarray
 from numpy.random import default_rng
 from PIL import Image
 
+from psap.data.dataset import load
+from psap.data.sources import prepare
 from psap.errors import PsapError
 from psap.models import build
 from psap.models.saved import save
@@ -144,6 +147,35 @@ def test_a_dry_run_reads_every_image_and_writes_nothing(photos: Path, psap, monk
     assert code == 2 and err.startswith("psap: 2 files cannot be used as images") and err.count("\n") == 1
     assert "photos/ant/0.png" in err and "photos/cow/5.png" in err
     assert [file.name for file in photos.parent.iterdir()] == ["photos"]
+
+
+def test_a_dry_run_lists_every_bad_image_and_what_it_passes_over(
+    photos: Path, psap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    bad = [photos / name / f"{i}.png" for name in ("ant", "bee", "cow") for i in range(4)]
+    for file in bad:
+        file.write_bytes(file.read_bytes()[:60])
+    for name in ("notes.txt", "more.txt", "film.mp4"):
+        (photos / "ant" / name).write_text("")
+    options = ["--model=resnet8", "--data=photos", "--size=32", "--target=0.5", "--out=new", "--dry-run"]
+    code, out, err = psap("prune", *options)
+    assert code == 2 and "psap: 12 files cannot be used as images" in err and err.endswith("; and 2 more\n")
+    assert all(str(file.relative_to(photos.parent)) in out + err for file in bad) and out.count("also photos/") == 2
+    assert "3 files that are no images by their names passed over (2 .txt, 1 .mp4)" in err
+
+
+def test_photographs_are_turned_as_the_camera_says(photos: Path, tmp_path: Path) -> None:
+    """Orientation 6: the camera lay on its side. A wide photograph is a tall one."""
+    pixels = default_rng(1).integers(0, 255, (40, 60, 3), dtype="uint8")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(photos / "ant" / "0.png", exif=exif)
+    prepare("folder", str(photos), tmp_path / "d.safetensors", as_photos=True)
+    data = load(tmp_path / "d.safetensors", photos)
+    files = [(split.images, n) for split in (data.train, data.test) for n in range(len(split))]
+    (found,) = [images.decode(n) for images, n in files if images.path(n) == photos / "ant" / "0.png"]
+    assert found.size == (40, 60) and (asarray(found) == pixels[::-1].transpose(1, 0, 2)).all()
 
 
 @pytest.fixture
