@@ -34,7 +34,7 @@ class BadImage(PsapError):
 
 
 class BadImages(PsapError):
-    """Several of them: the first few in one line, so that they can be mended together; `others` are the rest."""
+    """Several of them: the first few in one line, so that they can be fixed together; `others` are the rest."""
 
     def __init__(self, bad: Sequence[BadImage]) -> None:
         self.others = [image.told for image in bad[_NAMED:]]

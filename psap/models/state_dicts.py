@@ -53,7 +53,7 @@ def _network(checkpoint: Any) -> Any:
     """The weights in a checkpoint, however deep; what has none is given back as it is."""
     if not isinstance(checkpoint, Mapping) or all(isinstance(value, Tensor) for value in checkpoint.values()):
         return checkpoint
-    keys = ("learner", *_KEYS)  # the first is our own
+    keys = ("train_state", *_KEYS)  # the first is our own
     return next((_network(checkpoint[key]) for key in keys if isinstance(checkpoint.get(key), Mapping)), checkpoint)
 
 

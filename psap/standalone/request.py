@@ -6,7 +6,7 @@ from pydantic import Field
 
 from psap.models.preprocessing import described
 from psap.suites.grid import Grid, Run
-from psap.suites.load import Preset, Suite, Target, Tuned
+from psap.suites.load import MethodConfig, MethodPair, Suite, Target
 from psap.suites.schema import Colour, Data, Photos, Recipe, Section, Training
 from psap.utils.bounds import Batch, Epochs, Model, Penalty, Pixels, Place, Rate, Seed
 
@@ -17,7 +17,7 @@ _RATE_FROM_NOTHING = 0.1
 PUBLISHED = "published"  # weights, by which those of the network's library are meant
 
 
-class Order(Section):
+class PruneRequest(Section):
     """One network to prune: the options of `psap prune`, and the keys of its YAML file."""
 
     model: Model
@@ -46,7 +46,7 @@ class Order(Section):
     """By channel, for pixels in 0..1 (default: that of the network's published weights)."""
     measure: Literal["macs", "params"] = "macs"
     """What the target is a share of: multiply-adds or parameters."""
-    method: Tuned = Tuned()
+    method: MethodConfig = MethodConfig()
     """As in `methods.yaml`, without `scratch`; PSAP by default."""
     batch_size: Batch = 32
     """Number of images in an optimiser's step."""
@@ -66,9 +66,9 @@ class Order(Section):
         return self.data not in _NAMED
 
 
-def in_words(method: Tuned) -> str:
+def in_words(method: MethodConfig) -> str:
     """The method by what it does: by the name of PSAP where its parts are PSAP's, with the settings that differ."""
-    own, psap = method.effective(), Tuned().effective()
+    own, psap = method.identity(), MethodConfig().identity()
     parts = ("criterion", "allocation", "reconstruction")
     if any(own[part] != psap[part] for part in parts):
         return ", ".join(f"{part} {own[part]}" for part in parts) + f", schedule {method.schedule.kind}"
@@ -77,46 +77,46 @@ def in_words(method: Tuned) -> str:
     return f"{name}, with {', '.join(differing)} other than its defaults" if differing else name
 
 
-def kept_in_words(method: Tuned) -> str:
+def kept_in_words(method: MethodConfig) -> str:
     """The layers that the method keeps whole or within bounds of their own; empty where there are none."""
     whole = [f"{', '.join(method.ignore)} whole"] if method.ignore else []
     bounded = [f"{glob} loses {100 * low:g} to {100 * high:g} %" for glob, (low, high) in method.ratios.items()]
     return "; ".join(whole + bounded)
 
 
-def data_of(order: Order) -> Data:
-    """The section `data` of the order's runs; what it leaves open of images is what the network's library says."""
-    if not order.photographs():
-        return Data(source=order.data, **_NAMED[order.data])
-    told = described(order.model)
-    chosen = {name: value for name in ("size", "mean", "std") if (value := getattr(order, name) or told.get(name))}
+def data_of(request: PruneRequest) -> Data:
+    """The section `data` of the request's runs; what it leaves open of images is what the network's library says."""
+    if not request.photographs():
+        return Data(source=request.data, **_NAMED[request.data])
+    told = described(request.model)
+    chosen = {name: value for name in ("size", "mean", "std") if (value := getattr(request, name) or told.get(name))}
     photos = Photos(**chosen, min_area=0.35)
-    return Data(source="folder", path=order.data, flip=True, photos=photos)
+    return Data(source="folder", path=request.data, flip=True, photos=photos)
 
 
-def runs_of(order: Order, data: Data, fits: bool) -> tuple[Run, Run]:
+def runs_of(request: PruneRequest, data: Data, fits: bool) -> tuple[Run, Run]:
     """The dense run and the pruned one; `fits`: whether weights were given and fit the data's classes."""
-    given = order.weights is not None
-    dense_epochs = order.dense_epochs if order.dense_epochs is not None else 0 if fits else order.epochs
-    lr = order.lr or _RATE["weights" if given else "new"]
+    given = request.weights is not None
+    dense_epochs = request.dense_epochs if request.dense_epochs is not None else 0 if fits else request.epochs
+    lr = request.lr or _RATE["weights" if given else "new"]
     before = Recipe(epochs=dense_epochs, lr=lr if given else _RATE_FROM_NOTHING) if dense_epochs else None
-    pruning = Recipe(epochs=order.epochs, lr=lr)
+    pruning = Recipe(epochs=request.epochs, lr=lr)
     suite = Suite(
-        title=f"{order.model} on {order.data}",
+        title=f"{request.model} on {request.data}",
         data=data,
-        models=(order.model,),
+        models=(request.model,),
         methods={"pretrained": ("psap",)},
-        targets=(order.target,),
-        measure=order.measure,
-        seeds=(order.seed,),
+        targets=(request.target,),
+        measure=request.measure,
+        seeds=(request.seed,),
         training=Training(
-            batch_size=order.batch_size,
-            weight_decay=order.weight_decay,
-            precision=order.precision,
+            batch_size=request.batch_size,
+            weight_decay=request.weight_decay,
+            precision=request.precision,
             dense=before,
             pretrained=pruning,
             scratch=pruning,
         ),
     )
-    dense, pruned = Grid("prune", suite, {"psap": Preset(order.method, order.method)}).runs.values()
+    dense, pruned = Grid("prune", suite, {"psap": MethodPair(request.method, request.method)}).runs.values()
     return dense, pruned

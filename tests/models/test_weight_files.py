@@ -86,7 +86,7 @@ CHECKPOINTS: dict[str, object] = {
     "compiled": {f"_orig_mod.{key}": tensor for key, tensor in STATE.items()},
     "compiled ddp": {"model": {f"module._orig_mod.{key}": tensor for key, tensor in STATE.items()}},
     "nested": {"model": {"state_dict": STATE}},
-    "psap": {"learner": {"model": STATE}, "progress": {}},
+    "psap": {"train_state": {"model": STATE}, "progress": {}},
     "module with a loss": {
         "state_dict": {f"net.{key}": t for key, t in STATE.items()} | {"loss.weight": torch.ones(3)}
     },

@@ -9,7 +9,7 @@ from psap import Method, Pruner
 from psap.errors import PsapError
 from psap.models import build
 from psap.pruning.graph.groups import Group
-from psap.pruning.graph.verify import usable_groups
+from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.inspect import inspect_network
 from psap.utils.globs import last_of, means
 
@@ -25,7 +25,7 @@ def network() -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def groups(network: torch.nn.Module) -> list[Group]:
-    return usable_groups(network, X)
+    return find_prunable_groups(network, X)
 
 
 def pruned(network: torch.nn.Module, groups: list[Group], target: float, method: dict, **kept) -> dict[str, float]:
@@ -34,7 +34,7 @@ def pruned(network: torch.nn.Module, groups: list[Group], target: float, method:
     before = {key: value.clone() for key, value in network.state_dict().items()}
     pruner.step(0)
     network.load_state_dict(before)
-    return {group.name: float(mask.float().mean()) for group, mask in zip(pruner.groups, pruner.pruned, strict=True)}
+    return {group.name: float(mask.float().mean()) for group, mask in zip(pruner.groups, pruner.masks, strict=True)}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_kept_layers_stay_whole_with_all_that_goes_with_them(network, groups) ->
         set(lost) == {"layer1.0.conv1", "layer2.0.conv1", "layer2.0.conv2", "layer3.0.conv2"} and min(lost.values()) > 0
     ), "layer1.0.bn2 is behind conv2, which goes together with conv1"
     pruner = Pruner(network, X, 0.3, 2, ignore=["conv1"], groups=groups)
-    assert {group.name: group.reason for group in pruner.refused}["conv1"] == "kept by ignore 'conv1'"
+    assert {group.name: group.reason for group in pruner.unprunable}["conv1"] == "kept by ignore 'conv1'"
 
 
 @given(
@@ -137,8 +137,8 @@ def test_a_mistake_is_told_before_anything_is_changed(network, groups, kept, say
 
 
 def test_nothing_set_leaves_the_identity_of_runs_as_it_was() -> None:
-    assert not {"ignore", "ratios"} & Method().effective().keys()
-    told = Method(ignore=["stem"], ratios={"a": (0, 0.5)}).effective()
+    assert not {"ignore", "ratios"} & Method().identity().keys()
+    told = Method(ignore=["stem"], ratios={"a": (0, 0.5)}).identity()
     assert told["ignore"] == ["stem"] and told["ratios"] == {"a": [0, 0.5]}
     assert Method.model_validate(told) == Method(ignore=["stem"], ratios={"a": (0, 0.5)})
 
