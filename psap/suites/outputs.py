@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from psap.models import saved
+from psap.suites.beside_rows import CORRECT, SENSITIVITY, write_correct, write_sensitivity
 from psap.suites.grid import Run
 from psap.suites.paths import Paths
 from psap.suites.provenance import now
@@ -21,6 +22,10 @@ def write_run(run: Run, job: Job, outcome: Outcome, labels: Mapping[str, Any], p
     folder = paths.checkpoints / run.path
     write_network(job, outcome, folder)
     tables = write_tables(paths.results / run.path, job.progress.rows, job.history)
+    results = paths.results / run.path
+    write_correct(results / CORRECT, outcome.right.numpy())
+    if outcome.sensitivity is not None:
+        write_sensitivity(results / SENSITIVITY, outcome.sensitivity)
     made = {**labels, "network": saved.read(folder).sha256}
     return [_write(run, {"result": outcome.result, "cost": outcome.cost}, made, paths), *tables]
 
@@ -31,6 +36,7 @@ def write_diverged(run: Run, job: Job, lost: Diverged, labels: Mapping[str, Any]
         paths.checkpoints / run.path, job.config["model"], job.classes, job.in_channels, f"{run.path} diverged: {lost}"
     )
     tables = write_tables(paths.results / run.path, job.progress.rows, job.history)
+    _forget_results(paths.results / run.path)
     diverged = {"epoch": lost.epoch, "what": lost.what}
     return [_write(run, _lost(diverged, job.progress.seconds), labels, paths), *tables]
 
@@ -40,7 +46,14 @@ def write_not_run(run: Run, why: str, parent: saved.Architecture, labels: Mappin
     saved.save_none(paths.checkpoints / run.path, run.model, parent.classes, parent.in_channels, why)
     history: Sequence[Mapping[str, Any]] | None = [] if run.kind == "prune" else None
     write_tables(paths.results / run.path, [], history)
+    _forget_results(paths.results / run.path)
     _write(run, _lost({"epoch": 0, "what": why}, 0.0), labels, paths)
+
+
+def _forget_results(folder: Path) -> None:
+    """Delete what an earlier row had next to it."""
+    for name in (CORRECT, SENSITIVITY):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _lost(diverged: Mapping[str, Any], seconds: float) -> dict[str, Any]:

@@ -43,6 +43,14 @@ def total(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def gather(value: _T) -> list[_T]:
+    """What every rank has, by rank."""
+    found = [value] * count()
+    if count() > 1:
+        dist.all_gather_object(found, value)
+    return found
+
+
 def agreed(decide: Callable[[], _T]) -> _T:
     """What rank 0 decides, on every rank: a decision is taken once."""
     if count() == 1:
