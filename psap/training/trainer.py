@@ -176,7 +176,7 @@ class Job:
         return {
             "example_inputs": self._example(1),
             "epochs": self.config["training"]["recipe"]["epochs"],
-            "method": Method.model_validate(method),
+            "method": Method.of_run(method),
             "steps_per_epoch": len(self.batches) // self.batches.accumulated,
         } | {name: self.config[name] for name in ("target", "measure", "seed")}
 
