@@ -46,7 +46,7 @@ def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Scor
         totals += torch.cat([loss.double()[None], right.double()])
         first.append(ranked[:, 0])
     model.train(training)
-    loss_sum, one, five, count = distributed.total(totals).tolist()
+    loss_sum, one, five, count = distributed.all_reduce_sum(totals).tolist()
     assert count, "nothing to evaluate"
     return Score(loss_sum / count, 100 * one / count, 100 * five / count, _in_order(first))
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from small import Small, X, Y
+from small_helpers import Small, X, Y
 
 from psap.pruning.criteria import CRITERIA, Channels
-from psap.pruning.graph.find import find_groups
+from psap.pruning.graph.find import trace_groups
 
 WEIGHTS = torch.randn(7, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 GRADIENTS = torch.randn(7, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -62,7 +62,7 @@ def test_behind_batch_norm_weights_are_silent_and_gates_are_not() -> None:
     images, labels = X.double(), Y
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
-    group = find_groups(model, images)[0]
+    group = trace_groups(model, images)[0]
     gate = torch.ones(group.channels, dtype=torch.float64, requires_grad=True)
     handle = model.norm1.register_forward_hook(lambda _m, _i, out: out * gate[:, None, None])
     torch.nn.functional.cross_entropy(model(images), labels).backward()
