@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
-from arena import Case
-from calls import calls
-from cases import READ, files, images, put, words
-from corpus import VALUES
+from arena_helpers import Case
+from calls_helpers import calls
+from cases_helpers import READ, files, images, put, words
+from corpus_helpers import VALUES
 
 Withstood = Callable[[Iterable[Case]], None]
 PARTS = 4  # of each test, that can be run side by side
