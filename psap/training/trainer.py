@@ -57,7 +57,7 @@ class Job:
         self.config, self._data, self._device, self._dense = config, data, device, dense
         self._workers = workers
         self.weights: dict[str, str] = {}  # the published ones that it starts from: origin and digest
-        torch.use_deterministic_algorithms(device.type == "cpu")
+        _be_deterministic(device.type == "cpu", compiled=config["training"]["compile"])
         torch.manual_seed(config["seed"])
         self.classes, self.in_channels = len(data.classes), data.channels
         photos = config["data"].get("photos")
@@ -217,6 +217,14 @@ class Job:
         }
         cost |= dict(zip(("latency_ms", "latency_dense_ms"), latency or (), strict=False))
         return Outcome(result, cost, network)
+
+
+def _be_deterministic(wanted: bool, compiled: bool) -> None:
+    """As torch.use_deterministic_algorithms, but that imports the compiler, to set it too, even where none is used."""
+    if compiled:
+        torch.use_deterministic_algorithms(wanted)
+    else:
+        torch.set_deterministic_debug_mode("error" if wanted else "default")
 
 
 def accuracy_of(model: nn.Module, batches: Batched) -> Score:
