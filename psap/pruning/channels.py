@@ -16,7 +16,7 @@ def zero(slots: Iterable[Slot], mask: Tensor) -> None:
     """Set the channels in `mask` to zero in every slot (a running variance stays: it only scales a zero)."""
     for slot in slots:
         if slot.attribute != "running_var":
-            slot.tensor.index_fill_(0, slot.member.positions(mask).to(slot.tensor.device), 0)
+            slot.outputs_first(slot.tensor).index_fill_(0, slot.member.positions(mask).to(slot.tensor.device), 0)
 
 
 @torch.no_grad()
@@ -28,7 +28,7 @@ def clear_momentum(optimizer: Optimizer | None, group: Group, mask: Tensor) -> N
         parameter = slot.tensor
         for value in optimizer.state.get(parameter, {}).values():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                value.index_fill_(0, slot.member.positions(mask).to(value.device), 0)
+                slot.outputs_first(value).index_fill_(0, slot.member.positions(mask).to(value.device), 0)
 
 
 def penalise_scales(model: nn.Module, strength: float) -> None:
@@ -52,7 +52,9 @@ class ChannelBackup:
         """Copy the channels in `mask`; replaces what the group had saved before."""
         self._masks[group.name] = mask.clone()
         self._values[group.name] = {
-            slot.name: slot.tensor.detach()[slot.member.positions(mask).to(slot.tensor.device)].clone()
+            slot.name: slot.outputs_first(slot.tensor.detach())[
+                slot.member.positions(mask).to(slot.tensor.device)
+            ].clone()
             for slot in group.slots
         }
 
@@ -61,7 +63,7 @@ class ChannelBackup:
         """Put the channels in `mask` (among those saved) back as they were, bit for bit."""
         saved, values = self._masks[group.name], self._values[group.name]
         for slot in group.slots:
-            channel, tensor = slot.member.channel, slot.tensor
+            channel, tensor = slot.member.channel, slot.outputs_first(slot.tensor)
             back = mask[channel[saved[channel]]]
             where = slot.member.positions(saved)[back].to(tensor.device)
             # A state that was read again lies on the processor, whatever it was written from.
@@ -97,9 +99,10 @@ class FrozenChannels:
         for group, mask in zip(groups, masks, strict=True):
             for slot in group.slots:
                 if isinstance(slot.tensor, nn.Parameter) and bool(mask.any()):
-                    keep = torch.ones(len(slot.tensor), *[1] * (slot.tensor.dim() - 1))
+                    outputs = len(slot.outputs_first(slot.tensor))
+                    keep = torch.ones(outputs, *[1] * (slot.tensor.dim() - 1))
                     keep[slot.member.positions(mask)] = 0
-                    self._frozen.append((slot, keep.to(slot.tensor)))
+                    self._frozen.append((slot, slot.outputs_first(keep).to(slot.tensor)))
 
     def clear(self) -> None:
         """Let all channels train."""

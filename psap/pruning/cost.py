@@ -19,6 +19,7 @@ from psap.utils.passes import evaluating, forward
 
 Measure = Literal["macs", "params"]
 _CONV = nn.modules.conv._ConvNd
+_TRANSPOSED = nn.modules.conv._ConvTransposeNd
 
 
 def count_macs(model: nn.Module, example_inputs: Any) -> int:
@@ -50,7 +51,7 @@ def check_as_planned(small: nn.Module, example_inputs: Any, planned: tuple[int, 
 
 @dataclass(frozen=True)
 class _Layer:
-    places: int  # output positions, summed over all calls in one forward pass
+    places: int  # where its kernel is applied, summed over all calls in one forward pass
     taps: int
     inputs: int
     outputs: int
@@ -146,6 +147,8 @@ def _layer(module: Any, places: int) -> _Layer:
     """A depthwise layer has one input for each output, whatever is removed."""
     if isinstance(module, (_CONV, nn.Linear)):
         outputs, inputs = module.weight.shape[:2]
+        if isinstance(module, _TRANSPOSED) and module.groups == 1:
+            outputs, inputs = inputs, outputs
         taps = module.weight[0, 0].numel()
         return _Layer(places, taps, inputs, outputs, int(module.bias is not None))
     tensors = list(module.parameters(recurse=False))
@@ -167,8 +170,13 @@ def _count_places(model: nn.Module, example_inputs: Any) -> dict[str, int]:
 
     def record(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            channels = module.out_channels if isinstance(module, _CONV) else module.out_features
-            places[name] = places.get(name, 0) + output.numel() // int(channels)  # type: ignore[arg-type]
+            # The kernel of a transposed convolution is laid on each input; all others make each output.
+            if isinstance(module, _TRANSPOSED):
+                count = inputs[0].numel() // module.in_channels
+            else:
+                channels = module.out_channels if isinstance(module, _CONV) else module.out_features
+                count = output.numel() // int(channels)  # type: ignore[arg-type]
+            places[name] = places.get(name, 0) + count
 
         return hook
 

@@ -55,7 +55,7 @@ def folded_weights(behind: Mapping[str, str], group: Group) -> Tensor:
     rows = []
     for slot in group.weights:
         norm: Any = norms.get(behind.get(slot.member.name, ""))
-        value = slot.tensor.abs()
+        value = slot.outputs_first(slot.tensor).abs()
         if norm is not None and slot.attribute == "bias":
             continue
         if norm is not None:

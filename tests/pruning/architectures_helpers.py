@@ -84,8 +84,8 @@ class Behind(nn.Module):
 class Grouped(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.grouped = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=4)
-        self.free = nn.Conv2d(8, 8, 3)
+        self.first, self.grouped = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 16, 3, groups=4)
+        self.free = nn.Conv2d(16, 8, 3)
         self.norm, self.last = nn.GroupNorm(2, 8), nn.Conv2d(8, 6, 1)
         self.head = nn.Linear(6, 5)
 
@@ -116,18 +116,6 @@ class Shifted(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.b(self.a(x).sigmoid()).mean((2, 3)))
-
-
-class Transposed(nn.Module):
-    """Dimension 0 of a transposed convolution's weight is its inputs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.up, self.b = nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(8, 6, 2), nn.Conv2d(6, 6, 3)
-        self.head = nn.Linear(6, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.b(self.up(self.a(x).relu()).relu()).relu().mean((2, 3)))
 
 
 class Remembered(nn.Module):

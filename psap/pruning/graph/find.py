@@ -14,10 +14,9 @@ from psap.errors import PsapError
 from psap.layers import PadShortcut
 from psap.pruning.graph._torch_pruning import Astray, pruning_group, reached, tp
 from psap.pruning.graph.groups import Group, Member, summary
-from psap.pruning.graph.trace import dependency_graph
+from psap.pruning.graph.trace import dependency_graph, is_grouped
 
 _CONV = nn.modules.conv._ConvNd
-_TRANSPOSED = nn.modules.conv._ConvTransposeNd
 _SPLITS = (tp.ops._SplitOp, tp.ops._SliceOp, tp.ops._UnbindOp)
 # Zero in, zero out, channel by channel: a pruned channel stays zero behind these.
 _SAFE_NORMS = (_BatchNorm, nn.PReLU)
@@ -134,10 +133,11 @@ def _components(items: Any) -> Tensor:
     """Which channel each root index belongs to, shape (R,): roots that must go together are one channel.
 
     Split and gated activations tie them: both halves of `a * sigmoid(b)` carry the same channel. The ties show where
-    two roots reach the same index of the same layer or operation.
+    two roots reach the same index of the same layer or operation, or the same group of a grouped convolution.
     """
     start, count = items[0].dep, len(items[0].idxs)
-    if not any(isinstance(item.dep.target.module, _SPLITS) for item in items):
+    modules = [item.dep.target.module for item in items]
+    if not any(isinstance(module, _SPLITS) or is_grouped(module) for module in modules):
         return torch.arange(count)
     root = list(range(count))  # of each channel's tree; the least of those tied, so that numbers follow the channels
 
@@ -148,10 +148,11 @@ def _components(items: Any) -> Tensor:
         return index
 
     first = [tp._helpers._HybridIndex(idx=index, root_idx=index) for index in range(count)]
-    for arrivals in reached(start.target, start.handler, first).values():
+    for (node, _), arrivals in reached(start.target, start.handler, first).items():
         owner: dict[int, int] = {}
+        size = node.module.out_channels // node.module.groups if is_grouped(node.module) else 1
         for index in itertools.chain.from_iterable(arrivals):
-            tied = find(owner.setdefault(index.idx, index.root_idx)), find(index.root_idx)
+            tied = find(owner.setdefault(index.idx // size, index.root_idx)), find(index.root_idx)
             root[max(tied)] = min(tied)
     roots = [find(index) for index in range(count)]
     number = {index: channel for channel, index in enumerate(sorted(set(roots)))}
@@ -174,12 +175,10 @@ def _kind(module: nn.Module, is_out: bool) -> str:
 
 def _problem(module: nn.Module, is_out: bool, last: int) -> str:
     """Why a layer forbids pruning, its positions being up to `last`; empty when it does not."""
-    if isinstance(module, _TRANSPOSED):
-        return "a transposed convolution"
     if "StdConv" in type(module).__name__:  # by name, since importing timm takes long
         return "weight standardisation, by which a layer's weights are others without one of its inputs"
-    if isinstance(module, _CONV) and 1 < module.groups != module.out_channels:
-        return "a grouped convolution"
+    if isinstance(module, _CONV) and 1 < module.groups != module.out_channels and not is_grouped(module):
+        return "a grouped convolution that makes more or fewer channels than it reads"
     if isinstance(module, _CONV) and module.groups > 1 and module.in_channels != module.out_channels:
         return "a depthwise convolution that multiplies its channels"
     if isinstance(module, _WHOLE):

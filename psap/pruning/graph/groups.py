@@ -1,6 +1,6 @@
 """Filter groups: channels that must be removed together, and where their weights lie.
 
-A channel c of a group owns slices (along dimension 0) of the tensors of its *producers* (convolutions, linear layers,
+A channel c of a group owns slices (along the outputs) of the tensors of its *producers* (convolutions, linear layers,
 padded shortcuts whose output it is) and of the *norms* it passes; its *consumers* read it as an input channel.
 """
 
@@ -39,7 +39,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Slot:
-    """A tensor of one member, indexed along dimension 0 by that member's positions."""
+    """A tensor of one member, indexed by that member's positions: along dimension 0 of `outputs_first`."""
 
     member: Member
     attribute: str
@@ -49,6 +49,15 @@ class Slot:
         """The tensor as it is now: read at each use, since a caller may have replaced the parameter."""
         value: Tensor = getattr(self.member.module, self.attribute)
         return value
+
+    def outputs_first(self, value: Tensor) -> Tensor:
+        """A view of `value`, shaped like the tensor, with the outputs in dimension 0; or, given such a view, `value`.
+
+        The weight of a transposed convolution has its inputs there, unless it is depthwise.
+        """
+        module = self.member.module
+        inputs_first = isinstance(module, nn.modules.conv._ConvTransposeNd) and module.groups == 1
+        return value.transpose(0, 1) if inputs_first and self.attribute == "weight" else value
 
     @property
     def name(self) -> str:
@@ -108,11 +117,12 @@ class Group:
         contributes zeros elsewhere. A gradient that is None counts as zero.
         """
         values = [(slot, slot.tensor.grad if gradients else slot.tensor) for slot in self.weights]
-        rows = [self.rows(slot, torch.zeros_like(slot.tensor) if value is None else value) for slot, value in values]
+        given = [(slot, torch.zeros_like(slot.tensor) if value is None else value) for slot, value in values]
+        rows = [self.rows(slot, slot.outputs_first(value)) for slot, value in given]
         return torch.cat(rows, dim=1)
 
     def rows(self, slot: Slot, value: Tensor) -> Tensor:
-        """`value`, shaped like the slot's tensor, by channel: shape (C, D), detached."""
+        """`value`, shaped like the slot's tensor with outputs first, by channel: shape (C, D), detached."""
         rows = value.detach().reshape(len(value), -1)
         position, channel = slot.member.position, slot.member.channel
         if len(position) == self.channels == len(value) and torch.equal(position, channel):

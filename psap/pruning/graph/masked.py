@@ -41,7 +41,8 @@ def zeroed(group: Group) -> Tensor:
         scaled = getattr(slot.member.module, "weight", None) is not None
         if slot.attribute == "running_var" or (slot.attribute == "running_mean" and scaled):
             continue
-        rows = slot.tensor.detach().cpu().reshape(len(slot.tensor), -1).any(1)
+        rows = slot.outputs_first(slot.tensor.detach().cpu())
+        rows = rows.reshape(len(rows), -1).any(1)
         alive = slot.member.channel[rows[slot.member.position]]
         zero[alive] = False
     if bool(zero.all()):

@@ -33,6 +33,45 @@ class _ShortcutPruner(tp.pruner.function.BasePruningFunc):  # type: ignore[misc]
         return layer.in_channels
 
 
+class _GroupedPruner(tp.pruner.function.BasePruningFunc):  # type: ignore[misc]
+    """Teaches torch-pruning a grouped convolution that makes as many channels as it reads: whole groups go together.
+
+    As of a depthwise one, inputs and outputs of the same place go together, so that both calls are one.
+    """
+
+    def prune_out_channels(self, layer: Any, idxs: list[int]) -> Any:
+        size = layer.out_channels // layer.groups
+        gone = set(idxs)
+        keep = [place for place in range(layer.out_channels) if place not in gone]
+        layer.weight = self._prune_parameter_and_grad(layer.weight, keep, 0)
+        if layer.bias is not None:
+            layer.bias = self._prune_parameter_and_grad(layer.bias, keep, 0)
+        layer.in_channels = layer.out_channels = len(keep)
+        layer.groups = len(keep) // size
+        return layer
+
+    prune_in_channels = prune_out_channels
+
+    def get_out_channels(self, layer: Any) -> int:
+        return int(layer.out_channels)
+
+    get_in_channels = get_out_channels
+
+
+class _Graph(tp.DependencyGraph):  # type: ignore[misc]
+    """torch-pruning's graph, which would prune a grouped convolution as if it were none."""
+
+    def get_pruner_of_module(self, module: nn.Module) -> Any:
+        return self.CUSTOMIZED_PRUNERS[_GroupedPruner] if is_grouped(module) else super().get_pruner_of_module(module)
+
+
+def is_grouped(module: nn.Module) -> bool:
+    """Whether the module is a grouped convolution whose groups can be removed; not a depthwise one."""
+    if not isinstance(module, nn.modules.conv._ConvNd):
+        return False
+    return 1 < module.groups < module.out_channels == module.in_channels
+
+
 def dependency_graph(model: nn.Module, example_inputs: Any) -> Any:
     """Trace `model` on `example_inputs` (see `passes.forward`); its mode and flags stay as they were.
 
@@ -40,7 +79,7 @@ def dependency_graph(model: nn.Module, example_inputs: Any) -> Any:
     """
     check_network(model)
     check_inputs(example_inputs)
-    graph = tp.DependencyGraph()
+    graph = _Graph()
     with _traceable(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -49,7 +88,7 @@ def dependency_graph(model: nn.Module, example_inputs: Any) -> Any:
                 example_inputs,
                 forward_fn=forward,
                 output_transform=traceable,
-                customized_pruners={PadShortcut: _ShortcutPruner()},
+                customized_pruners={PadShortcut: _ShortcutPruner(), _GroupedPruner: _GroupedPruner()},
                 verbose=False,
             )
         except PsapError as error:

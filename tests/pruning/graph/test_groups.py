@@ -15,7 +15,6 @@ from architectures_helpers import (
     Keeping,
     Padded,
     Standardised,
-    Transposed,
 )
 from torch import Tensor, nn
 
@@ -164,12 +163,6 @@ def test_torch_pruning_used_beside_us_is_not_cut_short(monkeypatch) -> None:
     group = graph.get_pruning_group(model.conv, walks.tp.prune_conv_out_channels, [0])
     group.prune()
     assert model.conv.out_channels == 5 and model.hidden.in_features == 20
-
-
-def test_transposed_convolutions_are_refused() -> None:
-    groups = by_name(Transposed())
-    assert "transposed" in groups["a"].reason and "transposed" in groups["up"].reason
-    assert groups["b"].reason == ""
 
 
 def test_a_frozen_layer_with_a_bias_is_pruned_and_compacted() -> None:
