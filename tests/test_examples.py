@@ -77,6 +77,11 @@ def test_a_criterion_of_ones_own(run: Callable[[str], list[float]]) -> None:
     assert 50 <= macs < 52 and 50 <= own_macs < 52 and accuracy > 80 and own_accuracy > 80
 
 
+def test_a_u_net_with_transposed_convolutions(run: Callable[[str], list[float]]) -> None:
+    macs, params, masked, compacted = run("segmentation.py")
+    assert 70 <= macs < 73 and params > 50 and masked == compacted > 90
+
+
 def test_torch_pruning_is_held_to_the_same_target(root: Path) -> None:
     """The rest of the comparison takes minutes; that both networks lose as much is what makes it one."""
     example = torch.randn(1, 3, 16, 16)
