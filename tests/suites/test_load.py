@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from psap.errors import PsapError
@@ -263,6 +263,7 @@ def test_a_target_is_shown_whole_by_its_run_s_path_or_refused(tmp_path_factory, 
         assert run.kind == "dense" or re.fullmatch("[0-9.]+", path.split("/")[4]), "what the workflow takes"
 
 
+@settings(deadline=None)  # it writes files
 @given(st.sets(st.sampled_from([0, 1, 2])), st.sets(st.sampled_from([0.5, 0.8])), st.booleans())
 def test_a_method_runs_in_its_part_of_the_grid_alone(seeds: set[int], targets: set[float], everywhere: bool) -> None:
     part = "{}" if everywhere else f"{{seeds: {sorted(seeds)}, targets: {sorted(targets)}}}"
