@@ -29,11 +29,8 @@ _T = TypeVar("_T")
 
 def content(path: Path, largest: int = LARGEST) -> bytes:
     """The bytes of `path`. Raises FileNotFoundError, or PsapError where it is no file or has more than `largest`."""
-    with regular(path).open("rb") as file:
-        data = file.read(largest + 1)
-    if len(data) > largest:
-        raise PsapError(f"{path}: larger than {largest // 2**20} MiB, which no file of its kind is; replace it")
-    return data
+    with regular(path, largest).open("rb") as file:
+        return file.read(largest)
 
 
 def text(path: Path, largest: int = LARGEST) -> str:
