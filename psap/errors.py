@@ -1,4 +1,4 @@
-"""The one error that a user is meant to read: one line, what is wrong, where, and how to mend it."""
+"""The one error that a user is meant to read: one line, what is wrong, where, and how to fix it."""
 
 import difflib
 import re
@@ -23,7 +23,7 @@ def raise_out_of_memory(error: Exception) -> None:
         ) from error
 
 
-def near(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
     """How to go on from a word that is not known: the name that was probably meant, or all that there are."""
     names = sorted(known)
     close = difflib.get_close_matches(word[:LONGEST_NAME], names, n=1)

@@ -14,8 +14,8 @@ from psap.bench.families import families, smallest
 from psap.bench.readings import not_given_back
 from psap.bench.support import built
 from psap.errors import PsapError
-from psap.pruning.graph.find import find_groups
-from psap.pruning.graph.verify import stir
+from psap.pruning.graph.find import trace_groups
+from psap.pruning.graph.verify import randomise_parameters
 
 SECONDS = 60  # for one family
 LARGEST = 100_000_000  # parameters
@@ -27,8 +27,8 @@ def outcome(networks: list[str]) -> str:
     if parameters > LARGEST:
         return f"too large: {name}"
     model, image, _ = built(name)
-    stir(model)
-    groups = [group for group in find_groups(model, image) if not group.reason]
+    randomise_parameters(model)
+    groups = [group for group in trace_groups(model, image) if not group.reason]
     if not groups:
         return f"no groups: {name}"
     lost = not_given_back(model, groups)

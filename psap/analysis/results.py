@@ -20,8 +20,7 @@ from psap.analysis.columns import read_columns
 from psap.analysis.rules import Rules
 from psap.errors import PsapError
 from psap.suites.consistency import read_record, read_row
-from psap.suites.row import IDENTITY, RESULT, Record
-from psap.suites.row import Row as Run
+from psap.suites.row import IDENTITY, RESULT, Record, Row
 
 TIMING = ["seconds", "latency_ms", "latency_dense_ms", "images_per_second", "peak_memory_mb"]
 EPOCH_COLUMNS = ["epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored"]
@@ -99,8 +98,8 @@ class Results:
     """
 
     suite: Suite
-    runs: list[Run]
-    diverged: list[Run]
+    runs: list[Row]
+    diverged: list[Row]
     rows: pd.DataFrame
     epochs: pd.DataFrame
     history: pd.DataFrame
@@ -112,7 +111,7 @@ class Results:
     readings: dict[str, dict[str, Any]] = field(default_factory=dict)  # those that the suite runs
 
     @property
-    def committed(self) -> list[Run]:
+    def committed(self) -> list[Row]:
         """All runs, those that diverged at the end."""
         return [*self.runs, *self.diverged]
 
@@ -169,7 +168,7 @@ def listing(results: Results) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=[*IDENTITY, *RESULT, "hash", "diverged", *TIMING], dtype=object)
 
 
-def _read_run(folder: Path, suite: Suite, path: str) -> Run:
+def _read_run(folder: Path, suite: Suite, path: str) -> Row:
     file = folder / path.removeprefix(f"{suite.suite}/") / "run.json"
     run = read_row(file, path)
     known: dict[str, Sequence[Any]] = {"model": suite.models, "seed": suite.seeds}
@@ -181,13 +180,13 @@ def _read_run(folder: Path, suite: Suite, path: str) -> Run:
     return run
 
 
-def _correct(folder: Path, run: Run) -> NDArray[np.uint8] | None:
+def _correct(folder: Path, run: Row) -> NDArray[np.uint8] | None:
     file = folder / run.run.removeprefix(f"{run.suite}/") / "correct.bin"
     return read_correct(file, run.result.top1_last) if run.result else None
 
 
 def _read_tables(
-    folder: Path, runs: list[Run], name: str, columns: list[str], later: Sequence[str] = ()
+    folder: Path, runs: list[Row], name: str, columns: list[str], later: Sequence[str] = ()
 ) -> pd.DataFrame:
     """All runs' tables `name`, one below the other, with their run's identity; `goal` is its target.
 

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from psap.models import build
-from psap.pruning.graph.verify import usable_groups
+from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.method import Method, Schedule
 from psap.pruning.pruner import Pruner
 from psap.utils.text import table
@@ -58,7 +58,7 @@ def _row(name: str, size: int, repetitions: int, device: torch.device) -> list[s
     training = _median(train, repetitions, device)
     F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
     step = _median(prune, repetitions, device)
-    discovery = _median(lambda: usable_groups(model, x[:1]), repetitions, device)
+    discovery = _median(lambda: find_prunable_groups(model, x[:1]), repetitions, device)
     prune()
     compaction = _median(pruner.compact, repetitions, device)
     seconds = [f"{value:.3f}" for value in (training, discovery, step)]

@@ -101,7 +101,7 @@ def train(
     ] = 1,
 ) -> None:
     """Train one run of a suite, or resume it, and write its files."""
-    from psap.data.sharding import Share
+    from psap.data.sharding import Shard
     from psap.suites.grid import load_run
     from psap.training import launch
     from psap.utils import gpu_locks
@@ -109,8 +109,8 @@ def train(
     grid, chosen = load_run(params, run)
     if processes > 1 and not is_rank():
         training = chosen.config["training"]
-        Share(0, processes, training.get("micro_batch")).accumulated(training["batch_size"])  # or it cannot be
-        gpu_locks.claim(processes)
+        Shard(0, processes, training.get("micro_batch")).accumulation_steps(training["batch_size"])  # or it cannot be
+        gpu_locks.acquire_gpus(processes)
         launch.launch(processes, "train", run, f"--params={params}", f"--threads={max(1, threads // processes)}")
         return
     chosen_device = device(gpu=processes > 0)
@@ -120,7 +120,7 @@ def train(
     from psap.utils import distributed
 
     torch.set_num_threads(threads)
-    with distributed.joined(chosen_device):
+    with distributed.process_group(chosen_device):
         summary = execute(grid, chosen, chosen_device, threads if chosen_device.type == "cuda" else 0)
     if summary:
         typer.echo(summary)

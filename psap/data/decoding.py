@@ -35,7 +35,7 @@ class BadImage(PsapError):
 
 
 def refuse(bad: Sequence[BadImage]) -> None:
-    """Raise PsapError if there are bad images: the first few in one line, so that they can be mended together."""
+    """Raise PsapError if there are bad images: the first few in one line, so that they can be fixed together."""
     if len(bad) == 1:
         raise bad[0]
     if bad:

@@ -35,7 +35,7 @@ def read(file: Path) -> Tensors:
         raise_out_of_memory(error)
         raise PsapError(f"{file}: not a file of weights ({reason(error)}); replace it") from None
     match tensors:
-        case {"learner": {"model": dict(network)}}:
+        case {"train_state": {"model": dict(network)}}:
             tensors = network
     named = isinstance(tensors, Mapping) and all(isinstance(key, str) for key in tensors)
     if not (named and all(isinstance(tensor, Tensor) for tensor in tensors.values())):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from psap.pruning.registry import BUILT_IN, check_known
 from psap.utils.bounds import Batch, Epochs, Name, Penalty, Rate
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Section(BaseModel):
@@ -21,9 +21,9 @@ class Schedule(_Section):
     """How a step's target rises: `constant` (whole at once), `cubic`, `asymptotic` (ASFP); `one_shot` has the freeze as
     its only step.
     """
-    start: Share = 0.0
+    start: Fraction = 0.0
     """Share of the epochs after which the first step comes."""
-    freeze: Share = 0.3
+    freeze: Fraction = 0.3
     """Share of the epochs after which the last step comes, which makes the masks final."""
     interval: Epochs = 1
     """Epochs from one step to the next."""
@@ -83,13 +83,13 @@ class Protection(_Section):
     """Where signals are ranked: in each `group`, or across the `network`, so that a group which the loss hangs on is
     protected more; then the target is met by the other groups as long as they can.
     """
-    quantile: Share = 0.7
+    quantile: Fraction = 0.7
     """Protected is the share 1 - `quantile` with the strongest signal: of a group's live (`before`) or pruned (`after`)
     channels, or of all channels of the network.
     """
-    share: Share = 0.3
+    share: Fraction = 0.3
     """Largest share of a group's channels to protect."""
-    pulse: Share = 0.0
+    pulse: Fraction = 0.0
     """With `when: before`, the share that comes back all the same: the pruned channels whose zeroed weights have the
     strongest gradient in the first iteration, the pulse; a share of the same channels as `quantile`.
     """
@@ -153,7 +153,7 @@ class Method(_Section):
         """Whether the allocation is shown the groups' weight sparsity ratios."""
         return self.allocation not in ("uniform", "global")
 
-    def effective(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """The parameters that have an effect, as plain values: what a run is made with, and known by.
 
         Left out is only what cannot have an effect, whatever its value: a default may change.

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TypeVar
 
-from psap.errors import PsapError, near
+from psap.errors import PsapError, suggestion
 
 _P = TypeVar("_P")
 
@@ -40,4 +40,4 @@ def check_known(kind: str, name: str) -> None:
     module, registry = _HOMES[kind]
     known = getattr(import_module(module), registry)
     if name not in known:
-        raise PsapError(f"{kind}: unknown name {name!r}{near(name, known)}")
+        raise PsapError(f"{kind}: unknown name {name!r}{suggestion(name, known)}")

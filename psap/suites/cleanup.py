@@ -15,11 +15,11 @@ from psap.tracking import journal
 from psap.utils.validation import read_json
 
 
-def tidy(state: Path) -> None:
+def delete_finished_checkpoints(state: Path) -> None:
     """Delete the checkpoints of runs below `state` that go on no more; to be called when a workflow has ended well.
 
     Not before: Snakemake deletes the files of a run whose end it did not live to note, and the job that is then started
-    again writes them anew from the last checkpoint.
+    again writes them once more from the last checkpoint.
     """
     for path in state.rglob("journal.jsonl"):
         with suppress(Timeout), FileLock(path.with_name("lock"), timeout=0):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from psap.errors import PsapError, near
+from psap.errors import PsapError, suggestion
 from psap.models.names import check_own_name
 from psap.pruning.method import Method
 from psap.suites import plugins
@@ -106,7 +106,7 @@ class Retrain(Section):
     """Times the suite's learning rate."""
 
 
-class Tuned(Method):
+class MethodConfig(Method):
     """A pruning method in `methods.yaml`. What is left out takes PSAP's value.
 
     A section `scratch` in it holds what differs when the method prunes from scratch.
@@ -126,14 +126,14 @@ class Tuned(Method):
         return values
 
 
-class Preset(NamedTuple):
+class MethodPair(NamedTuple):
     """A pruning method as it runs from pretrained weights and as it runs from scratch."""
 
-    pretrained: Tuned
-    scratch: Tuned
+    pretrained: MethodConfig
+    scratch: MethodConfig
 
 
-Methods = dict[str, Preset | Retrain]
+Methods = dict[str, MethodPair | Retrain]
 
 
 def load_methods(path: Path, variants: Mapping[str, Mapping[str, dict[str, Any]]] | None = None) -> Methods:
@@ -151,19 +151,19 @@ def load_methods(path: Path, variants: Mapping[str, Mapping[str, dict[str, Any]]
             raise PsapError(f"{places[name]}: there is a method of this name already; give the variant another")
         base = checked(str, changes.get("base", ""), f"{places[name]}.base")
         if base and not isinstance(values.get(base), dict):
-            raise PsapError(f"{places[name]}.base: unknown method {base!r}{near(base, values)}")
+            raise PsapError(f"{places[name]}.base: unknown method {base!r}{suggestion(base, values)}")
         own = {key: value for key, value in changes.items() if key != "base"}
         values[name] = _merged(values.get(base, {}), own)
     for name, where in places.items():
         checked(Name, name, where)
     methods = {name: _method(values[name], where) for name, where in places.items()}
     for name, method in methods.items():
-        if isinstance(method, Retrain) and not isinstance(methods.get(method.retrain), Preset):
+        if isinstance(method, Retrain) and not isinstance(methods.get(method.retrain), MethodPair):
             raise PsapError(f"{places[name]}.retrain: {method.retrain!r} is not a pruning method of this file")
     return methods
 
 
-def _method(values: Any, where: str) -> Preset | Retrain:
+def _method(values: Any, where: str) -> MethodPair | Retrain:
     if not isinstance(values, dict):
         raise PsapError(f"{where}: must be a mapping of parameters to values")
     if "retrain" in values:
@@ -172,8 +172,8 @@ def _method(values: Any, where: str) -> Preset | Retrain:
     if not isinstance(changes, dict):
         raise PsapError(f"{where}.scratch: must be a mapping of parameters to values")
     pretrained = {name: value for name, value in values.items() if name != "scratch"}
-    scratch = validated(Tuned, _merged(pretrained, changes), f"{where}.scratch" if changes else where)
-    return Preset(validated(Tuned, pretrained, where), scratch)
+    scratch = validated(MethodConfig, _merged(pretrained, changes), f"{where}.scratch" if changes else where)
+    return MethodPair(validated(MethodConfig, pretrained, where), scratch)
 
 
 def load_suite(path: Path, methods_file: Path, readings_file: Path) -> tuple[Suite, Methods]:
@@ -187,7 +187,7 @@ def load_suite(path: Path, methods_file: Path, readings_file: Path) -> tuple[Sui
     for init, names in suite.methods.items():
         for name in names:
             if name not in methods:
-                raise PsapError(f"{path}: methods.{init}: unknown method {name!r}{near(name, methods)}")
+                raise PsapError(f"{path}: methods.{init}: unknown method {name!r}{suggestion(name, methods)}")
             method = methods[name]
             if isinstance(method, Retrain) and method.retrain not in names:
                 raise PsapError(f"{path}: methods.{init}: {name} retrains {method.retrain}, which is not in the list")
@@ -203,7 +203,7 @@ def load_suite(path: Path, methods_file: Path, readings_file: Path) -> tuple[Sui
     for part in sorted(suite.claims.model_fields_set):
         name = getattr(suite.claims, part)
         if name not in listed:
-            raise PsapError(f"{path}: claims.{part}: {name!r} is none of the suite's methods{near(name, listed)}")
+            raise PsapError(f"{path}: claims.{part}: {name!r} is none of the suite's methods{suggestion(name, listed)}")
     for model in suite.models:
         try:
             check_own_name(model)  # whether a library has the network is seen when it is counted

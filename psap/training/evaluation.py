@@ -42,7 +42,7 @@ def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Scor
         right = torch.stack([ranked[:, 0].sum(), ranked.sum(), torch.full_like(labels[0], len(labels))])
         totals += torch.cat([loss.double()[None], right.double()])
     model.train(training)
-    loss_sum, first, five, count = distributed.total(totals).tolist()
+    loss_sum, first, five, count = distributed.all_reduce_sum(totals).tolist()
     assert count, "nothing to evaluate"
     return Score(loss_sum / count, 100 * first / count, 100 * five / count)
 

@@ -12,7 +12,7 @@ from torch import nn
 from psap.data.batches import Batches
 from psap.data.dataset import DataSet, cut_validation, subset
 from psap.data.photo_batches import PhotoBatches, lost_workers
-from psap.data.sharding import Share
+from psap.data.sharding import Shard
 from psap.models import build, published_weights, saved
 from psap.pruning.cost import count_macs, count_params
 from psap.pruning.method import Method
@@ -20,8 +20,8 @@ from psap.pruning.pruner import Pruner
 from psap.training.checkpoint import Checkpoints
 from psap.training.divergence import Diverged, wrong_score
 from psap.training.evaluation import LATENCY_BATCH, Score, accuracy, compared_latencies, peak_memory_mb
-from psap.training.loop import Batched, Progress, train
-from psap.training.train_state import Learner
+from psap.training.loop import BatchSource, Progress, train
+from psap.training.train_state import TrainState
 from psap.utils import distributed
 
 # The subset of the training images and the validation split are the same for every run of a suite.
@@ -29,7 +29,7 @@ _SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainResult:
     """What a finished run found out: the `result` and `cost` of its row, and its network."""
 
     result: dict[str, Any]
@@ -37,10 +37,10 @@ class Outcome:
     network: nn.Module
 
 
-class Job:
+class Trainer:
     """The training of one run, given its resolved configuration (psap.suites.grid.Run.config).
 
-    `start`: folder of the dense network to start from, or of the architecture to train anew; `dense`: folder of the
+    `start`: folder of the dense network to start from, or of the architecture to train again; `dense`: folder of the
     dense network of the same seed, the baseline (None for a dense run itself). `workers`: processes that decode
     photographs (0: none but this one). `batches` are those that it trains on.
     """
@@ -63,10 +63,10 @@ class Job:
         photos = config["data"].get("photos")
         self.image_size: list[int] = [photos["size"]] * 2 if photos else list(data.train.images.shape[1:3])
         self.batches, self._score = self._make_batches()
-        self.learner = Learner(self._network(start).to(device), config["training"], self._pruning())
+        self.train_state = TrainState(self._network(start).to(device), config["training"], self._pruning())
         self.progress = Progress()
 
-    def run(self, checkpoints: Checkpoints, after_epoch: Any) -> Outcome:
+    def run(self, checkpoints: Checkpoints, after_epoch: Any) -> TrainResult:
         """Train to the end from the newest checkpoint (`resume` first), then compact and evaluate.
 
         Raises Diverged where the training is lost.
@@ -74,12 +74,14 @@ class Job:
 
         def done(progress: Progress) -> None:
             if distributed.rank() == 0:
-                checkpoints.save(progress.epoch, {"learner": self.learner.state_dict(), "progress": vars(progress)})
+                checkpoints.save(
+                    progress.epoch, {"train_state": self.train_state.state_dict(), "progress": vars(progress)}
+                )
                 after_epoch(progress)
 
         with lost_workers():
             train(
-                self.learner,
+                self.train_state,
                 self.batches,
                 self.config["training"],
                 self.config["seed"],
@@ -87,20 +89,20 @@ class Job:
                 self.progress,
                 done,
                 self.classes,
-                0.0 if self.pruner else 1 - self._macs(self.learner.model) / self._macs(self._reference()),
+                0.0 if self.pruner else 1 - self._macs(self.train_state.model) / self._macs(self._reference()),
             )
-            return self._outcome()
+            return self._result()
 
     def resume(self, checkpoints: Checkpoints) -> None:
-        """Go on from the newest whole checkpoint, if there is one, whatever the number of ranks that wrote it."""
-        state = distributed.agreed(checkpoints.load)
+        """Resume from the newest whole checkpoint, if there is one, whatever the number of ranks that wrote it."""
+        state = distributed.decide_on_rank0(checkpoints.load)
         if state is not None:
-            self.learner.load_state_dict(state["learner"])
+            self.train_state.load_state_dict(state["train_state"])
             self.progress = Progress(**state["progress"])
 
     @property
     def pruner(self) -> Pruner | None:
-        return self.learner.pruner
+        return self.train_state.pruner
 
     @property
     def history(self) -> list[dict[str, Any]] | None:
@@ -110,7 +112,7 @@ class Job:
     @property
     def images_per_epoch(self) -> int:
         """Images that all ranks together train on in an epoch; the only batch may be an incomplete one."""
-        complete = len(self.batches) // self.batches.accumulated * int(self.config["training"]["batch_size"])
+        complete = len(self.batches) // self.batches.accumulation_steps * int(self.config["training"]["batch_size"])
         return min(complete, len(self.batches.labels))
 
     @property
@@ -142,7 +144,7 @@ class Job:
         size, micro = training["batch_size"], training.get("micro_batch")
         common: dict[str, Any] = {
             "device": self._device,
-            "share": Share(distributed.rank(), distributed.count(), micro),
+            "shard": Shard(distributed.rank(), distributed.world_size(), micro),
         }
         augmented: dict[str, Any] = {"seed": seed, "train": True, "flip": settings["flip"]}
         if photos := settings.get("photos"):
@@ -162,7 +164,7 @@ class Job:
             "example_inputs": self._example(1),
             "epochs": self.config["training"]["recipe"]["epochs"],
             "method": Method.model_validate(method),
-            "steps_per_epoch": len(self.batches) // self.batches.accumulated,
+            "steps_per_epoch": len(self.batches) // self.batches.accumulation_steps,
         } | {name: self.config[name] for name in ("target", "measure", "seed")}
 
     def _example(self, count: int) -> torch.Tensor:
@@ -177,8 +179,8 @@ class Job:
         """The dense network, for its cost only."""
         return build(self.config["model"], self.classes, self.in_channels).to(self._device)
 
-    def _outcome(self) -> Outcome:
-        network = self.learner.network()
+    def _result(self) -> TrainResult:
+        network = self.train_state.network()
         score = accuracy_of(network, self._score)
         if wrong := wrong_score(score):  # such weights may have been published
             raise Diverged(self.progress.epoch, wrong, self.config["training"]["recipe"]["lr"])
@@ -206,7 +208,7 @@ class Job:
             "params": params,
             "params_dense": params_dense,
             "params_reduction": 1 - params / params_dense,
-            "masked_compact_difference": self.pruner.difference if self.pruner else 0.0,
+            "masked_compact_difference": self.pruner.max_output_difference if self.pruner else 0.0,
             "epochs": len(rows),
             "images": images,
         }
@@ -216,9 +218,9 @@ class Job:
             "peak_memory_mb": peak_memory_mb(self._device),
         }
         cost |= dict(zip(("latency_ms", "latency_dense_ms"), latency or (), strict=False))
-        return Outcome(result, cost, network)
+        return TrainResult(result, cost, network)
 
 
-def accuracy_of(model: nn.Module, batches: Batched) -> Score:
+def accuracy_of(model: nn.Module, batches: BatchSource) -> Score:
     """Score a network on the held-out images."""
     return accuracy(model, batches.epoch(0))

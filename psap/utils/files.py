@@ -20,7 +20,7 @@ from psap.errors import PsapError
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def os_errors_as_psap_error(path: Path) -> Iterator[None]:
     """Turn what the system says against writing `path` (a full disk, a folder of somebody else's) into a PsapError."""
     try:
         yield
@@ -50,7 +50,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     # The process id keeps two writers apart; the suffix stays last because some writers read it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    with writing(path):
+    with os_errors_as_psap_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary

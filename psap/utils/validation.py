@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from psap.errors import PsapError, near
+from psap.errors import PsapError, suggestion
 from psap.utils.files import regular
 
 LARGEST = 64 * 2**20  # bytes of a file that psap wrote; its largest are tables of thousands of rows
@@ -158,7 +158,7 @@ def validated(schema: type[_S], values: Any, where: str) -> _S:
         first = _told_first(error.errors())
         message = _said(first)
         if first["type"] == "extra_forbidden":
-            message = f"unknown key{near(str(first['loc'][-1]), _keys(schema, first['loc'][:-1]))}"
+            message = f"unknown key{suggestion(str(first['loc'][-1]), _keys(schema, first['loc'][:-1]))}"
         place = ".".join(str(part) for part in first["loc"])
         raise PsapError(f"{where}: {place}: {message}" if place else f"{where}: {message}") from None
     except PsapError as error:

@@ -19,7 +19,7 @@ _SKEW = 5.0  # seconds that a file server's clock may be ahead
 
 
 def check_inputs(grid: Grid, run: Run) -> None:
-    """Raise PsapError where a file that `run` reads is damaged, with the command that mends it.
+    """Raise PsapError where a file that `run` reads is damaged, with the command that fixes it.
 
     What is not there is nobody's damage: the workflow makes it.
     """
@@ -97,8 +97,8 @@ def _check_network(path: str) -> None:
             raise PsapError(f"{error}; `psap train {path}` makes it again, or `dvc checkout` restores it") from None
 
 
-def _json(file: Path, mend: str) -> dict[str, Any] | None:
+def _json(file: Path, fix: str) -> dict[str, Any] | None:
     """The object in `file`; None where there is no file."""
     with suppress(FileNotFoundError):
-        return read_json(file, dict[str, Any], mend)
+        return read_json(file, dict[str, Any], fix)
     return None

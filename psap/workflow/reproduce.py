@@ -18,7 +18,7 @@ from psap.suites.paths import CHECKPOINTS, RESULTS, STATE
 from psap.tracking import journal_report, tell_without_journal
 from psap.tracking.background import mirrored
 from psap.utils import gpu_locks
-from psap.utils.files import writing
+from psap.utils.files import os_errors_as_psap_error
 from psap.workflow.slurm import cancel_left_jobs
 
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -40,7 +40,7 @@ def run_workflow(suites: Sequence[str], cores: str, options: Sequence[str], anyw
     if not _elsewhere(options) and not {"-n", "--dry-run", "--dryrun"} & set(options):
         tell_plan([grids[suite] for suite in suites], anyway)
     folder = Path(".snakemake")
-    with writing(folder / "psap.lock"):
+    with os_errors_as_psap_error(folder / "psap.lock"):
         folder.mkdir(exist_ok=True)
         (folder / "psap.lock").touch()
     snakemake = [sys.executable, "-m", "snakemake"]
@@ -69,8 +69,8 @@ def _cores(cores: str, options: Sequence[str]) -> list[str]:
     """
     if not cores and _elsewhere(options):
         return []
-    chosen = any(option.startswith(("--resources", "gpu=")) for option in options) or not gpu_locks.slots()
-    return ["--cores", cores or "all", *([] if chosen else ["--resources", f"gpu={gpu_locks.slots()}"])]
+    chosen = any(option.startswith(("--resources", "gpu=")) for option in options) or not gpu_locks.job_slots()
+    return ["--cores", cores or "all", *([] if chosen else ["--resources", f"gpu={gpu_locks.job_slots()}"])]
 
 
 def _elsewhere(options: Sequence[str]) -> bool:

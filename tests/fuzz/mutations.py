@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from arena import Case
-from calls import prune, shown
-from cases import NAMED, NUMBERED, READ, put, write
-from corpus import NAMES, NUMBERS, VALUES
+from arena_helpers import Case
+from calls_helpers import prune, shown
+from cases_helpers import NAMED, NUMBERED, READ, put, write
+from corpus_helpers import NAMES, NUMBERS, VALUES
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import cases
 import mutations
 import pytest
-from arena import Case
-from calls import calls
+from arena_helpers import Case
+from calls_helpers import calls
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 Problem = Callable[[Case], str]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from narrow import NARROW, fill, narrowed
+from narrow_helpers import NARROW, fill, narrowed
 from torch import nn
 
 from psap.errors import PsapError

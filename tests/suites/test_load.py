@@ -126,7 +126,7 @@ def test_a_scale_of_zero_is_refused(tmp_path: Path) -> None:
 )
 def test_a_run_does_what_its_method_says_whatever_the_defaults_are(values: dict) -> None:
     method = Method.model_validate(values)
-    run_with = Method.model_validate(method.effective())
+    run_with = Method.model_validate(method.identity())
     made = [make_reconstruction([], each, None) for each in (method, run_with)]
     assert type(made[0]) is type(made[1])
     for part in ("_importance", "_trial"):
@@ -134,8 +134,8 @@ def test_a_run_does_what_its_method_says_whatever_the_defaults_are(values: dict)
     for part in ("_rest", "_live"):
         assert type(vars(made[0]).get(part)) is type(vars(made[1]).get(part))
     assert run_with.round_to == method.round_to
-    assert run_with.effective() == method.effective()
-    known = method.effective()
+    assert run_with.identity() == method.identity()
+    known = method.identity()
     sparsity, protection = known.get("sparsity", {}), known.get("protection", {})
     assert ("round_to" in known) == (method.round_to > 1), "runs from before it was a choice stay valid"
     assert ("scope" in protection) == bool(protection and method.protection.scope == "network")

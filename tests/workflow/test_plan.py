@@ -10,11 +10,10 @@ import psutil
 import pytest
 from filelock import FileLock
 from PIL import Image
-from project import TINY, Project
+from project_helpers import TINY, Project
 
 from psap import models
-from psap.planning import affordable
-from psap.planning import report as costs
+from psap.planning import affordable, report
 from psap.planning.estimate import Estimate
 from psap.suites.grid import load_grids
 from psap.utils import gpu_locks
@@ -34,7 +33,7 @@ def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypat
     monkeypatch.chdir(project.folder)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     grids = load_grids(Path("params"))
-    assert costs.announce_fitting(grids) == ["tiny"]
+    assert report.announce_fitting(grids) == ["tiny"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 5 and lines[-1].startswith("in all    5 runs, about 1 minute here")
     by_suite = {name: next(line for line in lines if f" {name}:" in line) for name in ("tiny", "big", "far", "slow")}
@@ -65,10 +64,10 @@ def test_what_lacks_its_weights_does_not_fit(project: Project, monkeypatch, tmp_
     weights.mkdir()
     monkeypatch.setenv("PSAP_WEIGHTS", str(weights))
     grid = load_grids(Path("params"))["lent"]
-    assert costs._obstacle(grid, 1.0) == f"published weights are not here yet: {', '.join(models)}"
+    assert report._obstacle(grid, 1.0) == f"published weights are not here yet: {', '.join(models)}"
     for name in names:
         (weights / f"{name}.pth").touch()
-    assert costs._obstacle(grid, 1.0) == ""
+    assert report._obstacle(grid, 1.0) == ""
 
 
 def test_the_estimate_does_not_count_what_else_the_machine_does(project: Project, monkeypatch) -> None:
@@ -93,7 +92,7 @@ def test_the_estimate_does_not_count_what_else_the_machine_does(project: Project
 def test_gpus_follow_what_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
     for visible, count in (("", 0), ("-1", 0), ("0", 1), ("0,3", 2)):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        assert len(gpu_locks.visible()) == count
+        assert len(gpu_locks.visible_gpus()) == count
 
 
 def test_a_folder_named_after_snakemake_is_no_snakemake(root: Path, tmp_path: Path, monkeypatch) -> None:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from project import TINY, Project
+from project_helpers import TINY, Project
 
 from psap.errors import PsapError
 from psap.workflow.surroundings import check_surroundings, keep_cache_writable

@@ -23,7 +23,7 @@ def compact(model: nn.Module, example_inputs: Any, groups: Sequence[Group], mask
     """A copy of `model` without the channels in `masks[g]` (bool, (C_g,)) of each group; `model` is left alone.
 
     The channels should be zero in `model` (see `difference`). Parameters of the copy are new, so an optimiser has to be
-    made anew for it.
+    made for it.
     """
     small = copy.deepcopy(model)
     unwatch(small)

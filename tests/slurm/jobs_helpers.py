@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from project import last_epoch
+from project_helpers import last_epoch
 
 PROFILE = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "2")
 LONGEST = 600.0  # seconds to wait for anything on a machine that is busy with other things

@@ -1,4 +1,4 @@
-"""A training run for the tests: `python trainer.py STATE URI EPOCHS SECONDS PATIENCE`, resuming from its checkpoint."""
+"""A run for the tests: `python trainer_helpers.py STATE URI EPOCHS SECONDS PATIENCE`, resuming from its checkpoint."""
 
 import json
 import sys

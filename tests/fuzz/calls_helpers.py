@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from arena import Case
-from corpus import VALUES
+from arena_helpers import Case
+from corpus_helpers import VALUES
 
 from psap import Method, Pruner
 from psap.models import build

@@ -11,7 +11,7 @@ from subprocess import PIPE, Popen
 
 from psap.tracking.journal import End, Head, Row, line, new_head
 
-TRAINER = Path(__file__).with_name("trainer.py")
+TRAINER = Path(__file__).with_name("trainer_helpers.py")
 
 
 @dataclass(frozen=True)

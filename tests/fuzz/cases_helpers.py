@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from arena import Case, nothing
+from arena_helpers import Case, nothing
 from conftest import DENSE, PRUNED
-from corpus import CONTENTS, DAMAGE, INSTEAD, NAMES, NUMBERS
+from corpus_helpers import CONTENTS, DAMAGE, INSTEAD, NAMES, NUMBERS
 
 NETWORK = f"checkpoints/{PRUNED}"
 
@@ -63,7 +63,7 @@ Check = Callable[[Path, str], None]
 READ: dict[str, list[tuple[tuple[str, ...], Check]]] = {
     "params/tiny.yaml": [(("plan", "tiny"), _planned), (("leftovers",), nothing)],
     "params/methods.yaml": [(("plan", "tiny"), _planned)],
-    "order.yaml": [(("prune", "order.yaml", "--dry-run"), _dry)],
+    "request.yaml": [(("prune", "request.yaml", "--dry-run"), _dry)],
     "data/digits.json": [(("plan", "tiny"), _planned), (("grid", "tiny"), _described)],
     "data/digits.safetensors": [(("grid", "tiny"), _described)],
     "results/tiny/suite.json": [(("analyse", "results/tiny"), _reported)],
@@ -80,7 +80,7 @@ READ: dict[str, list[tuple[tuple[str, ...], Check]]] = {
     ],
     "weights.safetensors": [(("inspect", "resnet8", "--weights", "weights.safetensors"), _inspected)],
     "weights.pt": [(("compact", "resnet8", "--weights", "weights.pt", "--out", "small"), _loaded)],
-    "pruned/result.json": [(("prune", "order.yaml"), nothing)],
+    "pruned/result.json": [(("prune", "request.yaml"), nothing)],
     "coverage/coverage.csv": [(("bench", "coverage", "nosuch", "--folder", "coverage"), nothing)],
     "photos/train/ant/0.png": [(("data", "folder", "--path", "photos"), _prepared)],
     "photos/test": [(("data", "folder", "--path", "photos", "--photos"), _prepared)],
