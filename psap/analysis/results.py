@@ -1,5 +1,5 @@
 """Read a suite's committed rows: suite.json and, below it, every run's run.json, epochs.csv and history.csv, and where
-they are there, its correct.bin and the suite's sensitivity.json.
+they are there, its correct.bin and the sensitivity.json of dense runs.
 
 Nothing else is read: what is not in the results folder (checkpoints, resume state, the tracking store) cannot
 reach a table or a verdict.
@@ -15,10 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from psap.analysis.beside_rows import read_correct, read_sensitivity
 from psap.analysis.columns import read_columns
 from psap.analysis.rules import Rules
 from psap.errors import PsapError
+from psap.suites.beside_rows import CORRECT, SENSITIVITY, read_correct, read_sensitivity
 from psap.suites.consistency import read_record, read_row
 from psap.suites.row import IDENTITY, RESULT, Record, Row
 
@@ -156,7 +156,7 @@ def collect(folder: Path, rules: Rules | None = None, readings: Mapping[str, dic
         foreign=sorted(found - set(suite.runs)),
         rules=rules or Rules(),
         correct={run.run: right for run in runs if (right := _correct(folder, run)) is not None},
-        sensitivity=read_sensitivity(folder / "sensitivity.json"),
+        sensitivity=_sensitivity(folder, runs),
         readings={name: dict(values) for name, values in (readings or {}).items() if name in suite.all_methods},
     )
 
@@ -181,8 +181,19 @@ def _read_run(folder: Path, suite: Suite, path: str) -> Row:
 
 
 def _correct(folder: Path, run: Row) -> NDArray[np.uint8] | None:
-    file = folder / run.run.removeprefix(f"{run.suite}/") / "correct.bin"
+    file = folder / run.run.removeprefix(f"{run.suite}/") / CORRECT
     return read_correct(file, run.result.top1_last) if run.result else None
+
+
+def _sensitivity(folder: Path, runs: list[Row]) -> dict[str, dict[str, float]]:
+    """By model and group, the mean over the dense runs that recorded it."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for run in runs:
+        file = folder / run.run.removeprefix(f"{run.suite}/") / SENSITIVITY
+        if measured := read_sensitivity(file):
+            found.setdefault(run.model, []).append(measured)
+    means = {model: pd.DataFrame(measured).mean() for model, measured in found.items()}
+    return {model: {str(group): float(change) for group, change in mean.items()} for model, mean in means.items()}
 
 
 def _read_tables(

@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 
 from psap.errors import PsapError
 from psap.models import saved
+from psap.suites.beside_rows import CORRECT, SENSITIVITY
 from psap.suites.grid import load_grids
 from psap.suites.paths import CHECKPOINTS, RESULTS, STATE
 from psap.tracking import journal
@@ -67,7 +68,7 @@ def remove(found: dict[Path, list[Path]]) -> None:
 def _results(folder: Path, path: str) -> Iterator[Path]:
     with suppress(OSError, PsapError):
         if read_json(folder / "run.json", dict[str, Any], "").get("run") == path:
-            yield from _there(folder, "run.json", "epochs.csv", "history.csv")
+            yield from _there(folder, "run.json", "epochs.csv", "history.csv", CORRECT, SENSITIVITY)
 
 
 def _networks(folder: Path, path: str) -> Iterator[Path]:

@@ -85,7 +85,8 @@ class Grid:
                 for init, names in suite.methods.items():
                     for name in names:
                         for target in suite.targets:
-                            yield self._pruned(model, seed, init, name, target)
+                            if name not in suite.only or suite.only[name].has(model, target, seed):
+                                yield self._pruned(model, seed, init, name, target)
 
     def _pruned(self, model: str, seed: int, init: str, name: str, target: float) -> Run:
         method = self._methods[name]

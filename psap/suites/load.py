@@ -1,5 +1,6 @@
 """What a user writes in params/: the schema of suites, and one clear line for everything that is wrong with one."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -51,6 +52,23 @@ class Claims(Section):
         return self
 
 
+class Part(Section):
+    """The part of a suite's grid that a method runs in; all of it, where nothing is said."""
+
+    models: tuple[Model, ...] | None = None
+    """Networks."""
+    targets: tuple[Target, ...] | None = None
+    """Shares of `measure` to remove."""
+    seeds: tuple[Seed, ...] | None = None
+    """Seeds."""
+
+    def has(self, model: str, target: float, seed: int) -> bool:
+        """Whether a cell of the grid is in this part."""
+        chosen: tuple[tuple[tuple[Any, ...] | None, Any], ...]
+        chosen = ((self.models, model), (self.targets, target), (self.seeds, seed))
+        return all(values is None or value in values for values, value in chosen)
+
+
 class Suite(Section):
     """A grid of runs: models x inits x methods x targets x seeds, and the dense networks that they start from.
 
@@ -71,6 +89,8 @@ class Suite(Section):
     """Methods of this suite only, described as in `methods.yaml`; `base` names a method to differ from."""
     methods: dict[Init, tuple[Name, ...]] = Field(min_length=1)
     """For each init, the methods to run."""
+    only: dict[Name, Part] = Field(default_factory=dict)
+    """Methods that run in a part of the grid alone, such as `sfp: {seeds: [0, 1, 2]}`."""
     targets: tuple[Target, ...] = Field(min_length=1)
     """Shares of `measure` to remove."""
     measure: Literal["macs", "params"] = "macs"
@@ -197,6 +217,8 @@ def load_suite(path: Path, methods_file: Path, readings_file: Path) -> tuple[Sui
                     "and how long published weights were trained is not known; list it under scratch only"
                 )
     listed = list(dict.fromkeys(name for names in suite.methods.values() for name in names))
+    for name in suite.only:
+        _check_part(suite, methods, name, listed, f"{path}: only.{name}")
     suite = suite.model_copy(
         update={"variants": {name: readings[name] for name in listed if name in readings} | suite.variants}
     )
@@ -210,6 +232,26 @@ def load_suite(path: Path, methods_file: Path, readings_file: Path) -> tuple[Sui
         except PsapError as error:
             raise PsapError(f"{path}: models: {error}") from None
     return suite, methods
+
+
+def _check_part(suite: Suite, methods: Methods, name: str, listed: list[str], where: str) -> None:
+    if name not in listed:
+        raise PsapError(f"{where}: {name!r} is none of the suite's methods{suggestion(name, listed)}")
+    for axis, values in suite.only[name]:
+        for value in values or ():
+            if value not in getattr(suite, axis):
+                raise PsapError(f"{where}.{axis}: {value} is not in the suite's {axis}")
+    for retraining in listed:
+        method = methods[retraining]
+        if isinstance(method, Retrain) and method.retrain == name:
+            missing = [
+                cell
+                for cell in itertools.product(suite.models, suite.targets, suite.seeds)
+                if not suite.only[name].has(*cell)
+                and (retraining not in suite.only or suite.only[retraining].has(*cell))
+            ]
+            if missing:
+                raise PsapError(f"{where}: {retraining} retrains its networks in more cells; add only.{retraining}")
 
 
 def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:

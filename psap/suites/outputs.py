@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from psap.models import saved
+from psap.suites.beside_rows import CORRECT, SENSITIVITY, write_correct, write_sensitivity
 from psap.suites.grid import Run
 from psap.suites.paths import Paths
 from psap.suites.provenance import now
@@ -21,6 +22,10 @@ def write_run(run: Run, trainer: Trainer, outcome: TrainResult, labels: Mapping[
     folder = paths.checkpoints / run.path
     write_network(trainer, outcome, folder)
     tables = write_tables(paths.results / run.path, trainer.progress.rows, trainer.history)
+    results = paths.results / run.path
+    write_correct(results / CORRECT, outcome.right.numpy())
+    if outcome.sensitivity is not None:
+        write_sensitivity(results / SENSITIVITY, outcome.sensitivity)
     made = {**labels, "network": saved.read(folder).sha256}
     return [_write(run, {"result": outcome.result, "cost": outcome.cost}, made, paths), *tables]
 
@@ -35,6 +40,7 @@ def write_diverged(run: Run, trainer: Trainer, lost: Diverged, labels: Mapping[s
         f"{run.path} diverged: {lost}",
     )
     tables = write_tables(paths.results / run.path, trainer.progress.rows, trainer.history)
+    _forget_results(paths.results / run.path)
     diverged = {"epoch": lost.epoch, "what": lost.what}
     return [_write(run, _lost(diverged, trainer.progress.seconds), labels, paths), *tables]
 
@@ -44,7 +50,14 @@ def write_not_run(run: Run, why: str, parent: saved.Architecture, labels: Mappin
     saved.save_none(paths.checkpoints / run.path, run.model, parent.classes, parent.in_channels, why)
     history: Sequence[Mapping[str, Any]] | None = [] if run.kind == "prune" else None
     write_tables(paths.results / run.path, [], history)
+    _forget_results(paths.results / run.path)
     _write(run, _lost({"epoch": 0, "what": why}, 0.0), labels, paths)
+
+
+def _forget_results(folder: Path) -> None:
+    """Delete what an earlier row had next to it."""
+    for name in (CORRECT, SENSITIVITY):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _lost(diverged: Mapping[str, Any], seconds: float) -> dict[str, Any]:

@@ -2,16 +2,28 @@
 
 import math
 from collections.abc import Mapping
+from inspect import unwrap
 from typing import Any
 
 import torch
 from torch import nn
 
 
+class _EagerSGD(torch.optim.SGD):
+    """torch's SGD without what torch wraps its methods in for torch.compile.
+
+    The wrappers import the whole compiler at their first call, which takes longer than a short training.
+    """
+
+    add_param_group, zero_grad = unwrap(torch.optim.SGD.add_param_group), unwrap(torch.optim.SGD.zero_grad)
+    state_dict, load_state_dict = unwrap(torch.optim.SGD.state_dict), unwrap(torch.optim.SGD.load_state_dict)
+    step = torch.no_grad()(unwrap(torch.optim.SGD.step))
+
+
 def sgd(model: nn.Module, training: Mapping[str, Any]) -> torch.optim.SGD:
     """SGD with Nesterov momentum over all parameters; the learning rate is set at every iteration."""
     momentum = training["momentum"]
-    return torch.optim.SGD(
+    return _EagerSGD(
         model.parameters(),
         lr=training["recipe"]["lr"],
         momentum=momentum,

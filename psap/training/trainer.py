@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from psap.data.batches import Batches
-from psap.data.dataset import DataSet, cut_validation, subset
+from psap.data.dataset import DataSet, Split, cut_validation, subset
 from psap.data.photo_batches import PhotoBatches, lost_workers
 from psap.data.sharding import Shard
 from psap.models import build, published_weights, saved
 from psap.pruning.cost import count_macs, count_params
+from psap.pruning.graph.verify import find_prunable_groups
+from psap.pruning.mechanism import sensitivity
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 from psap.training.checkpoint import Checkpoints
@@ -24,17 +26,23 @@ from psap.training.loop import BatchSource, Progress, train
 from psap.training.train_state import TrainState
 from psap.utils import distributed
 
-# The subset of the training images and the validation split are the same for every run of a suite.
+# Draws the subset of the training images and the validation split of all runs of a suite, unless each draws its own.
 _SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a finished run found out: the `result` and `cost` of its row, and its network."""
+    """What a finished run found out: the `result` and `cost` of its row, its network, and what lies next to its row.
+
+    `right`: whether each held-out image (N,) was classified rightly. `sensitivity`: how much the loss on validation
+    images grows when a group alone is pruned, by the group's name (None: no dense run, or no validation split).
+    """
 
     result: dict[str, Any]
     cost: dict[str, float]
     network: nn.Module
+    right: Tensor
+    sensitivity: dict[str, float] | None
 
 
 class Trainer:
@@ -57,12 +65,13 @@ class Trainer:
         self.config, self._data, self._device, self._dense = config, data, device, dense
         self._workers = workers
         self.weights: dict[str, str] = {}  # the published ones that it starts from: origin and digest
-        torch.use_deterministic_algorithms(device.type == "cpu")
+        _be_deterministic(device.type == "cpu", compiled=config["training"]["compile"])
         torch.manual_seed(config["seed"])
         self.classes, self.in_channels = len(data.classes), data.channels
         photos = config["data"].get("photos")
         self.image_size: list[int] = [photos["size"]] * 2 if photos else list(data.train.images.shape[1:3])
-        self.batches, self._score = self._make_batches()
+        train_split, held_out, self._validation = self._splits()
+        self.batches, self._score = self._batches(train_split, True), self._batches(held_out, False)
         self.train_state = TrainState(self._network(start).to(device), config["training"], self._pruning())
         self.progress = Progress()
 
@@ -132,28 +141,34 @@ class Trainer:
             return saved.build_like(start)
         return saved.load(start, expect_name=name)
 
-    def _make_batches(self) -> tuple[Batches | PhotoBatches, Batches | PhotoBatches]:
-        settings, data = self.config["data"], self._data
-        train, held_out = data.train, data.test
+    def _splits(self) -> tuple[Split[Any], Split[Any], Split[Any] | None]:
+        """What is trained on, what is scored, and the validation split."""
+        settings, train, held_out = self.config["data"], self._data.train, self._data.test
+        seed = self.config["seed"] if settings.get("by_seed") else _SPLIT_SEED
+        validation = None
         if settings["validation"]:
-            train, validation = cut_validation(train, settings["validation"], _SPLIT_SEED)
+            train, validation = cut_validation(train, settings["validation"], seed)
             held_out = validation if settings["evaluate"] == "validation" else held_out
         if settings["train_images"]:
-            train = subset(train, settings["train_images"], _SPLIT_SEED)
-        training, seed = self.config["training"], self.config["seed"]
+            train = subset(train, settings["train_images"], seed)
+        return train, held_out, validation
+
+    def _batches(self, split: Split[Any], train: bool) -> Batches | PhotoBatches:
+        """`split` to train on or to score: here alone is asked whether images are photographs."""
+        settings, training, data = self.config["data"], self.config["training"], self._data
         size, micro = training["batch_size"], training.get("micro_batch")
         common: dict[str, Any] = {
             "device": self._device,
             "shard": Shard(distributed.rank(), distributed.world_size(), micro),
+            "train": train,
         }
-        augmented: dict[str, Any] = {"seed": seed, "train": True, "flip": settings["flip"]}
+        if train:
+            common |= {"seed": self.config["seed"], "flip": settings["flip"]}
         if photos := settings.get("photos"):
-            common |= {"photos": photos, "workers": self._workers}
-            scored = PhotoBatches(held_out, micro or size, train=False, **common)
-            return PhotoBatches(train, size, **common, **augmented), scored
-        common |= {"mean": data.mean, "std": data.std}
-        scored_at_once = Batches(held_out, max(size, 500), train=False, **common)
-        return Batches(train, size, pad=settings["pad"], **common, **augmented), scored_at_once
+            at_once = size if train else micro or size
+            return PhotoBatches(split, at_once, photos, workers=self._workers, **common)
+        at_once = size if train else max(size, 500)
+        return Batches(split, at_once, data.mean, data.std, pad=settings["pad"], **common)
 
     def _pruning(self) -> dict[str, Any] | None:
         """The arguments of the pruner; None where nothing is pruned."""
@@ -163,7 +178,7 @@ class Trainer:
         return {
             "example_inputs": self._example(1),
             "epochs": self.config["training"]["recipe"]["epochs"],
-            "method": Method.model_validate(method),
+            "method": Method.of_run(method),
             "steps_per_epoch": len(self.batches) // self.batches.accumulation_steps,
         } | {name: self.config[name] for name in ("target", "measure", "seed")}
 
@@ -218,7 +233,23 @@ class Trainer:
             "peak_memory_mb": peak_memory_mb(self._device),
         }
         cost |= dict(zip(("latency_ms", "latency_dense_ms"), latency or (), strict=False))
-        return TrainResult(result, cost, network)
+        return TrainResult(result, cost, network, score.right, self._sensitivity(network))
+
+    def _sensitivity(self, network: nn.Module) -> dict[str, float] | None:
+        if self._dense or self._validation is None:
+            return None
+        batches = self._batches(self._validation, False)
+        groups = [group for group in find_prunable_groups(network, self._example(1)) if not group.reason]
+        found = sensitivity(network, groups, lambda model: accuracy_of(model, batches).loss)
+        return {group.name: change for group, change in zip(groups, found, strict=True)}
+
+
+def _be_deterministic(wanted: bool, compiled: bool) -> None:
+    """As torch.use_deterministic_algorithms, but that imports the compiler, to set it too, even where none is used."""
+    if compiled:
+        torch.use_deterministic_algorithms(wanted)
+    else:
+        torch.set_deterministic_debug_mode("error" if wanted else "default")
 
 
 def accuracy_of(model: nn.Module, batches: BatchSource) -> Score:

@@ -43,6 +43,14 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def gather(value: _T) -> list[_T]:
+    """What every rank has, by rank."""
+    found = [value] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(found, value)
+    return found
+
+
 def decide_on_rank0(decide: Callable[[], _T]) -> _T:
     """What rank 0 decides, on every rank: a decision is taken once."""
     if world_size() == 1:

@@ -160,7 +160,8 @@ def validated(schema: type[_S], values: Any, where: str) -> _S:
         if first["type"] == "extra_forbidden":
             message = f"unknown key{suggestion(str(first['loc'][-1]), _keys(schema, first['loc'][:-1]))}"
         place = ".".join(str(part) for part in first["loc"])
-        raise PsapError(f"{where}: {place}: {message}" if place else f"{where}: {message}") from None
+        told = f"{where}: {place}: {message}" if place else f"{where}: {message}"
+        raise PsapError(one_line(told)) from None  # a key may be any text
     except PsapError as error:
         raise PsapError(f"{where}: {error}") from None
 

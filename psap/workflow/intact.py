@@ -13,7 +13,7 @@ from psap.suites.digest import code_digest
 from psap.suites.grid import Grid, Run
 from psap.suites.paths import CHECKPOINTS, RESULTS, data_command, data_file
 from psap.utils.validation import read_json
-from psap.workflow.rules import fingerprint, inputs
+from psap.workflow.rules import fingerprint, run_inputs
 
 _SKEW = 5.0  # seconds that a file server's clock may be ahead
 
@@ -23,7 +23,7 @@ def check_inputs(grid: Grid, run: Run) -> None:
 
     What is not there is nobody's damage: the workflow makes it.
     """
-    for name in (*inputs(grid, run), f"{RESULTS}/{run.path}/run.json"):
+    for name in (*run_inputs(grid, run), f"{RESULTS}/{run.path}/run.json"):
         _check_time(Path(name))
     _manifest(grid)
     for parent in grid.parents(run):

@@ -8,8 +8,8 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-import cases
-import mutations
+import cases_helpers as cases
+import mutations_helpers as mutations
 import pytest
 from arena_helpers import Case
 from calls_helpers import calls
