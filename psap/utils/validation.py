@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from psap.errors import PsapError, suggestion
+from psap.errors import PsapError, one_line, suggestion
 from psap.utils.files import regular
 
 LARGEST = 64 * 2**20  # bytes of a file that psap wrote; its largest are tables of thousands of rows
