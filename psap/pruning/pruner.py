@@ -107,12 +107,17 @@ class Pruner:
             return
         if isinstance(self._window, WindowAfter):  # opened just now: the window before it took the whole epoch
             self._restore(self._window)
-        window = WindowBefore(self.method.window, epoch)
+        window = WindowBefore(self._window_before(epoch), epoch)
         if self._selector.needs_gradients or self._reconstruction.looks_before:
             self._window = window
             self._reconstruction.look_before()
         else:
             self._prune(window)
+
+    def _window_before(self, epoch: int) -> int:
+        """Iterations before the step of `epoch`: in a short one fewer than asked, so that those after it have room."""
+        after = 0 if epoch == self.last_epoch else self._reconstruction.looks_after
+        return max(1, min(self.method.window, (self.steps_per_epoch or self.method.window + after) - after))
 
     def after_backward(self, scale: float = 1.0, step_taken: bool = True) -> None:
         """Look at the gradients. Call it between `backward` and the optimiser's step, before gradients are clipped.
