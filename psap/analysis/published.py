@@ -3,7 +3,6 @@
 import re
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ import pandas as pd
 from psap.analysis.published_formula import cifar_depth, formula_reduction
 from psap.analysis.results import Results, Suite
 from psap.errors import PsapError
+from psap.utils.mappings import JsonObject
 from psap.utils.validation import content
 
 TOLERANCE = 5.0  # percentage points of multiply-adds
@@ -19,7 +19,7 @@ COLUMNS += ["source"]
 NUMBERS = ["baseline_top1", "pruned_top1", "top1_drop", "flops_reduction_pct"]
 
 
-def beside(results: Results, table: pd.DataFrame, file: Path) -> list[dict[str, Any]]:
+def beside(results: Results, table: pd.DataFrame, file: Path) -> list[JsonObject]:
     """For each model and target: our rows of the summary `table`, and the published ones within TOLERANCE of any.
 
     The method's ablations are left out, as nobody else has published them. Empty where nothing matches. `formula` is

@@ -70,8 +70,8 @@ def data(
 ) -> None:
     """Prepare a data set: read and check every image, and write it to data/."""
     from psap.data import sources
+    from psap.data.schema import Data
     from psap.suites.paths import data_file
-    from psap.suites.schema import Data
     from psap.utils.validation import validated
 
     left_in_place = photos or source == "imagenet"
@@ -107,8 +107,8 @@ def train(
 
     grid, chosen = load_run(params, run)
     if processes > 1 and not is_rank():
-        training = chosen.config["training"]
-        Shard(0, processes, training.get("micro_batch")).accumulation_steps(training["batch_size"])  # or it cannot be
+        training = chosen.config.training
+        Shard(0, processes, training.micro_batch).accumulation_steps(training.batch_size)  # or it cannot be
         gpu_locks.acquire_gpus(processes)
         launch.launch(processes, "train", run, f"--params={params}", f"--threads={max(1, threads // processes)}")
         return

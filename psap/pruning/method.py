@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from psap.pruning.registry import BUILT_IN, check_known
 from psap.utils.bounds import Batch, Epochs, Name, Penalty, Rate
+from psap.utils.mappings import JsonObject
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -153,7 +154,7 @@ class Method(_Section):
         """Whether the allocation is shown the groups' weight sparsity ratios."""
         return self.allocation not in ("uniform", "global")
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """The parameters that have an effect, as plain values: what a run is made with, and known by.
 
         Left out is only what cannot have an effect, whatever its value: a default may change.
@@ -178,7 +179,7 @@ class Method(_Section):
         return values
 
 
-def _without(section: dict[str, Any], **usual: Any) -> None:
+def _without(section: JsonObject, **usual: Any) -> None:
     """Leave out parameters at the value that stood for all runs before they were a choice: those runs stay valid."""
     for name, value in usual.items():
         if section[name] == value:

@@ -33,6 +33,7 @@ from psap.pruning.schedule import steps
 from psap.pruning.windows import WindowAfter, WindowBefore, resumed
 from psap.pruning.witness import Witness, unwatch
 from psap.utils.distributed import average, decide_on_rank0
+from psap.utils.mappings import StateDict
 from psap.utils.passes import varied
 
 
@@ -231,7 +232,7 @@ class Pruner:
             else:
                 self._restore(self._window)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """All that a resumed run needs, as plain values and tensors (readable with `weights_only=True`)."""
         return {
             "masks": self._masks,
@@ -244,7 +245,7 @@ class Pruner:
             "history": self.history.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Resume from the `state_dict()` of a pruner made with the same arguments. PsapError where it is none."""
         sizes = [len(mask) for mask in state.get("masks", [])]
         if state.keys() != self.state_dict().keys() or sizes != [group.channels for group in self.groups]:
