@@ -8,8 +8,6 @@ from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
-from rich.console import Console
-from rich.progress import track
 
 from psap.errors import PsapError
 from psap.utils.files import regular
@@ -80,6 +78,9 @@ def for_each(files: Sequence[Path], work: Callable[[int, Path], None], what: str
 
     Any other error cancels what has not begun.
     """
+    from rich.console import Console
+    from rich.progress import track
+
     starts, console = range(0, len(files), _CHUNK), Console(stderr=True)
 
     def chunk(start: int) -> list[BadImage]:

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision.transforms.v2 import functional as transforms
 
 from psap.data.dataset import Split
 from psap.data.photos import Files
@@ -47,6 +47,7 @@ class PhotoBatches:
         self.labels = split.labels
         self._slices, self.accumulation_steps = (shard or Shard()).slices(len(split), batch_size, train)
         self._keys = _Keys()
+        _transforms()  # here, so that no worker has to import it
         self._loader = DataLoader(
             _Cuts(split.images, photos.size, photos.min_area, seed),
             batch_sampler=self._keys,
@@ -101,6 +102,13 @@ def lost_workers() -> Iterator[None]:
         ) from None
 
 
+def _transforms() -> Any:
+    """torchvision's transforms: most trainings are not of photographs, and need not wait for its import."""
+    from torchvision.transforms.v2 import functional
+
+    return functional
+
+
 class _Keys(Sampler[list[Key]]):
     """The keys of an epoch's batches; set before each epoch, since the workers outlive it."""
 
@@ -122,6 +130,7 @@ class _Cuts(Dataset[Tensor]):
 
     def __getitem__(self, key: Key) -> Tensor:
         epoch, number = key
+        transforms = _transforms()
         image = transforms.pil_to_tensor(self._files.decode(number))
         size = [self._size, self._size]
         if epoch < 0:

@@ -10,30 +10,27 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from psap.errors import PsapError
 from psap.pruning.graph.groups import Group
-from psap.utils.passes import Call, evaluating, forward
+from psap.pruning.multiply_adds import FlopCounter
+from psap.utils.passes import evaluating, forward
 
 Measure = Literal["macs", "params"]
 _CONV = nn.modules.conv._ConvNd
 
 
 def count_macs(model: nn.Module, example_inputs: Any) -> int:
-    """Multiply-adds of one forward pass on `example_inputs`, by PyTorch's own counter (which counts two for each).
+    """Multiply-adds of one forward pass on `example_inputs`, by PyTorch's own formulas (which count two for each).
 
     Of convolutions and matrix products, whatever kernel does them: of an attention those of its projections, and both
     that no layer shows, queries by keys and weights by values; of a recurrent layer all of its steps.
     """
-    # Without gradients even where a layer is called with a parameter, which the counter would not let pass otherwise.
-    tensors = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    call = Call.of(example_inputs)
-    with evaluating(model), FlopCounterMode(display=False) as counter:
-        torch.func.functional_call(model, tensors, call.args, call.kwargs)
-    return int(counter.get_total_flops()) // 2
+    counter = FlopCounter()  # type: ignore[no-untyped-call]
+    with evaluating(model), counter:
+        forward(model, example_inputs)
+    return counter.flops // 2
 
 
 def count_params(model: nn.Module) -> int:

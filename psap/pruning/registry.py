@@ -22,7 +22,7 @@ class Registry(dict[str, _P]):
 
 # The built-in names, which are known without importing torch: planning must not wait for it.
 BUILT_IN = {
-    "criterion": ("l1", "l2", "fpgm", "bn_scale", "taylor", "random"),
+    "criterion": ("l1", "l2", "fpgm", "bn_scale", "taylor", "taylor_bn", "random"),
     "allocation": ("uniform", "sparsity", "global"),
     "reconstruction": ("hard", "soft", "protective"),
 }

@@ -177,7 +177,7 @@ class MethodConfig(Method):
     def in_effect(self) -> Method:
         """The method alone, with defaults in place of settings that have no effect: as runs are trained and known."""
         chosen = self.identity()
-        return Method.model_validate({name: chosen[name] for name in Method.model_fields if name in chosen})
+        return Method.of_run({name: chosen[name] for name in Method.model_fields if name in chosen})
 
 
 class MethodPair(NamedTuple):

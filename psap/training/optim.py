@@ -1,6 +1,7 @@
 """The optimiser and its learning-rate schedules."""
 
 import math
+from inspect import unwrap
 
 import torch
 from torch import nn
@@ -8,9 +9,20 @@ from torch import nn
 from psap.training.schema import Recipe, TrainConfig
 
 
+class _EagerSGD(torch.optim.SGD):
+    """torch's SGD without what torch wraps its methods in for torch.compile.
+
+    The wrappers import the whole compiler at their first call, which takes longer than a short training.
+    """
+
+    add_param_group, zero_grad = unwrap(torch.optim.SGD.add_param_group), unwrap(torch.optim.SGD.zero_grad)
+    state_dict, load_state_dict = unwrap(torch.optim.SGD.state_dict), unwrap(torch.optim.SGD.load_state_dict)
+    step = torch.no_grad()(unwrap(torch.optim.SGD.step))
+
+
 def sgd(model: nn.Module, training: TrainConfig) -> torch.optim.SGD:
     """SGD with Nesterov momentum over all parameters; the learning rate is set at every iteration."""
-    return torch.optim.SGD(
+    return _EagerSGD(
         model.parameters(),
         lr=training.recipe.lr,
         momentum=training.momentum,

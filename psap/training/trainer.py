@@ -67,7 +67,7 @@ class Trainer:
         self.config, self._data, self._device, self._dense = config, data, device, dense
         self._workers = workers
         self.weights: dict[str, str] = {}  # the published ones that it starts from: origin and digest
-        torch.use_deterministic_algorithms(device.type == "cpu")
+        _be_deterministic(device.type == "cpu", compiled=config.training.compile)
         torch.manual_seed(config.seed)
         self.classes, self.in_channels = len(data.classes), data.channels
         photos = config.data.photos
@@ -248,6 +248,14 @@ class Trainer:
         groups = [group for group in find_prunable_groups(network, self._example(1)) if not group.reason]
         found = sensitivity(network, groups, lambda model: accuracy_of(model, batches).loss)
         return {group.name: change for group, change in zip(groups, found, strict=True)}
+
+
+def _be_deterministic(wanted: bool, compiled: bool) -> None:
+    """As torch.use_deterministic_algorithms, but that imports the compiler, to set it too, even where none is used."""
+    if compiled:
+        torch.use_deterministic_algorithms(wanted)
+    else:
+        torch.set_deterministic_debug_mode("error" if wanted else "default")
 
 
 def accuracy_of(model: nn.Module, batches: BatchSource) -> Score:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import psutil
@@ -20,6 +20,7 @@ from psap.tracking.background import mirrored
 from psap.utils import gpu_locks
 from psap.utils.files import os_errors_as_psap_error
 from psap.workflow.slurm import cancel_left_jobs
+from psap.workflow.warm import warm_starts
 
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PATIENCE = 20.0  # seconds that a workflow has to stop by itself
@@ -53,7 +54,10 @@ def run_workflow(suites: Sequence[str], cores: str, options: Sequence[str], anyw
             if any(folder.glob("locks/*")):
                 cancel_left_jobs()
                 subprocess.run([*snakemake, "--unlock"], check=True, capture_output=True)
-            code = _run_tracked([*snakemake, *suites, *_cores(cores, options), *options], suites)
+            here = not _elsewhere(options) and not gpu_locks.job_slots()
+            warm: AbstractContextManager[dict[str, str]] = warm_starts(folder) if here else nullcontext({})
+            with warm as more:
+                code = _run_tracked([*snakemake, *suites, *_cores(cores, options), *options], suites, more)
     except Timeout:
         raise PsapError("another `psap reproduce` is at work in this folder; wait for it, or stop it first") from None
     for report in (RESULTS / suite / "report.html" for suite in suites):
@@ -91,10 +95,10 @@ def _snakemakes() -> list[int]:
     return found
 
 
-def _run_tracked(command: list[str], suites: Sequence[str]) -> int:
+def _run_tracked(command: list[str], suites: Sequence[str], more: dict[str, str]) -> int:
     """Run `command`, with one mirror for all: an import of MLflow in each job would cost as much as a short run."""
     tracked = os.environ.get("PSAP_TRACKING") != "off"
-    environment = os.environ | {"PSAP_TRACKING": "off"} | _own_cache()
+    environment = os.environ | {"PSAP_TRACKING": "off"} | _own_cache() | more
     # In a process group of its own: a second signal, ours after that to the group, can bring Snakemake to a standstill.
     with mirrored(STATE) if tracked else nullcontext():
         with subprocess.Popen(command, env=environment, process_group=0) as workflow, _stopping(workflow.pid):

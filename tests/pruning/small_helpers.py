@@ -9,7 +9,16 @@ from psap.pruning.pruner import Pruner
 
 X = torch.randn(16, 3, 12, 12, generator=torch.Generator().manual_seed(5))
 Y = torch.arange(16) % 5
-AFTER = {"when": "after", "quantile": 0.7, "share": 0.3, "immunity": 1, "rest": "free"}
+AFTER = {
+    "when": "after",
+    "signal": "weight_gradient",
+    "scope": "group",
+    "quantile": 0.7,
+    "share": 0.3,
+    "pulse": 0.0,
+    "immunity": 1,
+    "rest": "free",
+}
 # Both mechanisms at once: ratios follow folded weights, protection goes across the network, and the pulse brings back.
 ACROSS = {
     "schedule": {"kind": "cubic", "freeze": 0.6},

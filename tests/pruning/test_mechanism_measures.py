@@ -143,8 +143,12 @@ def test_the_pulse_brings_back_what_protection_before_the_choice_let_go(rest: st
         assert model.conv1.weight[back[0]].flatten(1).any(1).all()
         iterate(model, optimizer, pruner)
         assert bool(model.conv1.weight[pruner.masks[0]].any()) is (rest == "free")
-    with pytest.raises(ValueError, match="pulse goes with when: before"):
-        Method.model_validate({"protection": {"when": "after", "pulse": 0.1}})
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_a_share_for_the_pulse_decides_nothing_where_the_quantile_does(one: float, other: float) -> None:
+    first, second = (Method.model_validate({"protection": {"when": "after", "pulse": pulse}}) for pulse in (one, other))
+    assert first.identity() == second.identity()
 
 
 @pytest.mark.parametrize("reconstruction", ["hard", "soft"])

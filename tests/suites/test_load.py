@@ -117,6 +117,7 @@ def test_a_scale_of_zero_is_refused(tmp_path: Path) -> None:
                     "rest": st.sampled_from(["free", "hold", "fix"]),
                     "scope": st.sampled_from(["group", "network"]),
                     "immunity": st.integers(0, 3),
+                    "pulse": st.sampled_from([0.0, 0.1]),
                 }
             ),
             "window": st.integers(1, 12),
@@ -126,7 +127,7 @@ def test_a_scale_of_zero_is_refused(tmp_path: Path) -> None:
 )
 def test_a_run_does_what_its_method_says_whatever_the_defaults_are(values: dict) -> None:
     method = Method.model_validate(values)
-    run_with = Method.model_validate(method.identity())
+    run_with = Method.of_run(method.identity())
     made = [make_reconstruction([], each, None) for each in (method, run_with)]
     assert type(made[0]) is type(made[1])
     for part in ("_importance", "_trial"):
@@ -139,7 +140,7 @@ def test_a_run_does_what_its_method_says_whatever_the_defaults_are(values: dict)
     sparsity, protection = known.get("sparsity", {}), known.get("protection", {})
     assert ("round_to" in known) == (method.round_to > 1), "runs from before it was a choice stay valid"
     assert ("scope" in protection) == bool(protection and method.protection.scope == "network")
-    assert "pulse" not in protection
+    assert ("pulse" in protection) == (protection.get("when") == "before" and method.protection.pulse > 0)
     assert ("weights" in sparsity) == bool(sparsity and method.sparsity.weights == "folded")
 
 

@@ -3,15 +3,19 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from psap.data import dataset, sources
-from psap.data.dataset import DataSet
+from psap.data.batches import Batches
+from psap.data.dataset import DataSet, cut_validation
 from psap.data.schema import Data
 from psap.errors import PsapError
 from psap.models import build, saved
+from psap.pruning.channels import zero
 from psap.pruning.cost import count_macs
+from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.method import Method
 from psap.training.checkpoint import Checkpoints
 from psap.training.divergence import Diverged, wrong_network
@@ -218,3 +222,50 @@ def test_a_latency_needs_a_machine_that_agrees_with_itself(monkeypatch: pytest.M
     for again, told in ((2.0, True), (2.09, True), (2.11, False), (1.89, False)):
         monkeypatch.setattr("psap.training.evaluation.latencies", lambda models, images, again=again: [1.0, 2.0, again])
         assert compared_latencies(network, network, images) == ((1.0, 2.0) if told else None)
+
+
+def test_images_got_right_are_those_of_the_network(digits: DataSet, dense: Path, tmp_path: Path) -> None:
+    outcome = Trainer(config(**pruning()), digits, CPU, dense, dense).run(
+        Checkpoints(tmp_path, "a run"), lambda _: None
+    )
+    images = torch.from_numpy(np.asarray(digits.test.images)).float() / 255
+    mean, std = (torch.tensor(values) for values in (digits.mean, digits.std))
+    with torch.no_grad():
+        logits = outcome.network.eval()(((images - mean) / std).permute(0, 3, 1, 2))
+    assert torch.equal(outcome.right, logits.argmax(1) == digits.test.labels)
+    assert outcome.result["top1_last"] == pytest.approx(100 * float(outcome.right.double().mean()))
+
+
+def test_sensitivity_is_measured_on_validation_images_of_dense_runs(digits: DataSet, tmp_path: Path) -> None:
+    split = config()["data"] | {"validation": 0.2}
+    trainer = Trainer(config(data=split), digits, CPU, None, None)
+    outcome = trainer.run(Checkpoints(tmp_path, "a run"), lambda _: None)
+    found = find_prunable_groups(outcome.network, torch.randn(1, 1, 8, 8))
+    groups = {group.name: group for group in found if not group.reason}
+    assert outcome.sensitivity is not None and set(outcome.sensitivity) == set(groups)
+    _, validation = cut_validation(digits.train, 0.2, 0)
+    batches = Batches(validation, 500, digits.mean, digits.std, train=False)
+    name, group = next(iter(groups.items()))
+    whole = accuracy(outcome.network, batches.epoch(0)).loss
+    ranked = torch.linalg.vector_norm(group.filters(), dim=1).argsort(stable=True)
+    zero(group.slots, torch.zeros(group.channels, dtype=torch.bool).index_fill(0, ranked[: group.channels // 2], True))
+    change = accuracy(outcome.network, batches.epoch(0)).loss - whole
+    assert outcome.sensitivity[name] == pytest.approx(change, abs=1e-9)
+
+
+def test_without_validation_images_no_sensitivity_is_told(digits: DataSet, tmp_path: Path) -> None:
+    outcome = Trainer(config(epochs=1), digits, CPU, None, None).run(Checkpoints(tmp_path, "a run"), lambda _: None)
+    assert outcome.sensitivity is None
+
+
+def test_each_seed_draws_its_own_images_where_asked(digits: DataSet) -> None:
+    split = config()["data"] | {"validation": 0.2}
+    drawn = {
+        (by_seed, seed): Trainer(
+            config(seed=seed, data=split | {"by_seed": by_seed}), digits, CPU, None, None
+        ).batches.labels
+        for by_seed in (False, True)
+        for seed in (1, 2)
+    }
+    assert torch.equal(drawn[False, 1], drawn[False, 2])
+    assert not torch.equal(drawn[True, 1], drawn[True, 2]) and not torch.equal(drawn[True, 1], drawn[False, 1])

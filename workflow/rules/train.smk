@@ -14,8 +14,6 @@ rule dense:
         architecture="checkpoints/{suite}/{model}/dense/seed{seed}/architecture.json",
     log:
         "logs/{suite}/{model}/dense/seed{seed}.log",
-    benchmark:
-        "logs/{suite}/{model}/dense/seed{seed}.tsv"
     retries: RETRIES
     conda:
         ENVIRONMENT
@@ -47,8 +45,6 @@ use rule dense as prune with:
         architecture="checkpoints/{suite}/{model}/{init}/{method}/{target}/seed{seed}/architecture.json",
     log:
         "logs/{suite}/{model}/{init}/{method}/{target}/seed{seed}.log",
-    benchmark:
-        "logs/{suite}/{model}/{init}/{method}/{target}/seed{seed}.tsv"
     wildcard_constraints:
         method=PRUNING,
 

@@ -1,12 +1,11 @@
 """Find a network's filter groups in its dependency graph."""
 
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
@@ -140,15 +139,23 @@ def _components(items: Any) -> Tensor:
     start, count = items[0].dep, len(items[0].idxs)
     if not any(isinstance(item.dep.target.module, _SPLITS) for item in items):
         return torch.arange(count)
+    root = list(range(count))  # of each channel's tree; the least of those tied, so that numbers follow the channels
+
+    def find(index: int) -> int:
+        while root[index] != index:
+            root[index] = root[root[index]]
+            index = root[index]
+        return index
+
     first = [tp._helpers._HybridIndex(idx=index, root_idx=index) for index in range(count)]
-    ties: list[tuple[int, int]] = []
     for arrivals in reached(start.target, start.handler, first).values():
         owner: dict[int, int] = {}
-        ties += {(owner.setdefault(index.idx, index.root_idx), index.root_idx) for found in arrivals for index in found}
-    source, target = zip(*ties, strict=True)
-    edges = coo_array(([True] * len(ties), (source, target)), shape=(count, count))
-    labels = connected_components(edges, directed=False)[1]
-    return torch.from_numpy(labels.astype("int64"))
+        for index in itertools.chain.from_iterable(arrivals):
+            tied = find(owner.setdefault(index.idx, index.root_idx)), find(index.root_idx)
+            root[max(tied)] = min(tied)
+    roots = [find(index) for index in range(count)]
+    number = {index: channel for channel, index in enumerate(sorted(set(roots)))}
+    return torch.tensor([number[index] for index in roots])
 
 
 def _mixing(operation: nn.Module) -> str:
