@@ -15,9 +15,9 @@ from torch.optim import Optimizer
 
 from psap.errors import PsapError, suggestion
 from psap.pruning.arguments import check_settings
-from psap.pruning.cost import Measure
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
+from psap.utils.bounds import Measure
 from psap.utils.mappings import StateDict
 
 try:

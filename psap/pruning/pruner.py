@@ -22,7 +22,7 @@ from psap.errors import PsapError
 from psap.pruning.arguments import check_optimizer, check_settings, check_training, groups_of
 from psap.pruning.calls import Calls
 from psap.pruning.channels import penalise_scales
-from psap.pruning.cost import CostModel, Measure, OrderedCost, check_as_planned
+from psap.pruning.cost import CostModel, OrderedCost, check_as_planned
 from psap.pruning.graph import compact as compaction
 from psap.pruning.graph.admission import check_network
 from psap.pruning.graph.groups import Group
@@ -32,6 +32,7 @@ from psap.pruning.parts import check_target, make_reconstruction, make_selector
 from psap.pruning.schedule import steps
 from psap.pruning.windows import WindowAfter, WindowBefore, resumed
 from psap.pruning.witness import Witness, unwatch
+from psap.utils.bounds import Measure
 from psap.utils.distributed import average, decide_on_rank0
 from psap.utils.mappings import StateDict
 from psap.utils.passes import varied

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from psap.pruning.allocation import Allocation, AllocationInputs, Ratios
 from psap.pruning.budget import ChannelBounds, Reduction, spare
-from psap.pruning.cost import CostModel, Measure
+from psap.pruning.cost import CostModel
 from psap.pruning.criteria import Channels, Criterion
 from psap.pruning.graph.groups import Group
 from psap.pruning.sparsity import NoSparsity
+from psap.utils.bounds import Measure
 from psap.utils.mappings import StateDict
 
 

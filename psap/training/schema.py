@@ -5,9 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from psap.data.schema import Data
-from psap.pruning.cost import Measure
 from psap.pruning.method import Method
-from psap.utils.bounds import Batch, Epochs, Model, Name, Penalty, Place, Rate, Seed
+from psap.utils.bounds import Batch, Epochs, Measure, Model, Name, Penalty, Place, Rate, Seed
 from psap.utils.mappings import JsonObject
 from psap.utils.sections import Growing, Section
 

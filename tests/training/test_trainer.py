@@ -237,8 +237,7 @@ def test_images_got_right_are_those_of_the_network(digits: DataSet, dense: Path,
 
 
 def test_sensitivity_is_measured_on_validation_images_of_dense_runs(digits: DataSet, tmp_path: Path) -> None:
-    split = config()["data"] | {"validation": 0.2}
-    trainer = Trainer(config(data=split), digits, CPU, None, None)
+    trainer = Trainer(config(data={"validation": 0.2}), digits, CPU, None, None)
     outcome = trainer.run(Checkpoints(tmp_path, "a run"), lambda _: None)
     found = find_prunable_groups(outcome.network, torch.randn(1, 1, 8, 8))
     groups = {group.name: group for group in found if not group.reason}
@@ -259,10 +258,9 @@ def test_without_validation_images_no_sensitivity_is_told(digits: DataSet, tmp_p
 
 
 def test_each_seed_draws_its_own_images_where_asked(digits: DataSet) -> None:
-    split = config()["data"] | {"validation": 0.2}
     drawn = {
         (by_seed, seed): Trainer(
-            config(seed=seed, data=split | {"by_seed": by_seed}), digits, CPU, None, None
+            config(seed=seed, data={"validation": 0.2, "by_seed": by_seed}), digits, CPU, None, None
         ).batches.labels
         for by_seed in (False, True)
         for seed in (1, 2)
