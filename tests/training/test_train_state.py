@@ -149,7 +149,7 @@ def test_the_norm_of_a_gradient_is_bounded() -> None:
 @pytest.mark.parametrize(
     "method",
     [
-        Method(schedule={"freeze": 0.4}, window=2),
+        Method(schedule={"freeze": 0.4}, window=2, protection={"pulse": 0.0}),
         Method(schedule={"freeze": 0.4}, window=2, protection={"when": "after", "signal": "gate_gradient"}),
     ],
     ids=["weights", "gates"],
