@@ -68,10 +68,14 @@ class Part(Section):
         return all(values is None or value in values for values, value in chosen)
 
 
+def _or_published(schema: JsonObject) -> None:
+    schema["anyOf"][1:] = [{"const": "published"}]
+
+
 class Training(Optimisation):
     """SGD with Nesterov momentum; a recipe for the dense networks and one for each init of the pruned ones."""
 
-    dense: Recipe | None
+    dense: Recipe | None = Field(json_schema_extra=_or_published)
     """Recipe of the dense networks; `published` takes them with their published weights and trains them no further."""
     pretrained: Recipe
     """Recipe of networks pruned from the dense ones."""

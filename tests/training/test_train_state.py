@@ -164,7 +164,7 @@ def test_float16_leaves_out_steps_that_overflow_and_signals_with_them(method: Me
     before = [p.detach().clone() for p in half.model.parameters()]
     run_epoch(half, data, training, 0)
     assert all(torch.equal(a, b) for a, b in zip(before, half.model.parameters(), strict=True))
-    assert half.scaler.get_scale() == 2.0**124 and half.pruner._window.seen == 0
+    assert half.scaler.get_scale() == 2.0**124 and half.pruner._cycle.window.seen == 0
 
     half = train_state(method=method, precision="float16")
     half.scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
