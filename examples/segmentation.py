@@ -16,7 +16,7 @@ torch.manual_seed(0)
 def scenes(count: int) -> tuple[Tensor, Tensor]:
     """Noisy images (N, 3, H, W) of a disc and a bar, and the class of each pixel: 0 ground, 1 disc, 2 bar."""
     rows, columns = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
-    x, y, radius = torch.randint(6, SIZE - 6, (2, count, 1, 1)).unbind() + (torch.randint(4, 8, (count, 1, 1)),)
+    x, y, radius = (*torch.randint(6, SIZE - 6, (2, count, 1, 1)).unbind(), torch.randint(4, 8, (count, 1, 1)))
     labels = ((rows - y) ** 2 + (columns - x) ** 2 < radius**2).long()
     labels[(rows - torch.randint(0, SIZE, (count, 1, 1))).abs().expand_as(labels) < 2] = 2
     colours = torch.tensor([[0.2, 0.2, 0.2], [0.8, 0.3, 0.1], [0.1, 0.4, 0.9]])

@@ -7,7 +7,6 @@ reach a table or a verdict.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from psap.analysis.columns import read_columns
 from psap.analysis.rules import Rules
 from psap.errors import PsapError
 from psap.suites.beside_rows import CORRECT, SENSITIVITY, read_correct, read_sensitivity
 from psap.suites.consistency import read_record, read_row
 from psap.suites.row import IDENTITY, RESULT, Record, Row
-from psap.utils.validation import content
+from psap.utils.mappings import JsonObject
 
 TIMING = ["seconds", "latency_ms", "latency_dense_ms", "images_per_second", "peak_memory_mb"]
 EPOCH_COLUMNS = ["epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored"]
@@ -51,21 +51,21 @@ class Suite(Record):
     suite: str
     title: str
     note: str
-    data: dict[str, Any]
+    data: JsonObject
     models: list[str]
-    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    variants: dict[str, JsonObject] = Field(default_factory=dict)
     inits: list[str]
     methods: dict[str, list[str]]
     targets: list[float]
     measure: str
     seeds: list[int]
     claims: Roles
-    training: dict[str, Any]
+    training: JsonObject
     runs: list[str]
 
     @field_validator("training")
     @classmethod
-    def _recipes(cls, training: dict[str, Any]) -> dict[str, Any]:
+    def _recipes(cls, training: JsonObject) -> JsonObject:
         for name in ("dense", "pretrained", "scratch"):
             if not isinstance(training.get(name), dict | None):
                 raise ValueError(f"{name} is no recipe")
@@ -109,7 +109,7 @@ class Results:
     rules: Rules = field(default_factory=Rules)
     correct: dict[str, NDArray[np.uint8]] = field(default_factory=dict)  # by run, of those that have it
     sensitivity: dict[str, dict[str, float]] = field(default_factory=dict)  # model -> group -> loss change
-    readings: dict[str, dict[str, Any]] = field(default_factory=dict)  # those that the suite runs
+    readings: dict[str, JsonObject] = field(default_factory=dict)  # those that the suite runs
 
     @property
     def committed(self) -> list[Row]:
@@ -128,7 +128,7 @@ class Results:
         return f"{len(self.diverged)} of {len(self.committed)} runs diverged" if self.diverged else ""
 
 
-def collect(folder: Path, rules: Rules | None = None, readings: Mapping[str, dict[str, Any]] | None = None) -> Results:
+def collect(folder: Path, rules: Rules | None = None, readings: Mapping[str, JsonObject] | None = None) -> Results:
     """Read the suite in `folder` (results/<suite>). Raises PsapError if empty or broken.
 
     `rules` judge it, psap's own without any; `readings` of the method are told apart from other variants.
@@ -211,10 +211,7 @@ def _read_tables(
         if not file.is_file():
             continue
         try:
-            table = pd.read_csv(BytesIO(content(file)), usecols=types.__contains__, dtype=types)
-            if lacking := [column for column in columns if column not in table]:
-                raise ValueError(f"it has no {lacking[0]}")
-            tables[run.run] = table.reindex(columns=list(types))
+            tables[run.run] = read_columns(file, types, later).reindex(columns=list(types))
         except ValueError as error:
             reason = str(error).splitlines()[0]
             raise PsapError(f"{file}: not a whole {name} ({reason}); rerun {run.run}") from None

@@ -10,6 +10,7 @@ from psap.cli.device import device
 from psap.cli.keep import Ignore, Ratio, kept
 from psap.cli.working import working
 from psap.errors import PsapError
+from psap.utils.mappings import JsonObject
 
 app = typer.Typer()
 
@@ -51,7 +52,7 @@ def prune(
     from psap.standalone.request import PruneRequest
     from psap.utils.validation import read_mapping, validated
 
-    values: dict[str, Any] = (read_mapping(request) if request else {}) | given
+    values: JsonObject = (read_mapping(request) if request else {}) | given
     where, method = str(request or "options"), values.get("method", {})
     if isinstance(method, dict):  # else it is refused below
         if method.get("code") and not allow_code:

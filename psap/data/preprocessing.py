@@ -1,9 +1,9 @@
 """How an image becomes a network's input, for whoever uses the network elsewhere."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from psap.data.dataset import DataSet
+from psap.data.schema import Photos
 
 _MIDDLE = 0.875  # of the short side that evaluation looks at: 224 of 256 pixels
 
@@ -13,7 +13,7 @@ def resized(size: int) -> int:
     return round(size / _MIDDLE)
 
 
-def preprocessing(data: DataSet, photos: Mapping[str, Any] | None) -> dict[str, Any]:
+def preprocessing(data: DataSet, photos: Photos | None) -> dict[str, Any]:
     """What evaluation does to an image, in plain values.
 
     `size`: [height, width] of the input; `mean`, `std`: by channel, for pixels in 0..1. Of photographs also `resize`,
@@ -21,6 +21,6 @@ def preprocessing(data: DataSet, photos: Mapping[str, Any] | None) -> dict[str, 
     """
     if photos is None:
         return {"size": list(data.train.images.shape[1:3]), "mean": data.mean, "std": data.std}
-    size, mean, std = photos["size"], list(photos["mean"]), list(photos["std"])
+    size, mean, std = photos.size, list(photos.mean), list(photos.std)
     resizing = {"resize": resized(size), "interpolation": "bilinear"}
     return {"size": [size, size], **resizing, "mean": mean, "std": std}

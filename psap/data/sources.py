@@ -4,13 +4,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from psap.data import cifar10, imagenet, photos, prepared
+from psap.data.decoding import LARGEST
 from psap.data.digits import digits
 from psap.data.images import layout, read_folder, scan
 from psap.errors import LONGEST_NAME, PsapError
-from psap.utils.files import reading, sha256
+from psap.utils.files import reading, regular, sha256
+from psap.utils.mappings import JsonObject
 
 __all__ = ["check_changed", "check_images", "check_source", "find_folder", "fingerprint", "prepare", "prepared_with"]
 
@@ -64,7 +65,7 @@ def check_source(source: str, path: str | None, classes: int | None = None) -> N
 
 def prepare(
     source: str, path: str | None, out: Path, raw: Path = Path("data/raw"), as_photos: bool = False
-) -> dict[str, Any]:
+) -> JsonObject:
     """Decode and verify a data set, write it to `out` (`<key>.safetensors` and its .json), return the manifest.
 
     A download goes to `raw`. `as_photos`: the images of a folder stay where they are (those of imagenet always do).
@@ -110,8 +111,8 @@ def fingerprint(source: str, path: str | None, out: Path, as_photos: bool = Fals
 def _content(file: Path) -> str:
     """Digest of what is in `file`; of one that cannot be read nothing, since whoever reads the image says so."""
     try:
-        return sha256(file)
-    except OSError:
+        return sha256(regular(file, LARGEST))
+    except (OSError, PsapError):
         return ""
 
 

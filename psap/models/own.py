@@ -2,21 +2,29 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from psap.errors import PsapError
 from psap.models.saved import OWN, write_checked
+from psap.models.saved import save as save_named
 
 
-def save(model: nn.Module, folder: Path | str, into: nn.Module | None = None) -> None:
+def save(model: nn.Module, folder: Path | str, into: nn.Module | None = None, **named: Any) -> None:
     """Write `model`, a pruned network of a class of your own, to `folder`: its widths and weights, no pickle.
 
     `psap.load(folder, into=MyNet())` gives it back. What could not be loaded so is not written: it is tried first, with
     a copy of `into`, a network as it is before it is pruned (default: made by the class without arguments).
 
+    A network that `psap.build` knows needs none to be laid into: `named` are its `name`, `classes` and `in_channels`,
+    and `extra`, what else is said of it.
+
     Raises PsapError where there is no such network, or it would come back as another one.
     """
+    if named:
+        save_named(model, Path(folder), **named)
+        return
     fresh = into if into is not None else _fresh(model)
     if fresh.state_dict().keys() != model.state_dict().keys():
         raise _needs(model, "is made with other layers")

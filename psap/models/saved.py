@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import safetensors.torch
 import torch
@@ -16,7 +16,8 @@ from psap.models import build, initialise
 from psap.models.state_dicts import load_into
 from psap.models.widths import Widths, differing, set_widths, widths
 from psap.utils.bounds import Model
-from psap.utils.files import regular, seal, sha256, write_bytes, write_json
+from psap.utils.files import free_memory, regular, seal, sha256, write_bytes, write_json
+from psap.utils.mappings import JsonObject
 from psap.utils.passes import forward, gap, tensors
 from psap.utils.validation import read_json
 
@@ -43,7 +44,7 @@ class Architecture(BaseModel):
     classes: Annotated[int, Field(ge=0, le=10**5)]
     in_channels: Annotated[int, Field(ge=0, le=10**4)]
     sha256: str
-    extra: dict[str, Any] = {}
+    extra: JsonObject = {}
     widths: Widths
     seal: str = ""
 
@@ -62,7 +63,7 @@ def save(
     name: str,
     classes: int,
     in_channels: int,
-    extra: dict[str, Any] | None = None,
+    extra: JsonObject | None = None,
 ) -> None:
     """Write `model`, a network `name` with the widths it has now, to `folder`, atomically.
 
@@ -76,12 +77,12 @@ def save(
     write_checked(model, folder, lambda: build(name, classes, in_channels), about)
 
 
-def write_checked(model: nn.Module, folder: Path, fresh: Callable[[], nn.Module], about: Mapping[str, Any]) -> None:
+def write_checked(model: nn.Module, folder: Path, fresh: Callable[[], nn.Module], about: Mapping[str, object]) -> None:
     """As `save` does, a network that `fresh` builds at its full widths; `about`: what is said of it."""
     # Clones, because safetensors refuses tensors that share memory.
     own = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.state_dict().items()}
     content = safetensors.torch.save(own)
-    described = Architecture(sha256=sha256(content), widths=widths(model), **about)
+    described = Architecture.model_validate({"sha256": sha256(content), "widths": widths(model), **about})
     try:
         with torch.random.fork_rng(devices=[]):  # a training that goes on must not notice
             again = _again(described, content, folder, fresh())
@@ -133,7 +134,7 @@ def read(folder: Path) -> Architecture:
         raise PsapError(f"{file}: missing; a saved network is a folder with {WEIGHTS} and {DESCRIPTION}") from None
 
 
-def told(folder: Path) -> dict[str, Any]:
+def told(folder: Path) -> JsonObject:
     """What the network saved in `folder` says of its input and outputs, for whoever uses it elsewhere."""
     extra = read(folder).extra
     return {key: extra[key] for key in (PREPROCESSING, CLASS_NAMES) if key in extra}
@@ -144,7 +145,7 @@ def verify(folder: Path) -> None:
     described = read(folder)
     if described.seal not in ("", seal(described.model_dump())):
         raise PsapError(f"{folder / DESCRIPTION}: damaged (its digest differs)")
-    if sha256(folder / WEIGHTS) != described.sha256:
+    if sha256(regular(folder / WEIGHTS, free_memory())) != described.sha256:
         raise PsapError(f"{folder / WEIGHTS}: damaged, or of another save than {DESCRIPTION} (its digest differs)")
 
 
@@ -218,7 +219,7 @@ def _check(model: nn.Module, again: nn.Module, described: Architecture) -> None:
 
 def _read_weights(file: Path) -> bytes:
     try:
-        return regular(file).read_bytes()
+        return regular(file, free_memory()).read_bytes()
     except FileNotFoundError:
         raise PsapError(f"{file}: missing, though {DESCRIPTION} is there; restore it or save it again") from None
 

@@ -104,9 +104,9 @@ class Estimate:
         place = "models"
         try:
             found = count(run.model, self.images.classes, self.images.shape)
-            place, method = f"methods: {run.method}", run.config.get("method", {})
+            place, method = f"methods: {run.method}", run.config.method
             for key in ("ignore", "ratios"):
-                check_globs(method.get(key, ()), found.layers, key)
+                check_globs(getattr(method, key, ()), found.layers, key)
         except PsapError as error:
             raise PsapError(f"params/{self._grid.name}.yaml: {place}: {error}") from None
         return found
@@ -215,5 +215,4 @@ class Estimate:
 
 
 def _epochs(run: Run) -> int:
-    epochs: int = run.config["training"]["recipe"]["epochs"]
-    return epochs
+    return run.config.training.recipe.epochs

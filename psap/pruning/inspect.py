@@ -1,7 +1,6 @@
 """What a network's groups are like before anything is trained: their cost, and what they could lose."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from psap.pruning.keep import kept_whole
 from psap.pruning.method import Method
 from psap.pruning.parts import bounds_of
 from psap.pruning.sparsity import group_threshold, weight_sparsity
+from psap.utils.mappings import JsonObject
 
 COLUMNS = ("group", "channels", "layers", "macs", "sparsity", "least", "most", "most_macs", "change", "reason")
 _IMAGES = 4
@@ -22,7 +22,7 @@ _IMAGES = 4
 
 def inspect_network(
     model: nn.Module, images: Tensor, method: Method | None = None, groups: Sequence[Group] | None = None
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """A row for each group of `model`, in the order of its layers, for `method` (default: PSAP).
 
     images: a batch (N, C, H, W) that it takes.
@@ -80,7 +80,7 @@ def output_change(model: nn.Module, group: Group, inputs: Tensor, outputs: Tenso
     return float((found - outputs).norm() / outputs.norm())
 
 
-def _common(group: Group, cost: CostModel) -> dict[str, Any]:
+def _common(group: Group, cost: CostModel) -> JsonObject:
     macs = cost.layer_macs()
     own, reading = ({member.name for member in members} for members in (group.producers, group.consumers))
     return {
@@ -93,7 +93,7 @@ def _common(group: Group, cost: CostModel) -> dict[str, Any]:
     }
 
 
-def render(rows: Sequence[dict[str, Any]]) -> None:
+def render(rows: Sequence[JsonObject]) -> None:
     """Print `rows` as a table for people, and why groups stay whole."""
     from rich.console import Console
     from rich.table import Table

@@ -14,8 +14,9 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from psap.errors import PsapError, suggestion
+from psap.errors import PsapError, one_line, suggestion
 from psap.utils.files import regular
+from psap.utils.mappings import JsonObject
 
 LARGEST = 64 * 2**20  # bytes of a file that psap wrote; its largest are tables of thousands of rows
 _LARGEST_YAML = 2**20  # bytes; a person writes a few KiB
@@ -29,11 +30,8 @@ _T = TypeVar("_T")
 
 def content(path: Path, largest: int = LARGEST) -> bytes:
     """The bytes of `path`. Raises FileNotFoundError, or PsapError where it is no file or has more than `largest`."""
-    with regular(path).open("rb") as file:
-        data = file.read(largest + 1)
-    if len(data) > largest:
-        raise PsapError(f"{path}: larger than {largest // 2**20} MiB, which no file of its kind is; replace it")
-    return data
+    with regular(path, largest).open("rb") as file:
+        return file.read(largest)
 
 
 def text(path: Path, largest: int = LARGEST) -> str:
@@ -123,7 +121,7 @@ _MERGE, _TEXT = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:str"
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> JsonObject:
     """The YAML file `path`, a mapping whose keys are text. Raises PsapError with one line for whatever is wrong."""
     try:
         values = yaml.load(text(path, _LARGEST_YAML), _Loader)  # a safe loader: see its base
@@ -141,7 +139,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return values
 
 
-def read_sections(path: Path) -> dict[str, dict[str, Any]]:
+def read_sections(path: Path) -> dict[str, JsonObject]:
     """The YAML file `path`, a mapping of names to mappings. Raises PsapError as `read_mapping` does."""
     values = read_mapping(path)
     for name, section in values.items():
@@ -163,7 +161,8 @@ def validated(schema: type[_S], values: Any, where: str) -> _S:
         if first["type"] == "extra_forbidden":
             message = f"unknown key{suggestion(str(first['loc'][-1]), _keys(schema, first['loc'][:-1]))}"
         place = ".".join(str(part) for part in first["loc"])
-        raise PsapError(f"{where}: {place}: {message}" if place else f"{where}: {message}") from None
+        told = f"{where}: {place}: {message}" if place else f"{where}: {message}"
+        raise PsapError(one_line(told)) from None  # a key may be any text
     except PsapError as error:
         raise PsapError(f"{where}: {error}") from None
 

@@ -11,11 +11,12 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from psap.data.schema import Photos
 from psap.errors import PsapError
 from psap.models import build, published_weights
 
 NAME = "torchvision:resnet18"
-PHOTOS = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+PHOTOS = Photos()
 
 
 @pytest.fixture
@@ -171,4 +172,4 @@ def test_images_must_be_normalised_as_the_weights_want_them(folder: Path) -> Non
     safetensors.torch.save_file(trained(name).state_dict(), folder / "timm.tf_efficientnet_lite0.safetensors")
     with pytest.raises(PsapError, match=r"mean \[0.5, 0.5, 0.5\]; say so: photos: \{mean: \[0.5, 0.5, 0.5\]\}"):
         published_weights.load(name, 1000, PHOTOS)
-    published_weights.load(name, 1000, {"mean": (0.5,) * 3, "std": (0.5,) * 3})
+    published_weights.load(name, 1000, Photos(mean=(0.5,) * 3, std=(0.5,) * 3))

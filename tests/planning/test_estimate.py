@@ -10,13 +10,13 @@ import torch
 import yaml
 from PIL import Image
 
+from psap.data.schema import Data
 from psap.errors import PsapError
 from psap.models import build
 from psap.planning.estimate import GPUS, UTILISATION, Estimate
 from psap.planning.workload import Images, count, images_of
 from psap.pruning.cost import count_macs, count_params
 from psap.suites.grid import Grid, load_grid, load_grids, suite_files
-from psap.suites.schema import Data
 
 MEASURED = ("demo", "design", "design-screen")
 
@@ -63,7 +63,7 @@ def test_layers_that_a_method_keeps_are_looked_up_before_any_job(root: Path, tmp
     estimate = planned("conv1")
     runs = [run for run in estimate._grid.runs.values() if run.method == "psap_kept"]
     assert runs and all(estimate.network(run) for run in runs)
-    assert runs[0].config["method"]["ignore"] == ["conv1"]
+    assert runs[0].config.method.ignore == ("conv1",)
     wrong = planned("layer4")
     with pytest.raises(
         PsapError, match=r"params/demo.yaml: methods: psap_kept: ignore: 'layer4' means no layer .* mean"

@@ -17,10 +17,11 @@ from PIL import Image
 import psap as library
 from psap.data.dataset import load
 from psap.data.photo_batches import PhotoBatches
+from psap.data.schema import Photos
 from psap.data.sources import prepare
 from psap.models.saved import told
 from psap.standalone.request import in_words
-from psap.suites.load import MethodConfig
+from psap.suites.schema import MethodConfig
 from psap.utils.text import escaped, fenced
 
 CLASSES = (
@@ -99,7 +100,7 @@ def test_names_of_the_users_own_have_no_effect(
     made["image"].save(Path("p ```") / min(CLASSES) / "0.png")
     prepare("folder", "p ```", tmp_path / "data.safetensors", as_photos=True)
     data = load(tmp_path / "data.safetensors", Path("p ```"))
-    photos = {"size": 32, "min_area": 1.0, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    photos = Photos(size=32, min_area=1.0)
     for split in (data.train, data.test):
         (batch,) = PhotoBatches(split, len(split), photos, train=False).epoch(0)
         for number, expected in enumerate(batch[0]):

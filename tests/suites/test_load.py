@@ -2,9 +2,10 @@
 
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from psap.errors import PsapError
@@ -43,7 +44,7 @@ def grid(folder: Path, suite: str = SUITE, methods: str = METHODS) -> Grid:
 
 
 def configs(found: Grid) -> dict[tuple[str | None, str], dict]:
-    return {(run.init, run.method): run.config for run in found.runs.values()}
+    return {(run.init, run.method): run.config.described() for run in found.runs.values()}
 
 
 def test_a_variant_is_its_base_and_what_differs(tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_a_suite_that_differs_from_another_in_what_it_says(tmp_path: Path) -> No
     assert found.suite.training.pretrained == base.suite.training.pretrained
     same = next(run for run in base.runs.values() if run.method == "sfp" and run.init == "pretrained")
     config = found.runs[same.path.replace("s/", "short/", 1)].config
-    assert config["training"] == same.config["training"] | {"batch_size": 7}
+    assert config.training == same.config.training.model_copy(update={"batch_size": 7})
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_what_cannot_be_trained_on(old: str, new: str, says: str, tmp_path: Path
 def test_what_came_later_leaves_identities_as_they_were(tmp_path: Path) -> None:
     """Unless it is set: then it is part of them."""
     before = grid(tmp_path).runs
-    for config in (run.config for run in before.values()):
+    for config in (run.config.described() for run in before.values()):
         assert "photos" not in config["data"] and not {"micro_batch", "clip_norm"} & set(config["training"])
         assert "weights" not in config["training"]["recipe"]
     after = grid(tmp_path, SUITE.replace("training:", "training:\n  clip_norm: 1")).runs
@@ -260,3 +261,33 @@ def test_a_target_is_shown_whole_by_its_run_s_path_or_refused(tmp_path_factory, 
     for path, run in found.runs.items():
         assert run.kind == "dense" or float(path.split("/")[4]) == run.target
         assert run.kind == "dense" or re.fullmatch("[0-9.]+", path.split("/")[4]), "what the workflow takes"
+
+
+@settings(deadline=None)  # it writes files
+@given(st.sets(st.sampled_from([0, 1, 2])), st.sets(st.sampled_from([0.5, 0.8])), st.booleans())
+def test_a_method_runs_in_its_part_of_the_grid_alone(seeds: set[int], targets: set[float], everywhere: bool) -> None:
+    part = "{}" if everywhere else f"{{seeds: {sorted(seeds)}, targets: {sorted(targets)}}}"
+    text = SUITE.replace("seeds: [0]", "seeds: [0, 1, 2]").replace("targets: [0.5]", "targets: [0.5, 0.8]")
+    with TemporaryDirectory() as folder:
+        whole, partial = (grid(Path(folder), suite) for suite in (text, f"{text}only: {{own: {part}}}\n"))
+    left_out = set(whole.runs) - set(partial.runs)
+    assert partial.runs.keys() <= whole.runs.keys()
+    for path, run in whole.runs.items():
+        outside = run.method == "own" and not everywhere and (run.seed not in seeds or run.target not in targets)
+        assert (path in left_out) == outside
+    assert all(whole.runs[path].hash == run.hash for path, run in partial.runs.items())
+
+
+@pytest.mark.parametrize(
+    ("only", "says"),
+    [
+        ("{owm: {seeds: [0]}}", r"only.owm: 'owm' is none of the suite's methods; did you mean 'own'"),
+        ("{own: {seeds: [7]}}", r"only.own.seeds: 7 is not in the suite's seeds"),
+        ("{own: {sedes: [0]}}", r"only.own.sedes: unknown key"),
+        ("{psap: {seeds: []}}", r"only.psap: small retrains its networks in more cells; add only.small"),
+    ],
+)
+def test_a_part_that_cannot_be(only: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(PsapError) as caught:
+        grid(tmp_path, f"{SUITE}only: {only}\n")
+    assert says in str(caught.value)
