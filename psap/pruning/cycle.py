@@ -43,20 +43,29 @@ class Cycle:
         """The epoch of the freeze."""
         return max(self._targets)
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Prune if the schedule has a step here, at once or after a window of gradients. A window still open ends."""
+    def begin_epoch(self, epoch: int, iterations: int | None) -> None:
+        """Prune if the schedule has a step here, at once or after a window of gradients. A window still open ends.
+
+        `iterations`: how many the epoch has, as far as is known.
+        """
         self.close_window()
         self.history.begin_epoch()
         if epoch not in self._targets or self.frozen:
             return
         if isinstance(self.window, WindowAfter):  # opened just now: the window before it took the whole epoch
             self._restore(self.window)
-        window = WindowBefore(self._method.window, epoch)
+        window = WindowBefore(self._length_before(epoch, iterations), epoch)
         if self._selector.needs_gradients or self._reconstruction.looks_before:
             self.window = window
             self._reconstruction.look_before()
         else:
             self._prune(window)
+
+    def _length_before(self, epoch: int, iterations: int | None) -> int:
+        """Iterations before the step of `epoch`: in a short one fewer than asked, so that those after it have room."""
+        after = 0 if epoch == self.last_epoch else self._reconstruction.looks_after
+        asked = self._method.window
+        return max(1, min(asked, (iterations or asked + after) - after))
 
     def look(self, scale: float) -> None:
         """See the gradients of an iteration, then take away those of channels that stay at zero."""

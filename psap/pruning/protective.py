@@ -116,6 +116,7 @@ class Returning(Protective):
     ) -> None:
         super().__init__(groups, optimizer, protection, keep_momentum)
         self._trial, self._pulse = trial, trial.signal(groups, self.set_free)
+        self.looks_after = trial.window
         self.zeroes_at_once = self._pulse.zeroes_at_once
         self._immune = [torch.zeros(group.channels, dtype=torch.int64) for group in groups]
 

@@ -111,7 +111,7 @@ class Pruner:
             epoch: The number of the epoch, from 0.
         """
         self._calls.begin_epoch(epoch, waiting=self._cycle.window is not None)
-        self._cycle.begin_epoch(epoch)
+        self._cycle.begin_epoch(epoch, self.steps_per_epoch)
 
     def after_backward(self, scale: float = 1.0, step_taken: bool = True) -> None:
         """Look at the gradients. Call it between `backward` and the optimiser's step, before gradients are clipped.
