@@ -7,7 +7,6 @@ reach a table or a verdict.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from psap.analysis.columns import read_columns
 from psap.analysis.rules import Rules
 from psap.errors import PsapError
 from psap.suites.beside_rows import CORRECT, SENSITIVITY, read_correct, read_sensitivity
 from psap.suites.consistency import read_record, read_row
 from psap.suites.row import IDENTITY, RESULT, Record, Row
 from psap.utils.mappings import JsonObject
-from psap.utils.validation import content
 
 TIMING = ["seconds", "latency_ms", "latency_dense_ms", "images_per_second", "peak_memory_mb"]
 EPOCH_COLUMNS = ["epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored"]
@@ -212,10 +211,7 @@ def _read_tables(
         if not file.is_file():
             continue
         try:
-            table = pd.read_csv(BytesIO(content(file)), usecols=types.__contains__, dtype=types)
-            if lacking := [column for column in columns if column not in table]:
-                raise ValueError(f"it has no {lacking[0]}")
-            tables[run.run] = table.reindex(columns=list(types))
+            tables[run.run] = read_columns(file, types, later).reindex(columns=list(types))
         except ValueError as error:
             reason = str(error).splitlines()[0]
             raise PsapError(f"{file}: not a whole {name} ({reason}); rerun {run.run}") from None

@@ -36,7 +36,7 @@ def attempt(name: str) -> Row:
     shares of the largest output; reason: why not all targets are met.
     """
     try:
-        model, image, options = _built(name)
+        model, image, options = built(name)
     except Exception as error:
         return {**{column(target): "not built" for target in TARGETS}, "reason": _one_line(error)}
     randomise_parameters(model)
@@ -123,7 +123,7 @@ def column(target: float) -> str:
     return f"at_{target:g}"
 
 
-def _built(name: str) -> tuple[nn.Module, Tensor, JsonObject]:
+def built(name: str) -> tuple[nn.Module, Tensor, JsonObject]:
     """The network with fresh weights in eval mode, an image of the smallest size that it takes, (1, 3, H, W), and
     what timm was told beside its name.
 

@@ -7,7 +7,8 @@ import typer
 
 import psap
 from psap.cli import bench, networks, prune, runs, suites
-from psap.errors import PsapError, one_line
+from psap.errors import PsapError, one_line, raise_out_of_memory
+from psap.utils.limits import check_memory_limit
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 for commands in (suites, runs, networks, prune):
@@ -34,7 +35,8 @@ def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     try:
         _in_utf8(sys.argv)
-        sys.exit(app(standalone_mode=False))
+        check_memory_limit()
+        _run()
     except typer.TyperException as error:  # a verb or an option that there is not, or a value that it does not take
         if not (message := error.format_message()):  # without any verb: the help was shown
             sys.exit(2)
@@ -43,6 +45,14 @@ def main() -> None:
         _refuse(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
     except PsapError as error:
         _refuse(error)
+
+
+def _run() -> None:
+    try:
+        sys.exit(app(standalone_mode=False))
+    except Exception as error:
+        raise_out_of_memory(error)
+        raise
 
 
 def _refuse(message: object) -> None:

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from psap.errors import PsapError
+from psap.errors import PsapError, raise_out_of_memory
 from psap.utils.files import reading, regular
 
 Tensors = Mapping[str, Tensor]
@@ -32,6 +32,7 @@ def read(file: Path) -> Tensors:
     except PsapError:
         raise
     except Exception as error:  # besides what the disk says, what a pickle that is none, or more than tensors, raises
+        raise_out_of_memory(error)
         raise PsapError(f"{file}: not a file of weights ({reason(error)}); replace it") from None
     match tensors:
         case {"train_state": {"model": dict(network)}}:

@@ -43,10 +43,10 @@ class Cycle:
         """The epoch of the freeze."""
         return max(self._targets)
 
-    def begin_epoch(self, epoch: int, iterations: int | None) -> None:
+    def begin_epoch(self, epoch: int, steps: int | None) -> None:
         """Prune if the schedule has a step here, at once or after a window of gradients. A window still open ends.
 
-        `iterations`: how many the epoch has, as far as is known.
+        `steps`: the optimiser's steps in an epoch, where known.
         """
         self.close_window()
         self.history.begin_epoch()
@@ -54,18 +54,17 @@ class Cycle:
             return
         if isinstance(self.window, WindowAfter):  # opened just now: the window before it took the whole epoch
             self._restore(self.window)
-        window = WindowBefore(self._length_before(epoch, iterations), epoch)
+        window = WindowBefore(self._window_before(epoch, steps), epoch)
         if self._selector.needs_gradients or self._reconstruction.looks_before:
             self.window = window
             self._reconstruction.look_before()
         else:
             self._prune(window)
 
-    def _length_before(self, epoch: int, iterations: int | None) -> int:
+    def _window_before(self, epoch: int, steps: int | None) -> int:
         """Iterations before the step of `epoch`: in a short one fewer than asked, so that those after it have room."""
         after = 0 if epoch == self.last_epoch else self._reconstruction.looks_after
-        asked = self._method.window
-        return max(1, min(asked, (iterations or asked + after) - after))
+        return max(1, min(self._method.window, (steps or self._method.window + after) - after))
 
     def look(self, scale: float) -> None:
         """See the gradients of an iteration, then take away those of channels that stay at zero."""

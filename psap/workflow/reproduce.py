@@ -98,7 +98,7 @@ def _snakemakes() -> list[int]:
 def _run_tracked(command: list[str], suites: Sequence[str], more: dict[str, str]) -> int:
     """Run `command`, with one mirror for all: an import of MLflow in each job would cost as much as a short run."""
     tracked = os.environ.get("PSAP_TRACKING") != "off"
-    environment = os.environ | {"PSAP_TRACKING": "off"} | _own_cache() | more
+    environment = os.environ | {"PSAP_TRACKING": "off"} | more
     # In a process group of its own: a second signal, ours after that to the group, can bring Snakemake to a standstill.
     with mirrored(STATE) if tracked else nullcontext():
         with subprocess.Popen(command, env=environment, process_group=0) as workflow, _stopping(workflow.pid):
@@ -108,13 +108,6 @@ def _run_tracked(command: list[str], suites: Sequence[str], more: dict[str, str]
         if not workflow.returncode:
             tell_without_journal([RESULTS / suite for suite in suites], STATE, CHECKPOINTS)
     return workflow.returncode
-
-
-def _own_cache() -> dict[str, str]:
-    """A place for what Snakemake keeps of itself, where the user's own is not to be written in."""
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    there = next(folder for folder in (usual, *usual.parents) if folder.is_dir())
-    return {} if os.access(there, os.W_OK) else {"XDG_CACHE_HOME": str(Path(".snakemake", "cache").resolve())}
 
 
 @contextmanager

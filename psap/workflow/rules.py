@@ -25,15 +25,6 @@ def exit_on_error(action: Callable[..., _T], *arguments: Any) -> _T:
         os._exit(2)
 
 
-def check_folder(folder: Path) -> None:
-    """Raise PsapError where the workflow cannot work: Snakemake takes braces in a path for names of its own."""
-    if set("{}") & set(str(folder)):
-        raise PsapError(f"{folder}: Snakemake cannot work in a folder with braces in its path; rename it")
-    for name in ("data", "state", "results", "checkpoints", "logs"):
-        if Path(name).exists() and not os.access(name, os.W_OK | os.X_OK):
-            raise PsapError(f"{name}/: nothing can be written in it (Permission denied); make it writable, or yours")
-
-
 def put_this_python_first() -> None:
     """Let jobs find the Python that runs the workflow, whether or not its environment is activated."""
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from psap.errors import PsapError
@@ -29,9 +29,9 @@ class Case:
 
     name: str
     arguments: tuple[str, ...] = ()
-    prepare: Callable[[Path], None] = nothing
-    check: Callable[[Path, str], None] = nothing
-    call: Callable[[], None] | None = None
+    prepare: Callable[[Path], None] = field(default=nothing, repr=False)
+    check: Callable[[Path, str], None] = field(default=nothing, repr=False)
+    call: Callable[[], None] | None = field(default=None, repr=False)
 
 
 def fault(case: Case, project: Path, place: Path, seconds: int = SECONDS) -> str:

@@ -52,12 +52,13 @@ def calls() -> Iterator[Case]:
     """Every argument, and every parameter of a method, with every value."""
     for name in ("target", "epochs", "seed", "measure", "example_inputs", "groups"):
         for value in VALUES:
-            yield Case(f"Pruner({name}={_shown(value)})", call=partial(prune, **{name: value}))
+            yield Case(f"Pruner({name}={shown(value)})", call=partial(prune, **{name: value}))
     for field in Method.model_fields:
         for value in VALUES:
-            yield Case(f"Method({field}={_shown(value)})", call=partial(prune, method={field: value}))
+            yield Case(f"Method({field}={shown(value)})", call=partial(prune, method={field: value}))
     yield Case("Pruner of a network on meta", call=partial(compact, "meta"))
 
 
-def _shown(value: Any) -> str:
-    return "10**400" if isinstance(value, int) and value > 10**300 else repr(value)[:60]
+def shown(value: Any) -> str:
+    """`value` for a message; Python writes no number of more than 4,300 digits, or of its own will."""
+    return "10**400" if isinstance(value, int) and value > 10**300 else repr(value)[:200]

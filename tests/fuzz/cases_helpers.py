@@ -99,20 +99,21 @@ def put(file: str, make: Callable[[Path], Any], place: Path) -> None:
     make(path)
 
 
-def _written(content: bytes, path: Path) -> None:
+def write(content: bytes, path: Path) -> None:
+    """For `put`: a file of this content."""
     path.write_bytes(content)
 
 
 def _damaged(file: str, damage: Callable[[bytes], bytes], place: Path) -> None:
     whole = (place / file).read_bytes()
-    put(file, partial(_written, damage(whole)), place)
+    put(file, partial(write, damage(whole)), place)
 
 
 def files() -> Iterator[Case]:
     """Every file of READ with every content of the corpus, with every damage, and with what is no file in its place."""
     for file, commands in READ.items():
         spoilt: dict[str, Callable[[Path], None]] = {}
-        spoilt |= {kind: partial(put, file, partial(_written, content)) for kind, content in CONTENTS.items()}
+        spoilt |= {kind: partial(put, file, partial(write, content)) for kind, content in CONTENTS.items()}
         spoilt |= {kind: partial(put, file, make) for kind, make in INSTEAD.items()}
         if not file.startswith(("weights.pt", "pruned", "coverage", "photos/test", "mine")):
             spoilt |= {kind: partial(_damaged, file, damage) for kind, damage in DAMAGE.items()}
@@ -179,7 +180,7 @@ def images() -> Iterator[Case]:
     }
     for kind, content in contents.items():
         for photos in ((), ("--photos",)):
-            spoil = partial(put, "photos/train/ant/0.png", partial(_written, content))
+            spoil = partial(put, "photos/train/ant/0.png", partial(write, content))
             yield Case(f"image: {kind}", ("data", "folder", "--path", "photos", *photos), spoil, _prepared)
 
 

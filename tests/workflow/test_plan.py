@@ -13,12 +13,11 @@ from PIL import Image
 from project_helpers import TINY, Project
 
 from psap import models
-from psap.errors import PsapError
 from psap.planning import affordable, report
 from psap.planning.estimate import Estimate
 from psap.suites.grid import load_grids
 from psap.utils import gpu_locks
-from psap.workflow import reproduce, rules
+from psap.workflow import reproduce
 
 # Days on any machine: the longest training that there is, 400 times.
 SLOW = TINY | {
@@ -176,30 +175,6 @@ def test_what_would_take_days_does_not_start_unless_it_must(project: Project, mo
     affordable.tell_plan([grids["tiny"]], anyway=False)
     affordable.tell_plan([grids["slow"]], anyway=True)
     assert len(capsys.readouterr().err.splitlines()) == 2
-
-
-@pytest.mark.parametrize("name", ["it's {mine}", "}"])
-def test_a_folder_with_braces_is_refused(name: str, tmp_path: Path) -> None:
-    rules.check_folder(tmp_path)
-    with pytest.raises(PsapError, match="braces in its path"):
-        rules.check_folder(tmp_path / name)
-
-
-def test_a_folder_that_is_not_ours_to_write_in_is_told(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("os.access", lambda path, mode: path != "logs")  # root may write anywhere
-    rules.check_folder(tmp_path)
-    (tmp_path / "logs").mkdir()
-    with pytest.raises(PsapError, match=r"logs/: nothing can be written in it \(Permission denied\)"):
-        rules.check_folder(tmp_path)
-
-
-def test_a_home_that_cannot_be_written_in_is_not_needed(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new" / "cache"))
-    assert reproduce._own_cache() == {}
-    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere/cache")
-    monkeypatch.setattr("os.access", lambda path, mode: False)
-    assert Path(reproduce._own_cache()["XDG_CACHE_HOME"]).parts[-2:] == (".snakemake", "cache")
 
 
 def test_a_suite_that_is_wrong_or_not_there_is_one_line_and_stops_no_other(project: Project) -> None:

@@ -4,11 +4,14 @@ import os
 import sys
 from pathlib import Path
 
+from psap.workflow import rules as psap_rules
+from psap.workflow.surroundings import check_surroundings
+
+psap_rules.exit_on_error(check_surroundings, Path.cwd())
+
 from psap.planning.report import announce_all, announce_fitting
-
 from psap.utils import gpu_locks
-
-from psap.workflow import intact, rules as psap_rules
+from psap.workflow import intact
 from psap.suites.digest import code_digest
 from psap.suites.grid import NO_SUITES, load_good_grids
 from psap.planning.estimate import Estimate
@@ -27,7 +30,6 @@ ASKED = [
     for word in sys.argv[1:]
     if Path("params", f"{word}.yaml").is_file() and f"{word}.yaml" not in NO_SUITES
 ]
-psap_rules.exit_on_error(psap_rules.check_folder, Path.cwd())
 GRIDS, WRONG = psap_rules.exit_on_error(load_good_grids, Path("params"), ASKED)
 if workflow.is_main_process:
     for problem in WRONG.values():

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from psap.errors import PsapError
+from psap.errors import PsapError, raise_out_of_memory
 from psap.pruning.graph._torch_pruning import pruning_group
 from psap.pruning.graph.groups import Group
 from psap.pruning.graph.trace import dependency_graph
@@ -87,11 +87,13 @@ class Pair(NamedTuple):
         call = doubled(inputs)
         try:
             expected = tensors(forward(self.model, call))
-        except Exception:  # whatever a network says to values that it is not for
+        except Exception as error:  # whatever a network says to values that it is not for
+            raise_out_of_memory(error)
             return 0.0
         if not all(bool(tensor.isfinite().all()) for tensor in expected):
             return 0.0
         try:
             return self.gap(call)
-        except Exception:
+        except Exception as error:
+            raise_out_of_memory(error)
             return math.inf

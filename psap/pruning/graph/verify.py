@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from psap.errors import raise_out_of_memory
 from psap.pruning.channels import zero
 from psap.pruning.cost import CostModel, count_macs, count_params
 from psap.pruning.graph.admission import check_outputs
@@ -97,6 +98,7 @@ class _Trial:
             same = pair.gap(self._inputs)
             counted = count_macs(small, self._inputs), count_params(small)
         except Exception as error:  # whatever a layer says to widths that it does not expect
+            raise_out_of_memory(error)
             return f"a layer or the forward pass counts on their number ({type(error).__name__})"
         if not same <= TOLERANCE:
             return OUTPUT if math.isinf(same) else _SPEAKS
