@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from psap.standalone.request import PruneRequest
-from psap.suites.load import MethodConfig, Retrain, Suite
+from psap.suites.schema import MethodConfig, Retrain, Suite
 
 PAGE = Path(__file__).with_suffix(".md")
 INTRODUCTION = """# Parameters

@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from psap.bench.timing import interleaved
 from psap.data import dataset
 from psap.data.photo_batches import PhotoBatches
+from psap.data.schema import Photos
 from psap.data.sources import prepare
 from psap.models import build, published_weights
 from psap.pruning.cost import count_macs
@@ -32,17 +34,14 @@ from psap.pruning.method import Method, Schedule
 from psap.pruning.pruner import Pruner
 from psap.training.evaluation import accuracy, peak_memory_mb
 from psap.training.loop import run_epoch
+from psap.training.schema import Recipe, TrainConfig
 from psap.training.train_state import TrainState
 from psap.utils.text import table
 
 NETWORK, TARGET, IMAGES = "timm:tf_efficientnet_lite0", 0.3, 800
-PHOTOS = {"size": 96, "classes": 10, "min_area": 0.35, "mean": (0.5,) * 3, "std": (0.5,) * 3}
-RECIPE = {"epochs": 2, "lr": 0.01, "schedule": "cosine"}
-TRAINING = {"recipe": RECIPE, "momentum": 0.9, "weight_decay": 5e-4, "label_smoothing": 0.0} | {
-    "precision": "float32",
-    "compile": False,
-}
+PHOTOS = Photos(size=96, classes=10, min_area=0.35, mean=(0.5,) * 3, std=(0.5,) * 3)
 BATCH, HALVINGS = 32, 7
+TRAINING = TrainConfig(batch_size=BATCH, recipe=Recipe(epochs=2, lr=0.01))
 ARMS = ("PSAP", "Torch-Pruning", "dense")
 
 
@@ -73,16 +72,17 @@ def arm(name: str, seed: int, file: Path, root: Path) -> dict[str, float]:
     network = published_weights.load(NETWORK, len(data.classes), PHOTOS).network
     train = dataset.subset(data.train, IMAGES, seed)
     batches = PhotoBatches(train, BATCH, PHOTOS, seed=seed, train=True, flip=True)
-    example = torch.randn(1, 3, PHOTOS["size"], PHOTOS["size"])
+    example = torch.randn(1, 3, PHOTOS.size, PHOTOS.size)
     macs = count_macs(network, example)
     torch.manual_seed(seed)
     start = time.process_time()
     if name == "Torch-Pruning":
         network = one_shot(network, example, (1 - TARGET) * macs)
     before = time.process_time() - start
-    pruning = {"example_inputs": example, "target": TARGET, "epochs": RECIPE["epochs"], "seed": seed}
+    epochs = TRAINING.recipe.epochs
+    pruning = partial(Pruner, example_inputs=example, target=TARGET, epochs=epochs, seed=seed)
     train_state = TrainState(network, TRAINING, pruning if name == "PSAP" else None)
-    for epoch in range(RECIPE["epochs"]):
+    for epoch in range(epochs):
         train_state.begin_epoch(epoch)
         run_epoch(train_state, batches, TRAINING, epoch)
     small = train_state.network()

@@ -3,12 +3,54 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from psap.models.saved import load
+    from psap.errors import PsapError
+    from psap.models import build
+    from psap.models.saved import load, save
+    from psap.pruning.allocation import AllocationInputs, Ratios
+    from psap.pruning.criteria import Channels, Criterion
+    from psap.pruning.graph.compact import compact
+    from psap.pruning.graph.find import trace_groups
+    from psap.pruning.graph.groups import Group
+    from psap.pruning.graph.masked import compact_masked
     from psap.pruning.method import Method
     from psap.pruning.pruner import Pruner
+    from psap.pruning.schedule import steps
 
-__all__ = ["Method", "Pruner", "__version__", "load"]
-_HOMES = {"load": "psap.models.saved", "Method": "psap.pruning.method", "Pruner": "psap.pruning.pruner"}
+__all__ = [
+    "AllocationInputs",
+    "Channels",
+    "Criterion",
+    "Group",
+    "Method",
+    "Pruner",
+    "PsapError",
+    "Ratios",
+    "__version__",
+    "build",
+    "compact",
+    "compact_masked",
+    "load",
+    "save",
+    "steps",
+    "trace_groups",
+]
+_HOMES = {
+    "AllocationInputs": "psap.pruning.allocation",
+    "Channels": "psap.pruning.criteria",
+    "Criterion": "psap.pruning.criteria",
+    "Group": "psap.pruning.graph.groups",
+    "Method": "psap.pruning.method",
+    "Pruner": "psap.pruning.pruner",
+    "PsapError": "psap.errors",
+    "Ratios": "psap.pruning.allocation",
+    "build": "psap.models",
+    "compact": "psap.pruning.graph.compact",
+    "compact_masked": "psap.pruning.graph.masked",
+    "load": "psap.models.saved",
+    "save": "psap.models.saved",
+    "steps": "psap.pruning.schedule",
+    "trace_groups": "psap.pruning.graph.find",
+}
 
 
 def __getattr__(name: str) -> Any:

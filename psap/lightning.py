@@ -15,9 +15,10 @@ from torch.optim import Optimizer
 
 from psap.errors import PsapError, suggestion
 from psap.pruning.arguments import check_settings
-from psap.pruning.cost import Measure
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
+from psap.utils.bounds import Measure
+from psap.utils.mappings import StateDict
 
 try:
     from lightning.fabric.utilities import move_data_to_device
@@ -52,7 +53,7 @@ class PruningCallback(Callback):
         self._inputs, self._target, self._network = example_inputs, target, network
         self._method, self._measure, self._seed = method, measure, seed
         self._pruner: Pruner | None = None
-        self._restored: dict[str, Any] = {}
+        self._restored: StateDict = {}
         self._stepped = False
 
     @property
@@ -134,11 +135,11 @@ class PruningCallback(Callback):
             self.pruner.after_step()
             self._stepped = False
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """What a checkpoint holds: the pruner's state, and the epoch that it is in."""
         return {"epoch": self._epoch, "pruner": self._pruner.state_dict()} if self._pruner else self._restored
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Keep the state of a checkpoint until the pruner is made."""
         self._restored = state_dict
 

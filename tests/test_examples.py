@@ -15,6 +15,7 @@ from torch import nn
 
 from psap.data import dataset
 from psap.data.photo_batches import PhotoBatches
+from psap.data.schema import Photos
 from psap.data.sources import prepare
 from psap.models import published_weights
 from psap.pruning.cost import count_macs
@@ -39,7 +40,7 @@ def test_lite0_has_the_accuracy_that_its_weights_have(
 ) -> None:
     """Top-1 over 1,000 classes on the 500 validation images of ten: a name mapped wrongly would leave chance."""
     monkeypatch.setenv("PSAP_WEIGHTS", str(weights))
-    photos = {"size": 224, "min_area": 1.0, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    photos = Photos(size=224, min_area=1.0, mean=(0.5,) * 3, std=(0.5,) * 3)
     prepare("imagenet", str(PHOTOGRAPHS), tmp_path / "data.safetensors")
     data = dataset.load(tmp_path / "data.safetensors", PHOTOGRAPHS)
     network = published_weights.load("timm:tf_efficientnet_lite0", len(data.classes), photos).network

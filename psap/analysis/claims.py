@@ -1,7 +1,7 @@
 """The abstract's claims, and what the committed runs say about each, by the rules that a report prints (rules.py)."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from psap.analysis.comparisons import Contrast, Scope, compare
 from psap.analysis.contrasts import accuracy, compression, more_at_high_ratio, more_from_scratch
@@ -10,6 +10,7 @@ from psap.analysis.results import Results, Suite
 from psap.analysis.rules import ClaimId, Rules
 from psap.analysis.statistics import holm
 from psap.analysis.verdicts import UNTESTED, correct, hardest, listed, settle
+from psap.utils.mappings import JsonObject
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ CLAIMS = [
 ]
 
 
-def judge(results: Results) -> list[dict[str, Any]]:
+def judge(results: Results) -> list[JsonObject]:
     """The verdict on every claim, ready for JSON (what is undefined is None)."""
     found = {claim.id: _examined(claim, results) for claim in CLAIMS}
     for level in results.rules.hierarchy:
@@ -82,7 +83,7 @@ def judge(results: Results) -> list[dict[str, Any]]:
     return [_told(claim) for claim in found.values()]
 
 
-def _examined(claim: Claim, results: Results) -> dict[str, Any]:
+def _examined(claim: Claim, results: Results) -> JsonObject:
     """The claim with its comparisons, corrected for one another; its verdict is open, unless it is not tested."""
     suite, rules = results.suite, results.rules
     scope, wrong, same = claim.scope(suite, rules), "", []
@@ -111,14 +112,14 @@ def _examined(claim: Claim, results: Results) -> dict[str, Any]:
     }
 
 
-def _correct_cells(comparisons: list[dict[str, Any]]) -> None:
+def _correct_cells(comparisons: list[JsonObject]) -> None:
     cells = [cell for comparison in comparisons for cell in comparison["cells"]]
     for name in ("p", "p_equal"):
         for cell, p in zip(cells, holm([cell[name] for cell in cells]), strict=True):
             cell[f"{name}_holm"] = p
 
 
-def _told(claim: dict[str, Any]) -> dict[str, Any]:
+def _told(claim: JsonObject) -> JsonObject:
     """The claim with what its reason has to add, and what its least favourable comparison could have seen."""
     comparisons = claim["comparisons"]
     claim["reason"] += claim.pop("left_out")
@@ -133,7 +134,7 @@ def _told(claim: dict[str, Any]) -> dict[str, Any]:
     return claim | {name: least.get(name) for name in ("visible", "seeds_needed")}
 
 
-def _untested(claim: Claim, results: Results, comparisons: list[dict[str, Any]]) -> str:
+def _untested(claim: Claim, results: Results, comparisons: list[JsonObject]) -> str:
     suite, high = results.suite, results.rules.high_ratio
     scope = claim.scope(suite, results.rules)
     if suite.claims.method not in suite.all_methods:

@@ -12,6 +12,7 @@ from psap.analysis.power import seeds_for_difference, seeds_for_equivalence, vis
 from psap.analysis.results import Results
 from psap.analysis.rules import Rules
 from psap.analysis.statistics import estimate
+from psap.utils.mappings import JsonObject
 
 POINTS, MACS_POINTS = "percentage points of top-1", "percentage points of multiply-adds"
 
@@ -19,7 +20,7 @@ Contrast = Callable[[pd.DataFrame, Rules], pd.DataFrame]
 Scope = dict[str, list[Any]]
 
 
-def compare(results: Results, names: tuple[str, str], scope: Scope, contrast: Contrast = accuracy) -> dict[str, Any]:
+def compare(results: Results, names: tuple[str, str], scope: Scope, contrast: Contrast = accuracy) -> JsonObject:
     """The first method minus the second, ready for JSON; what is undefined is None.
 
     `cells` tells the same of every cell, `interaction` which two cells differ most in it. `diverged` pairs have no
@@ -60,7 +61,7 @@ def _means(values: pd.DataFrame) -> "pd.Series[float]":
     return values.groupby("seed")["value"].mean()
 
 
-def measured(values: Sequence[float], margin: float, rules: Rules) -> dict[str, Any]:
+def measured(values: Sequence[float], margin: float, rules: Rules) -> JsonObject:
     """Effect, interval and p-values of differences by seed, and what so many seeds at their spread can see."""
     if not values:
         nothing = ["effect", "std", "low", "high", "p", "p_equal", "visible", "seeds_needed"]
@@ -87,12 +88,12 @@ def measured(values: Sequence[float], margin: float, rules: Rules) -> dict[str, 
     }
 
 
-def _interaction(values: pd.DataFrame, keys: list[str], margin: float, rules: Rules) -> dict[str, Any] | None:
+def _interaction(values: pd.DataFrame, keys: list[str], margin: float, rules: Rules) -> JsonObject | None:
     """The two cells whose differences differ most surely, by paired tests over seeds with Holm's correction over all
     pairs of cells; None where no two cells share two seeds.
     """
     columns = {place: part.set_index("seed")["value"] for place, part in values.groupby(keys)}
-    found: list[dict[str, Any]] = []
+    found: list[JsonObject] = []
     for first, second in combinations(columns, 2):
         shared = (columns[second] - columns[first]).dropna()
         if len(shared) >= max(2, rules.min_seeds):

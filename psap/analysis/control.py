@@ -1,7 +1,6 @@
 """A negative control of the verdicts and a planted effect, on the rows of a suite."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from psap.analysis.rules import Rules
 from psap.analysis.statistics import estimate
 from psap.analysis.verdicts import EQUIVALENT, OPEN, SUPPORTED, correct
 from psap.errors import PsapError
+from psap.utils.mappings import JsonObject
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,6 @@ def _verdict(values: NDArray[np.float64], rules: Rules) -> str:
     result = estimate(values.round(9).tolist(), rules.smallest_effect.top1, rules.confidence)
     tested = {"n": result.n, "effect": result.mean, "p": result.p, "p_equal": result.p_equal}
     nothing = {"n": result.n, "effect": 0.0, "p": 1.0, "p_equal": 1.0}
-    comparisons: list[dict[str, Any]] = [tested, *(dict(nothing) for _ in level[1:])]
+    comparisons: list[JsonObject] = [tested, *(dict(nothing) for _ in level[1:])]
     correct(comparisons, rules)
     return str(comparisons[0]["verdict"])

@@ -1,7 +1,5 @@
 """Figures of paired differences: every comparison in every cell (a forest plot), and the specification curve."""
 
-from typing import Any
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,6 +10,7 @@ from psap.analysis.parts import twins
 from psap.analysis.readings import specification
 from psap.analysis.results import Results
 from psap.utils import plotting
+from psap.utils.mappings import JsonObject
 
 X = "difference of top-1 (points)"
 
@@ -89,7 +88,7 @@ def curve(results: Results) -> Figure:
     return figure
 
 
-def _cells(results: Results, other: str, model: str, init: str) -> list[dict[str, Any]]:
+def _cells(results: Results, other: str, model: str, init: str) -> list[JsonObject]:
     scope: Scope = {"models": [model], "inits": [init], "targets": results.suite.targets}
     compared = compare(results, (results.suite.claims.method, other), scope)
     return list(compared["cells"])
@@ -102,7 +101,7 @@ def _zero(axes: Axes, results: Results) -> None:
     axes.axvspan(-smallest, smallest, color=plotting.INK, alpha=0.1, linewidth=0)
 
 
-def _interval(axes: Axes, row: dict[str, Any], place: float, look: dict[str, Any]) -> None:
+def _interval(axes: Axes, row: JsonObject, place: float, look: JsonObject) -> None:
     axes.plot([row["effect"]], [place], linestyle="none", **look)
     if row["low"] is not None:
         axes.plot([row["low"], row["high"]], [place, place], color=look["color"], alpha=look["alpha"], linewidth=1.1)

@@ -1,17 +1,16 @@
 """Whether the method did what it is named for: what it protected and gave back, and how its ratios differ."""
 
-from typing import Any
-
 import pandas as pd
 from scipy import stats
 
 from psap.analysis.results import Results
+from psap.utils.mappings import JsonObject
 
 CELL = ["model", "init", "goal", "method"]
 ACTED, VARIATION, CORRELATION = "acted", "variation", "correlation"
 
 
-def mechanism(results: Results) -> list[dict[str, Any]]:
+def mechanism(results: Results) -> list[JsonObject]:
     """For each model, init, target and method with a protection or adaptive ratios: means over its n runs.
 
     `acted` is the share of the pruned channels that were protected or given back in a step, the least of all steps but
@@ -42,7 +41,7 @@ def mechanism(results: Results) -> list[dict[str, Any]]:
     return [_judged({str(name): value for name, value in row.items()}, results) for row in found]
 
 
-def summary(results: Results, rows: list[dict[str, Any]]) -> list[str]:
+def summary(results: Results, rows: list[JsonObject]) -> list[str]:
     """What the report begins with: whether the suite's method acts, in sentences; [] where it has no such part."""
     method = results.suite.claims.method
     own = [row for row in rows if row["method"] == method]
@@ -82,7 +81,7 @@ def _with_a_mechanism(results: Results) -> dict[str, tuple[bool, bool]]:
     return found
 
 
-def _of_run(results: Results, run: pd.DataFrame, methods: dict[str, tuple[bool, bool]]) -> dict[str, Any]:
+def _of_run(results: Results, run: pd.DataFrame, methods: dict[str, tuple[bool, bool]]) -> JsonObject:
     first, last = run.iloc[0], run[run["step"] == run["step"].max()]
     steps = run[run["step"] < run["step"].max()]
     totals = steps.groupby("step")[["pruned", "restored", "protected"]].sum(min_count=1)
@@ -112,7 +111,7 @@ def _correlation(ratios: "pd.Series[float]", sensitivity: dict[str, float]) -> f
     return float(stats.spearmanr(values, [sensitivity[group] for group in shared]).statistic)
 
 
-def _judged(row: dict[str, Any], results: Results) -> dict[str, Any]:
+def _judged(row: JsonObject, results: Results) -> JsonObject:
     bounds = results.rules.mechanism
     wanted = [ACTED] * row["protects"] + [VARIATION, CORRELATION] * row["adapts"]
     met = {

@@ -10,6 +10,7 @@ from typing import Any
 
 from psap.analysis.results import Results
 from psap.suites.row import Row
+from psap.utils.mappings import JsonObject
 
 # What a method does not have any more once a part of it is off (identity() of psap/pruning/method.py).
 _IMPLIED = ("protection", "window", "sparsity", "code")
@@ -81,7 +82,7 @@ def twins(results: Results) -> list[str]:
     return [other for other, same in found.items() if same]
 
 
-def _reason(part: Part, method: str, mine: dict[str, Any], other: str, theirs: dict[str, Any]) -> str:
+def _reason(part: Part, method: str, mine: JsonObject, other: str, theirs: JsonObject) -> str:
     different = {name for name in mine | theirs if mine.get(name) != theirs.get(name)}
     if not different:
         return f"{method} and {other} are one composition under two names, so nothing tells them apart."
@@ -106,7 +107,7 @@ def _pairs(results: Results, other: str, inits: Sequence[str] | None) -> list[tu
     return [(run, theirs[cell]) for cell, run in mine.items() if cell in theirs]
 
 
-def _composition(run: Row) -> dict[str, Any]:
+def _composition(run: Row) -> JsonObject:
     """What distinguishes runs of one cell: the method's effective parameters, its own code, how it is trained."""
     code = {name: run.config[name] for name in ("code",) if name in run.config}
     return {**run.config.get("method", {}), **code, **run.config.get("training", {}).get("recipe", {})}

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from psap.analysis.columns import read_columns
 from psap.analysis.published_formula import cifar_depth, formula_reduction
 from psap.analysis.results import Results, Suite
 from psap.errors import PsapError
+from psap.utils.mappings import JsonObject
 
 TOLERANCE = 5.0  # percentage points of multiply-adds
 COLUMNS = ["dataset", "model", "method", "mode", "baseline_top1", "pruned_top1", "top1_drop", "flops_reduction_pct"]
@@ -18,7 +18,7 @@ COLUMNS += ["source"]
 NUMBERS = ["baseline_top1", "pruned_top1", "top1_drop", "flops_reduction_pct"]
 
 
-def beside(results: Results, table: pd.DataFrame, file: Path) -> list[dict[str, Any]]:
+def beside(results: Results, table: pd.DataFrame, file: Path) -> list[JsonObject]:
     """For each model and target: our rows of the summary `table`, and the published ones within TOLERANCE of any.
 
     The method's ablations are left out, as nobody else has published them. Empty where nothing matches. `formula` is

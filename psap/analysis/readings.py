@@ -1,23 +1,22 @@
 """The specification curve: each claim about a part, and over each baseline, under every reading of the method."""
 
 from pathlib import Path
-from typing import Any
 
 from psap.analysis.comparisons import Scope, compare
 from psap.analysis.results import Results
 from psap.analysis.verdicts import correct
-from psap.utils.mappings import flat
+from psap.utils.mappings import JsonObject, flat
 from psap.utils.validation import read_sections
 
 CLAIMS = {"protection": "S3", "hard": "S3b", "adaptivity": "S2"}
 
 
-def read_readings(file: Path) -> dict[str, dict[str, Any]]:
+def read_readings(file: Path) -> dict[str, JsonObject]:
     """The readings in `file` (params/readings.yaml), by name; none without it. Raises PsapError where it is broken."""
     return read_sections(file) if file.exists() else {}
 
 
-def specification(results: Results) -> list[dict[str, Any]]:
+def specification(results: Results) -> list[JsonObject]:
     """For each method to compare with, its `points`: the readings minus it, sorted by effect; [] without readings.
 
     A point is a comparison, with the verdict after Holm's correction over the curve, and the reading's `choices`.

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -17,7 +16,7 @@ from psap.analysis.style import init_label
 from psap.analysis.tables import LATENCY_NOTE, best, lost, number, spread
 from psap.analysis.verdicts import VERDICTS, hardest
 from psap.suites.row import Row
-from psap.utils.mappings import flat
+from psap.utils.mappings import JsonObject, flat
 from psap.utils.plotting import embedded
 
 NAMES = ("source", "label", "origin", "licence", "digest")
@@ -28,8 +27,8 @@ CHART = 100.0  # half the width of an interval's drawing, in pixels
 def render(
     results: Results,
     table: pd.DataFrame,
-    verdicts: list[dict[str, Any]],
-    published: list[dict[str, Any]],
+    verdicts: list[JsonObject],
+    published: list[JsonObject],
     figures: Path,
     settings: pd.DataFrame | None,
 ) -> str:
@@ -149,7 +148,7 @@ def _cell(place: list[str | float]) -> str:
     return " ".join(init_label(part) if isinstance(part, str) else f"−{100 * part:g} %" for part in place)
 
 
-def chart(comparison: dict[str, Any], verdict: dict[str, Any]) -> dict[str, float]:
+def chart(comparison: JsonObject, verdict: JsonObject) -> dict[str, float]:
     """Where a comparison's mean and interval lie on a drawing from -CHART to CHART that its claim shares."""
     ends = [c[key] for c in verdict["comparisons"] for key in ("effect", "low", "high") if c[key] is not None]
     scale = CHART / (max(map(abs, ends)) or 1.0)
@@ -158,7 +157,7 @@ def chart(comparison: dict[str, Any], verdict: dict[str, Any]) -> dict[str, floa
     return {"mean": round(mean * scale, 1), "low": round(low * scale, 1), "high": round(high * scale, 1)}
 
 
-def cells(results: Results, verdicts: list[dict[str, Any]]) -> dict[str, dict[tuple[str, str, float], dict[str, Any]]]:
+def cells(results: Results, verdicts: list[JsonObject]) -> dict[str, dict[tuple[str, str, float], JsonObject]]:
     """What the comparisons of top-1 say of each cell: other method -> (model, init, target) -> measures."""
     wanted = [verdict for verdict in verdicts if verdict["id"] in ("S2", "S3", "S3b", "S5a")]
     comparisons = [comparison for verdict in wanted for comparison in verdict["comparisons"]]
@@ -167,7 +166,7 @@ def cells(results: Results, verdicts: list[dict[str, Any]]) -> dict[str, dict[tu
     }
 
 
-def blocks(results: Results, table: pd.DataFrame) -> list[dict[str, Any]]:
+def blocks(results: Results, table: pd.DataFrame) -> list[JsonObject]:
     """The main table, for each model and init: methods down, targets across; a cell is a row of the summary."""
     table = table.assign(best=best(table))
     found = []
@@ -187,13 +186,13 @@ def off_target(results: Results) -> float:
     return float(max((rows[f"{results.suite.measure}_reduction"] - rows["target"]).abs(), default=0.0))
 
 
-def compositions(results: Results) -> list[tuple[str, str, dict[str, Any]]]:
+def compositions(results: Results) -> list[tuple[str, str, JsonObject]]:
     """What each method is made of: (method, init, parameters), from its runs' configurations.
 
     The init is empty unless the method's parameters differ from one init to the other.
     """
     found = {(run.method, run.init): run.config["method"] for run in results.committed if "method" in run.config}
-    rows: list[tuple[str, str, dict[str, Any]]] = []
+    rows: list[tuple[str, str, JsonObject]] = []
     for method in results.suite.all_methods:
         by_init = {str(init): parts for (name, init), parts in found.items() if name == method}
         values = list(by_init.values())

@@ -21,6 +21,7 @@ from psap.errors import PsapError
 from psap.suites.beside_rows import CORRECT, SENSITIVITY, read_correct, read_sensitivity
 from psap.suites.consistency import read_record, read_row
 from psap.suites.row import IDENTITY, RESULT, Record, Row
+from psap.utils.mappings import JsonObject
 
 TIMING = ["seconds", "latency_ms", "latency_dense_ms", "images_per_second", "peak_memory_mb"]
 EPOCH_COLUMNS = ["epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored"]
@@ -50,21 +51,21 @@ class Suite(Record):
     suite: str
     title: str
     note: str
-    data: dict[str, Any]
+    data: JsonObject
     models: list[str]
-    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    variants: dict[str, JsonObject] = Field(default_factory=dict)
     inits: list[str]
     methods: dict[str, list[str]]
     targets: list[float]
     measure: str
     seeds: list[int]
     claims: Roles
-    training: dict[str, Any]
+    training: JsonObject
     runs: list[str]
 
     @field_validator("training")
     @classmethod
-    def _recipes(cls, training: dict[str, Any]) -> dict[str, Any]:
+    def _recipes(cls, training: JsonObject) -> JsonObject:
         for name in ("dense", "pretrained", "scratch"):
             if not isinstance(training.get(name), dict | None):
                 raise ValueError(f"{name} is no recipe")
@@ -108,7 +109,7 @@ class Results:
     rules: Rules = field(default_factory=Rules)
     correct: dict[str, NDArray[np.uint8]] = field(default_factory=dict)  # by run, of those that have it
     sensitivity: dict[str, dict[str, float]] = field(default_factory=dict)  # model -> group -> loss change
-    readings: dict[str, dict[str, Any]] = field(default_factory=dict)  # those that the suite runs
+    readings: dict[str, JsonObject] = field(default_factory=dict)  # those that the suite runs
 
     @property
     def committed(self) -> list[Row]:
@@ -127,7 +128,7 @@ class Results:
         return f"{len(self.diverged)} of {len(self.committed)} runs diverged" if self.diverged else ""
 
 
-def collect(folder: Path, rules: Rules | None = None, readings: Mapping[str, dict[str, Any]] | None = None) -> Results:
+def collect(folder: Path, rules: Rules | None = None, readings: Mapping[str, JsonObject] | None = None) -> Results:
     """Read the suite in `folder` (results/<suite>). Raises PsapError if empty or broken.
 
     `rules` judge it, psap's own without any; `readings` of the method are told apart from other variants.

@@ -4,13 +4,11 @@ Such a suite scores its runs on validation images (`evaluate: validation`). The 
 whose names agree up to the last underscore.
 """
 
-from typing import Any
-
 import pandas as pd
 
 from psap.analysis.results import Results
 from psap.suites.row import Row
-from psap.utils.mappings import flat
+from psap.utils.mappings import JsonObject, flat
 
 KEYS = ["model", "init", "family", "setting"]
 MEASURED = ["target", "seed", "top1"]
@@ -68,7 +66,7 @@ def _rows(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else [*KEYS, *MEASURED])
 
 
-def _row(run: Row) -> dict[str, Any]:
+def _row(run: Row) -> JsonObject:
     identity = {
         "model": run.model,
         "init": run.init,

@@ -1,9 +1,8 @@
 """From comparisons to verdicts: over a claim's baselines, and over the claims of a level of the hierarchy."""
 
-from typing import Any
-
 from psap.analysis.rules import Rules
 from psap.analysis.statistics import holm
+from psap.utils.mappings import JsonObject
 
 VERDICTS = SUPPORTED, REFUTED, EQUIVALENT, OPEN, UNTESTED = (
     "supported",
@@ -14,7 +13,7 @@ VERDICTS = SUPPORTED, REFUTED, EQUIVALENT, OPEN, UNTESTED = (
 )
 
 
-def correct(comparisons: list[dict[str, Any]], rules: Rules) -> None:
+def correct(comparisons: list[JsonObject], rules: Rules) -> None:
     """Put into each comparison its p-values after Holm's correction over all of them, and the verdict by these."""
     for name in ("p", "p_equal"):
         adjusted = holm([comparison[name] for comparison in comparisons])
@@ -24,7 +23,7 @@ def correct(comparisons: list[dict[str, Any]], rules: Rules) -> None:
         comparison["verdict"] = _verdict(comparison, rules)
 
 
-def settle(level: list[dict[str, Any]], rules: Rules) -> None:
+def settle(level: list[JsonObject], rules: Rules) -> None:
     """Put verdict, reason and p-values into the claims of one level, each with its corrected comparisons."""
     equal = holm([_p_equal(claim["comparisons"], rules) for claim in level])
     same = [
@@ -51,7 +50,7 @@ def settle(level: list[dict[str, Any]], rules: Rules) -> None:
             claim["verdict"], claim["reason"] = OPEN, _open(claim["comparisons"], rules)
 
 
-def hardest(claim: dict[str, Any]) -> dict[str, Any] | None:
+def hardest(claim: JsonObject) -> JsonObject | None:
     """The comparison least favourable to a claim; None where there is none."""
     tested = [comparison for comparison in claim["comparisons"] if comparison["n"] > 0]
     return min(tested, key=lambda comparison: comparison["effect"], default=None)
@@ -62,7 +61,7 @@ def listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _verdict(comparison: dict[str, Any], rules: Rules) -> str:
+def _verdict(comparison: JsonObject, rules: Rules) -> str:
     if comparison["n"] < rules.min_seeds:
         return OPEN
     whole = not comparison.get("diverged")
@@ -75,13 +74,13 @@ def _verdict(comparison: dict[str, Any], rules: Rules) -> str:
     return OPEN
 
 
-def _p_equal(comparisons: list[dict[str, Any]], rules: Rules) -> float | None:
+def _p_equal(comparisons: list[JsonObject], rules: Rules) -> float | None:
     """The claim's p-value of equivalence to at least one; None where none can show it."""
     found = [c["p_equal_holm"] for c in comparisons if c["n"] >= rules.min_seeds and not c["diverged"]]
     return min(found, default=None)
 
 
-def _p(comparisons: list[dict[str, Any]], same: list[str], rules: Rules) -> tuple[float | None, bool]:
+def _p(comparisons: list[JsonObject], same: list[str], rules: Rules) -> tuple[float | None, bool]:
     """The claim's p-value of a difference, and whether this is a lead over all (or a lag behind one).
 
     A lag behind one of the `same` is none.
@@ -95,12 +94,12 @@ def _p(comparisons: list[dict[str, Any]], same: list[str], rules: Rules) -> tupl
     return (1.0 if sure else None), True
 
 
-def _less(comparisons: list[dict[str, Any]], same: list[str], rules: Rules) -> str:
+def _less(comparisons: list[JsonObject], same: list[str], rules: Rules) -> str:
     worse = [c for c in comparisons if c["n"] >= rules.min_seeds and c["effect"] < 0 and c["baseline"] not in same]
     return f"Less than {listed([c['baseline'] for c in worse if c['p_holm'] <= rules.alpha])}."
 
 
-def _equal(comparisons: list[dict[str, Any]], same: list[str], rules: Rules) -> str:
+def _equal(comparisons: list[JsonObject], same: list[str], rules: Rules) -> str:
     smallest, unit = comparisons[0]["smallest_effect"], comparisons[0]["unit"]
     reason = f"Equal to {listed(same)} to within {smallest:g} {unit}."
     small = [c for c in comparisons if c["baseline"] in same and c["p_holm"] <= rules.alpha and c["effect"]]
@@ -112,7 +111,7 @@ def _equal(comparisons: list[dict[str, Any]], same: list[str], rules: Rules) -> 
     return reason
 
 
-def _open(comparisons: list[dict[str, Any]], rules: Rules) -> str:
+def _open(comparisons: list[JsonObject], rules: Rules) -> str:
     least = min(c["n"] for c in comparisons)
     few = listed([c["baseline"] for c in comparisons if c["n"] == least])
     if least == 0:

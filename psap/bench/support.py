@@ -3,7 +3,7 @@
 import copy
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import timm
 import torch
@@ -16,6 +16,7 @@ from psap.models.widths import Widths, set_widths, widths
 from psap.pruning.graph.groups import Group, summary
 from psap.pruning.graph.verify import find_prunable_groups, randomise_parameters
 from psap.pruning.method import Method
+from psap.utils.mappings import JsonObject
 
 TARGETS = (0.3, 0.5)
 TOLERANCE = 1e-4
@@ -23,7 +24,7 @@ _SIZES = (64, 96, 128, 160, 192, 224, 256, 288)
 _CLASSES = 10
 _UNREACHABLE = "cannot be met"  # what a pruner says of a target before it has changed anything
 
-Row = dict[str, Any]
+Row = JsonObject
 
 
 def attempt(name: str) -> Row:
@@ -102,7 +103,7 @@ def _compared(dense: nn.Module, masked: nn.Module, small: nn.Module, image: Tens
 
 
 @torch.no_grad()
-def _check_loads(small: nn.Module, name: str, options: dict[str, Any], image: Tensor) -> None:
+def _check_loads(small: nn.Module, name: str, options: JsonObject, image: Tensor) -> None:
     """Save `small` and load it: raises unless the outputs are the same, bit for bit."""
     small, image = small.float().eval(), image.float()
     if options:  # of a network for images of one size, which its name alone does not tell
@@ -122,7 +123,7 @@ def column(target: float) -> str:
     return f"at_{target:g}"
 
 
-def built(name: str) -> tuple[nn.Module, Tensor, dict[str, Any]]:
+def built(name: str) -> tuple[nn.Module, Tensor, JsonObject]:
     """The network with fresh weights in eval mode, an image of the smallest size that it takes, (1, 3, H, W), and
     what timm was told beside its name.
 
@@ -130,7 +131,7 @@ def built(name: str) -> tuple[nn.Module, Tensor, dict[str, Any]]:
     """
     described = timm.models.get_pretrained_cfg(name)
     assert described, name
-    tries: list[tuple[dict[str, Any], tuple[int, int]]] = [
+    tries: list[tuple[JsonObject, tuple[int, int]]] = [
         ({"img_size": size} if described.fixed_input_size else {}, (size, size)) for size in _SIZES
     ]
     problem: Exception | None = None

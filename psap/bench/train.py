@@ -1,7 +1,7 @@
 """`psap bench train`: our training loop against the bare limit and against the conventional way."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,21 +12,16 @@ from psap.bench.timing import Timing, interleaved, ratios
 from psap.data.batches import Batches
 from psap.data.dataset import Split
 from psap.models import build
+from psap.pruning.pruner import Pruner
 from psap.training.loop import run_epoch
 from psap.training.optim import sgd
+from psap.training.schema import Recipe, TrainConfig
 from psap.training.train_state import TrainState
 from psap.utils.text import table
 
 _BATCH = 128
 _MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of CIFAR-10's training images
-_TRAINING: dict[str, Any] = {
-    "momentum": 0.9,
-    "weight_decay": 5e-4,
-    "label_smoothing": 0.0,
-    "precision": "float32",
-    "compile": False,
-    "recipe": {"epochs": 1000, "lr": 0.01, "schedule": "cosine"},
-}
+_TRAINING = TrainConfig(batch_size=_BATCH, recipe=Recipe(epochs=1000, lr=0.01))
 
 
 def bench_train(name: str, iterations: int, repetitions: int, device: torch.device, compile: bool) -> str:
@@ -45,7 +40,7 @@ def bench_train(name: str, iterations: int, repetitions: int, device: torch.devi
         "our loop, PSAP": _ours(name, split, device, _TRAINING, prune=True),
     }
     for options, training in _options(device, compile).items():
-        ways[f"our loop, {options}"] = _ours(name, split, device, _TRAINING | training)
+        ways[f"our loop, {options}"] = _ours(name, split, device, _TRAINING.model_copy(update=training))
     for workers in (0, 2):
         ways[f"conventional, {workers} workers"] = _conventional(name, images, labels, workers, device)
     timings = interleaved(ways, repetitions, device)
@@ -54,10 +49,11 @@ def bench_train(name: str, iterations: int, repetitions: int, device: torch.devi
     return _table({way: timing for way, timing in timings.items() if way != dropped}, len(images))
 
 
-def _options(device: torch.device, compile: bool) -> dict[str, dict[str, Any]]:
+def _options(device: torch.device, compile: bool) -> dict[str, dict[str, object]]:
     """What a training can ask for to be faster on `device`, by name."""
-    compiled, bfloat16 = {"compile": True}, {"precision": "bfloat16"}
-    options: dict[str, dict[str, Any]] = {"compiled": compiled} if compile else {}
+    compiled: dict[str, object] = {"compile": True}
+    bfloat16: dict[str, object] = {"precision": "bfloat16"}
+    options = {"compiled": compiled} if compile else {}
     if _has_bfloat16(device):
         options["bfloat16"] = bfloat16
     if len(options) == 2:
@@ -103,12 +99,12 @@ def _bare(name: str, iterations: int, device: torch.device) -> Callable[[], None
 
 
 def _ours(
-    name: str, split: Split[Tensor], device: torch.device, training: dict[str, Any], prune: bool = False
+    name: str, split: Split[Tensor], device: torch.device, training: TrainConfig, prune: bool = False
 ) -> Callable[[], None]:
     """Our loop; with `prune`, a pruning step before every epoch that is timed, and never the freeze."""
     batches = Batches(split, _BATCH, _MEAN, _STD, train=True, pad=4, flip=True, device=device)
-    epochs = training["recipe"]["epochs"]
-    pruning = {"example_inputs": torch.zeros(1, 3, 32, 32, device=device), "target": 0.5, "epochs": epochs}
+    epochs = training.recipe.epochs
+    pruning = partial(Pruner, example_inputs=torch.zeros(1, 3, 32, 32, device=device), target=0.5, epochs=epochs)
     train_state = TrainState(_model(name, device, torch.channels_last), training, pruning if prune else None)
     epoch = iter(range(epochs))
 

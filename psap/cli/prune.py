@@ -8,6 +8,7 @@ import typer
 
 from psap.cli.device import device
 from psap.errors import PsapError
+from psap.utils.mappings import JsonObject
 
 app = typer.Typer()
 
@@ -45,7 +46,7 @@ def prune(
     from psap.standalone.request import PruneRequest
     from psap.utils.validation import read_mapping, validated
 
-    values: dict[str, Any] = (read_mapping(request) if request else {}) | given
+    values: JsonObject = (read_mapping(request) if request else {}) | given
     where, method = str(request or "options"), values.get("method", {})
     if isinstance(method, dict):  # else it is refused below
         if method.get("code") and not allow_code:

@@ -1,7 +1,7 @@
 """Batches of photographs: decoded and cut by worker processes as uint8, mirrored and normalised on the device."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from psap.data.dataset import Split
 from psap.data.photos import Files
+from psap.data.schema import Photos
 from psap.data.seeds import generator
 from psap.data.sharding import Shard
 from psap.errors import PsapError
@@ -26,14 +27,14 @@ class PhotoBatches:
 
     As `psap.data.batches.Batches`: in training a new order each epoch, a random cut of every image and, with `flip`,
     its mirror image with probability 1/2, all of it a function of (`seed`, epoch, image) alone, whatever the number of
-    `workers` (0: decode in this process). `photos`: the suite's section (psap.suites.schema.Photos) as a mapping.
+    `workers` (0: decode in this process). `photos`: the suite's section.
     """
 
     def __init__(
         self,
         split: Split[Files],
         batch_size: int,
-        photos: Mapping[str, Any],
+        photos: Photos,
         *,
         seed: int = 0,
         train: bool,
@@ -48,15 +49,15 @@ class PhotoBatches:
         self._keys = _Keys()
         _transforms()  # here, so that no worker has to import it
         self._loader = DataLoader(
-            _Cuts(split.images, photos["size"], photos["min_area"], seed),
+            _Cuts(split.images, photos.size, photos.min_area, seed),
             batch_sampler=self._keys,
             num_workers=workers,
             persistent_workers=train and workers > 0,
             pin_memory=self.device.type == "cuda",
         )
         shape = (1, 3, 1, 1)
-        self._shift = 255 * torch.tensor(photos["mean"], device=self.device).view(shape)
-        self._scale = 1 / (255 * torch.tensor(photos["std"], device=self.device).view(shape))
+        self._shift = 255 * torch.tensor(photos.mean, device=self.device).view(shape)
+        self._scale = 1 / (255 * torch.tensor(photos.std, device=self.device).view(shape))
 
     def __len__(self) -> int:
         """Micro-batches an epoch."""

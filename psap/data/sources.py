@@ -4,7 +4,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from psap.data import cifar10, imagenet, photos, prepared
 from psap.data.decoding import LARGEST
@@ -12,6 +11,7 @@ from psap.data.digits import digits
 from psap.data.images import layout, read_folder, scan
 from psap.errors import LONGEST_NAME, PsapError
 from psap.utils.files import reading, regular, sha256
+from psap.utils.mappings import JsonObject
 
 __all__ = ["check_changed", "check_images", "check_source", "find_folder", "fingerprint", "prepare", "prepared_with"]
 
@@ -65,7 +65,7 @@ def check_source(source: str, path: str | None, classes: int | None = None) -> N
 
 def prepare(
     source: str, path: str | None, out: Path, raw: Path = Path("data/raw"), as_photos: bool = False
-) -> dict[str, Any]:
+) -> JsonObject:
     """Decode and verify a data set, write it to `out` (`<key>.safetensors` and its .json), return the manifest.
 
     A download goes to `raw`. `as_photos`: the images of a folder stay where they are (those of imagenet always do).

@@ -1,7 +1,7 @@
 """A network to look at or hand on, and an input that it takes: from a saved folder, or by its name."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from psap.models.names import split
 from psap.models.saved import DESCRIPTION, IMAGE_SIZE, load, read
 from psap.models.state_dicts import fill
 from psap.models.state_dicts import read as read_tensors
+from psap.utils.mappings import JsonObject
 
 
 class Network(NamedTuple):
@@ -68,7 +69,7 @@ def open_named(name: str, size: int | None = None, classes: int | None = None, w
     return Network(name, classes, model.eval(), torch.zeros(1, 3, size, size))
 
 
-def _image_size(folder: Path, extra: dict[str, Any]) -> tuple[int, int]:
+def _image_size(folder: Path, extra: JsonObject) -> tuple[int, int]:
     match extra.get(IMAGE_SIZE):
         case [int(height), int(width)] if height > 0 and width > 0:
             return height, width

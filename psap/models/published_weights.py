@@ -2,14 +2,14 @@
 
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import safetensors.torch
 import torch
 from torch import nn
 
+from psap.data.schema import Photos
 from psap.errors import PsapError
 from psap.models import build
 from psap.models.names import split
@@ -27,7 +27,7 @@ class Published(NamedTuple):
     digest: str
 
 
-def load(name: str, classes: int, photos: Mapping[str, Any] | None = None) -> Published:
+def load(name: str, classes: int, photos: Photos | None = None) -> Published:
     """Build the network `name` with published weights, for the `classes` that they were trained for.
 
     They are taken from the folder $PSAP_WEIGHTS, from the caches of torch and Hugging Face, or else downloaded; nothing
@@ -124,11 +124,11 @@ def _hint(name: str) -> str:
     return f"name a folder with {name.replace(':', '.')}.safetensors in the environment variable {FOLDER}"
 
 
-def _check_normalised(name: str, model: nn.Module, photos: Mapping[str, Any]) -> None:
+def _check_normalised(name: str, model: nn.Module, photos: Photos) -> None:
     described = getattr(model, "pretrained_cfg", {})
     for key in ("mean", "std"):
         wanted = described.get(key)
-        if wanted and any(abs(a - b) > 0.01 for a, b in zip(wanted, photos[key], strict=True)):
+        if wanted and any(abs(a - b) > 0.01 for a, b in zip(wanted, getattr(photos, key), strict=True)):
             raise PsapError(
                 f"{name}: its weights were trained on images with {key} {list(wanted)}; say so: photos: {{{key}: "
                 f"{list(wanted)}}}"

@@ -2,7 +2,7 @@
 
 import copy
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import safetensors.torch
 import torch
@@ -16,6 +16,7 @@ from psap.models.state_dicts import load_into
 from psap.models.widths import Widths, set_widths, widths
 from psap.utils.bounds import Classes, Model
 from psap.utils.files import free_memory, regular, seal, sha256, write_bytes, write_json
+from psap.utils.mappings import JsonObject
 from psap.utils.passes import forward, gap, tensors
 from psap.utils.validation import read_json
 
@@ -38,7 +39,7 @@ class Architecture(BaseModel):
     classes: Classes
     in_channels: Annotated[int, Field(gt=0, le=10**4)]
     sha256: str
-    extra: dict[str, Any] = {}
+    extra: JsonObject = {}
     widths: Widths
     seal: str = ""
 
@@ -50,7 +51,7 @@ def save(
     name: str,
     classes: int,
     in_channels: int,
-    extra: dict[str, Any] | None = None,
+    extra: JsonObject | None = None,
 ) -> None:
     """Write `model`, a network `name` with the widths it has now, to `folder`, atomically.
 

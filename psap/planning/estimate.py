@@ -205,5 +205,4 @@ class Estimate:
 
 
 def _epochs(run: Run) -> int:
-    epochs: int = run.config["training"]["recipe"]["epochs"]
-    return epochs
+    return run.config.training.recipe.epochs

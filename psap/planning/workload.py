@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
+from psap.data.schema import Data
 from psap.data.sources import find_folder
 from psap.errors import PsapError
 from psap.suites.paths import data_file
-from psap.suites.schema import Data
 from psap.utils.bounds import Count
 from psap.utils.validation import read_json
 

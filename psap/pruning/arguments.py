@@ -9,11 +9,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from psap.errors import PsapError, suggestion
-from psap.pruning.cost import Measure
 from psap.pruning.graph.find import require_prunable
 from psap.pruning.graph.groups import Group
 from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.method import Method
+from psap.utils.bounds import Measure
 
 _MOST = 10**6  # epochs, and more than anybody trains
 _SEEDS = range(-(2**63), 2**64)  # what torch's generators take

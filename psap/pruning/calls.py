@@ -1,9 +1,8 @@
 """The calls that a training loop makes of a pruner, counted and checked: missing or misplaced ones are one line."""
 
-from typing import Any
-
 from psap.errors import PsapError
 from psap.pruning.arguments import check_epoch
+from psap.utils.mappings import StateDict
 
 
 class Calls:
@@ -42,12 +41,12 @@ class Calls:
         self._iterations += 1
         return self._iterations == self.steps_per_epoch
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """What a resumed training needs."""
         counted = {"looks": self._looks, "iterations": self._iterations}
         return {"epoch": self._epoch, "steps_per_epoch": self.steps_per_epoch, **counted}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Resume from a `state_dict()`."""
         self._epoch, self.steps_per_epoch = state["epoch"], state["steps_per_epoch"]
         self._looks, self._iterations = state["looks"], state["iterations"]

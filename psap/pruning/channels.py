@@ -1,7 +1,6 @@
 """What is done to single channels in place: zeroed, forgotten by the optimiser, backed up, frozen at zero."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from psap.pruning.graph.groups import Group, Slot
+from psap.utils.mappings import StateDict
 
 
 @torch.no_grad()
@@ -76,11 +76,11 @@ class ChannelBackup:
         self._masks.clear()
         self._values.clear()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """All of it, as plain values and tensors."""
         return {"masks": dict(self._masks), "values": dict(self._values)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Take over a `state_dict()`."""
         self._masks, self._values = dict(state["masks"]), dict(state["values"])
 

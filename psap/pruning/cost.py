@@ -7,7 +7,7 @@ that is what lets the budget solver try hundreds of them.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from psap.errors import PsapError
 from psap.pruning.graph.groups import Group
 from psap.pruning.multiply_adds import FlopCounter
+from psap.utils.bounds import Measure
 from psap.utils.passes import evaluating, forward
 
-Measure = Literal["macs", "params"]
 _CONV = nn.modules.conv._ConvNd
 
 

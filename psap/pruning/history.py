@@ -1,7 +1,6 @@
 """What every pruning step did to every group, one row each."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +8,7 @@ from torch import Tensor
 from psap.pruning.gradients import gradient_norms
 from psap.pruning.graph.groups import Group
 from psap.pruning.selection import Selection
+from psap.utils.mappings import JsonObject, StateDict
 
 _WHAT = ("step", "epoch", "group", "channels", "target", "ratio", "sparsity", "pruned", "restored", "churn", "pulse")
 # Rows from before mechanisms could be seen end here.
@@ -30,7 +30,7 @@ class History:
         self._groups = groups
         self._chosen: list[Tensor] = []
         self._kept: list[Tensor] = []
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[JsonObject] = []
         self.restored, self.pulse_due = 0, False
 
     def begin_epoch(self) -> None:
@@ -89,15 +89,15 @@ class History:
         for row, pulse in zip(self._last(), torch.stack(pulses).tolist(), strict=True):
             row["pulse"] = pulse if 0 <= pulse < float("inf") else None
 
-    def _last(self) -> list[dict[str, Any]]:
+    def _last(self) -> list[JsonObject]:
         return self.rows[-len(self._groups) :]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """The rows, the masks from which churn and what is kept are told, and what is counted or due."""
         counted = {"restored": self.restored, "pulse_due": self.pulse_due}
         return {"rows": self.rows, "chosen": self._chosen, "kept": self._kept, **counted}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Resume from a `state_dict()`."""
         self.rows, self._chosen, self._kept = (list(state[name]) for name in ("rows", "chosen", "kept"))
         self.restored, self.pulse_due = state["restored"], state["pulse_due"]

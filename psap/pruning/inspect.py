@@ -1,7 +1,6 @@
 """What a network's groups are like before anything is trained: their cost, and what they could lose."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from psap.pruning.graph.groups import Group
 from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.method import Method
 from psap.pruning.sparsity import group_threshold, weight_sparsity
+from psap.utils.mappings import JsonObject
 
 COLUMNS = ("group", "channels", "layers", "macs", "sparsity", "most", "most_macs", "change", "reason")
 _IMAGES = 4
@@ -21,7 +21,7 @@ _IMAGES = 4
 
 def inspect_network(
     model: nn.Module, images: Tensor, method: Method | None = None, groups: Sequence[Group] | None = None
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """A row for each group of `model`, in the order of its layers, for `method` (default: PSAP).
 
     images: a batch (N, C, H, W) that it takes.
@@ -77,7 +77,7 @@ def output_change(model: nn.Module, group: Group, inputs: Tensor, outputs: Tenso
     return float((found - outputs).norm() / outputs.norm())
 
 
-def _common(group: Group, cost: CostModel) -> dict[str, Any]:
+def _common(group: Group, cost: CostModel) -> JsonObject:
     macs = cost.layer_macs()
     own, reading = ({member.name for member in members} for members in (group.producers, group.consumers))
     return {
@@ -90,7 +90,7 @@ def _common(group: Group, cost: CostModel) -> dict[str, Any]:
     }
 
 
-def render(rows: Sequence[dict[str, Any]]) -> None:
+def render(rows: Sequence[JsonObject]) -> None:
     """Print `rows` as a table for people, and why groups stay whole."""
     from rich.console import Console
     from rich.table import Table

@@ -1,12 +1,12 @@
 """What a pruning method is: criterion x allocation x reconstruction, on a schedule. The defaults are PSAP."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from psap.pruning.registry import BUILT_IN, check_known
 from psap.utils.bounds import Batch, Epochs, Name, Penalty, Rate
+from psap.utils.mappings import JsonObject
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -146,8 +146,8 @@ class Method(_Section):
         return name
 
     @classmethod
-    def of_run(cls, values: Mapping[str, Any]) -> Self:
-        """The method that a run was made with, from what `effective` gave for it."""
+    def of_run(cls, values: JsonObject) -> Self:
+        """The method that a run was made with, from what `identity` gave for it."""
         first = {name: usual | values[name] for name, usual in _FIRST.items() if name in values}
         return cls.model_validate({**values, **first})
 
@@ -156,7 +156,7 @@ class Method(_Section):
         """Whether the allocation is shown the groups' weight sparsity ratios."""
         return self.allocation not in ("uniform", "global")
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """The parameters that have an effect, as plain values: what a run is made with, and known by.
 
         Left out is only what cannot have an effect, whatever its value: a default may change.
@@ -183,7 +183,7 @@ class Method(_Section):
         return values
 
 
-def _without(section: dict[str, Any], first: dict[str, Any]) -> None:
+def _without(section: JsonObject, first: JsonObject) -> None:
     for name, value in first.items():
         if section.get(name) == value:
             del section[name]

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from psap.pruning.allocation import ALLOCATIONS
 from psap.pruning.budget import ChannelBounds, channel_bounds, check_reachable, solve_closely, solve_counts
-from psap.pruning.cost import CostModel, Measure
+from psap.pruning.cost import CostModel
 from psap.pruning.criteria import CRITERIA
 from psap.pruning.folding import folded_weights, norms_behind
 from psap.pruning.gradients import GatePulse, NoPulse, WeightPulse
@@ -31,6 +31,7 @@ from psap.pruning.sparsity import (
     live_weights,
     raw_weights,
 )
+from psap.utils.bounds import Measure
 
 _SIGNALS: dict[str, type[NoPulse]] = {"weight_gradient": WeightPulse, "gate_gradient": GatePulse}
 _SCOPES = {"group": InGroups, "network": AcrossNetwork}

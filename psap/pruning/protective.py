@@ -7,7 +7,6 @@ channels that do not matter.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from psap.pruning.reconstruction import Masks, Reconstruction
 from psap.pruning.rest import FreeRest
 from psap.pruning.selection import Constraints
 from psap.utils.distributed import decide_on_rank0
+from psap.utils.mappings import StateDict
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ class Protective(Reconstruction):
         self._live.close()
         self._rest.release(before)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         return {"backup": self._backup.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any], masks: Masks, *, final: bool, window_open: bool) -> None:
+    def load_state_dict(self, state: StateDict, masks: Masks, *, final: bool, window_open: bool) -> None:
         super().load_state_dict(state, masks, final=final, window_open=window_open)
         self._backup.load_state_dict(state["backup"])
         tried = self._backup.masks(self._groups) if window_open else self._none()
@@ -151,10 +151,10 @@ class Returning(Protective):
         self._rest.leave([mask & ~back for mask, back in zip(masks, restored, strict=True)], self._pulse)
         return restored
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         return {**super().state_dict(), "immune": self._immune}
 
-    def load_state_dict(self, state: dict[str, Any], masks: Masks, *, final: bool, window_open: bool) -> None:
+    def load_state_dict(self, state: StateDict, masks: Masks, *, final: bool, window_open: bool) -> None:
         super().load_state_dict(state, masks, final=final, window_open=window_open)
         self._immune = list(state["immune"])
         if window_open:

@@ -5,7 +5,6 @@ Masks are bool, (C_g,), one for each group, on the CPU.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from psap.pruning.channels import FrozenChannels, clear_momentum, zero
 from psap.pruning.graph.groups import Group
 from psap.pruning.registry import Registry
 from psap.pruning.selection import Constraints
+from psap.utils.mappings import StateDict
 
 Masks = list[Tensor]
 
@@ -109,11 +109,11 @@ class Reconstruction:
         if not self._keep_momentum:
             clear_momentum(self._optimizer, group, mask)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """What masks and an open window do not tell."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any], masks: Masks, *, final: bool, window_open: bool) -> None:
+    def load_state_dict(self, state: StateDict, masks: Masks, *, final: bool, window_open: bool) -> None:
         """Resume from `state_dict()`, with the channels in `masks` pruned."""
         if final:
             self.frozen.set(self._groups, masks)
@@ -136,5 +136,5 @@ class Hard(Reconstruction):
         self.fix(selected)
         return 0
 
-    def load_state_dict(self, state: dict[str, Any], masks: Masks, *, final: bool, window_open: bool) -> None:
+    def load_state_dict(self, state: StateDict, masks: Masks, *, final: bool, window_open: bool) -> None:
         self.frozen.set(self._groups, masks)

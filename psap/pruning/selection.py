@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from psap.pruning.allocation import Allocation, AllocationInputs, Ratios
 from psap.pruning.budget import ChannelBounds, Reduction, spare
-from psap.pruning.cost import CostModel, Measure
+from psap.pruning.cost import CostModel
 from psap.pruning.criteria import Channels, Criterion
 from psap.pruning.graph.groups import Group
 from psap.pruning.sparsity import NoSparsity
+from psap.utils.bounds import Measure
+from psap.utils.mappings import StateDict
 
 
 def pruning_order(scores: Tensor, first: Tensor, last: Tensor) -> Tensor:
@@ -161,12 +162,12 @@ class Selector:
             mask[order[:count]] = True
         return masks
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """What a resumed training needs: the sparsity's threshold, the random numbers' place, and the last scores."""
         known = {"sparsity": self._rule.sparsity.state_dict(), "generator": self._generator.get_state()}
         return {**known, "scores": self._scores}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Resume from a `state_dict()`."""
         self._rule.sparsity.load_state_dict(state["sparsity"])
         self._generator.set_state(state["generator"].cpu())

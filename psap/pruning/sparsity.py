@@ -1,12 +1,12 @@
 """Weight sparsity ratios: how many of a group's weights are small (PSAP, abstract, S2; the threshold is ours)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from psap.pruning.graph.groups import Group
+from psap.utils.mappings import StateDict
 
 
 def weight_sparsity(weights: Tensor, tau: float) -> float:
@@ -54,11 +54,11 @@ class NoSparsity:
         """Weight sparsity ratio of each group, given the channels pruned now; empty here."""
         return []
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """What a resumed training needs."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Resume from a `state_dict()`."""
 
 
@@ -89,8 +89,8 @@ class ModelSparsity(NoSparsity):
             self._tau = model_threshold(weights, self._quantile)
         return [weight_sparsity(w, self._tau) for w in weights]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         return {"tau": self._tau}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         self._tau = state["tau"]

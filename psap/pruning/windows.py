@@ -1,13 +1,12 @@
 """An open window: iterations whose gradients are gathered before a step selects, or after it gives back."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from psap.pruning.gradients import accumulate
 from psap.pruning.reconstruction import Reconstruction
 from psap.pruning.selection import Selector
+from psap.utils.mappings import StateDict
 
 
 class _Window:
@@ -22,7 +21,7 @@ class _Window:
         """Gather from the gradients of one backward pass; `scale` is that of the loss."""
         raise NotImplementedError
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """What was gathered, as plain values and tensors."""
         epoch = self.epoch if isinstance(self, WindowBefore) else None
         gathered = {"scores": self.scores, "signals": self.signals}
@@ -50,7 +49,7 @@ class WindowAfter(_Window):
         self.seen += 1
 
 
-def resumed(state: dict[str, Any] | None, device: torch.device) -> WindowBefore | WindowAfter | None:
+def resumed(state: StateDict | None, device: torch.device) -> WindowBefore | WindowAfter | None:
     """The window of a `state_dict()`, with its tensors on `device`; None for None."""
     if state is None:
         return None

@@ -4,7 +4,6 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -12,6 +11,7 @@ from psap.data.sources import find_folder
 from psap.errors import PsapError
 from psap.standalone.request import PruneRequest
 from psap.utils.files import os_errors_as_psap_error, write_text
+from psap.utils.mappings import JsonObject
 from psap.utils.validation import read_json
 
 MARKER, RESULT, STATE, DENSE = ".psap-prune", "result.json", "state", "dense"
@@ -81,10 +81,10 @@ class _Result(BaseModel, extra="allow"):
     """What must be in a result.json to resume from it; the rest is for people."""
 
     key: str
-    request: dict[str, Any]
+    request: JsonObject
 
 
-def result(folder: Path) -> dict[str, Any]:
+def result(folder: Path) -> JsonObject:
     """What the result in `folder` tells; empty where there is none. Raises PsapError for one that cannot be read."""
     with suppress(FileNotFoundError):
         again = "delete it and run the same command again"

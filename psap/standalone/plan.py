@@ -3,13 +3,14 @@
 import copy
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from psap.data import sources
+from psap.data.schema import Data
 from psap.errors import PsapError
 from psap.models import build
 from psap.models.open import Network
@@ -21,9 +22,9 @@ from psap.pruning.pruner import Pruner
 from psap.standalone.initial import Start, initial_model
 from psap.standalone.request import PruneRequest, data_of, in_words, runs_of
 from psap.suites.grid import Run
-from psap.suites.schema import Data
 from psap.training.evaluation import peak_memory_mb
 from psap.training.trainer import Trainer
+from psap.utils.mappings import JsonObject
 
 _KEPT = 4  # float32 copies of the weights that training adds to a step's memory: gradients, momentum, bank, checkpoint
 
@@ -42,7 +43,7 @@ class Plan(NamedTuple):
     dense: Run
     pruned: Run
     network: Network
-    groups: list[dict[str, Any]]
+    groups: list[JsonObject]
     macs: int
     params: int
 
@@ -82,8 +83,8 @@ def _check_takes(request: PruneRequest, model: nn.Module, example: torch.Tensor)
 def summary(plan: Plan) -> list[tuple[str, str]]:
     """The plan in lines of a name and what is said of it."""
     request, images = plan.request, plan.images
-    before, pruning = (run.config["training"]["recipe"] for run in (plan.dense, plan.pruned))
-    first = f"{before['epochs']} dense at lr {before['lr']:g}, then " if before["epochs"] else ""
+    before, pruning = (run.config.training.recipe for run in (plan.dense, plan.pruned))
+    first = f"{before.epochs} dense at lr {before.lr:g}, then " if before.epochs else ""
     amount, measure = {"macs": (plan.macs, "multiply-adds"), "params": (plan.params, "parameters")}[request.measure]
     millions = [amount / 1e6, (1 - request.target) * amount / 1e6]
     prunable = sum(not row["reason"] for row in plan.groups)
@@ -100,7 +101,7 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
         ("groups", f"{prunable} of {len(plan.groups)} can lose channels (above)"),
         (
             "epochs",
-            f"{first}{pruning['epochs']} of pruning at lr {pruning['lr']:g}; {request.batch_size} images a step",
+            f"{first}{pruning.epochs} of pruning at lr {pruning.lr:g}; {request.batch_size} images a step",
         ),
         ("out", str(Path(request.out))),
     ]
@@ -119,7 +120,7 @@ def estimated(plan: Plan, trainer: Trainer) -> tuple[float, float]:
         if x.is_cuda:
             torch.cuda.synchronize(x.device)
         seconds.append(time.perf_counter() - begin)
-    epochs = sum(run.config["training"]["recipe"]["epochs"] for run in (plan.dense, plan.pruned))
+    epochs = sum(run.config.training.recipe.epochs for run in (plan.dense, plan.pruned))
     scoring = plan.images.test / 3  # a forward pass is a third of a step
     images = epochs * (trainer.images_per_epoch + scoring) + 2 * scoring
     return min(seconds) / len(x) * images, peak_memory_mb(x.device) + _KEPT * 4 * plan.params / 2**20

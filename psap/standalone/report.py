@@ -4,7 +4,6 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -16,12 +15,13 @@ from psap.pruning.one_shot import prune_at_once
 from psap.standalone.plan import Plan, summary
 from psap.standalone.request import in_words
 from psap.training.evaluation import LATENCY_BATCH, latencies
+from psap.utils.mappings import JsonObject
 from psap.utils.plotting import COLD, WARM, drawn, embedded, styled, whole_numbers
 from psap.utils.text import escaped, fenced, table
 from psap.utils.validation import read_rows
 
 _FOLDERS = [Path(__file__).parent, Path(__file__).parents[1] / "analysis"]
-Result = Mapping[str, Any]
+Result = JsonObject
 
 
 def model_card(plan: Plan, dense: Result, pruned: Result) -> str:
@@ -61,7 +61,7 @@ def _template(name: str, escape: bool) -> Template:
     return environment.get_template(name)
 
 
-def _said(plan: Plan, dense: Result, pruned: Result) -> dict[str, Any]:
+def _said(plan: Plan, dense: Result, pruned: Result) -> JsonObject:
     request = plan.request
     return {
         "request": request,

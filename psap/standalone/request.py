@@ -1,16 +1,19 @@
 """What a user asks of `psap prune`, and the two runs that it comes to: the dense network, and the pruned one."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from psap.data.schema import Colour, Data, Photos
 from psap.suites.grid import Grid, Run
-from psap.suites.load import MethodConfig, MethodPair, Suite, Target
-from psap.suites.schema import Colour, Data, Photos, Recipe, Section, Training
+from psap.suites.schema import MethodConfig, MethodPair, Suite, Target, Training
+from psap.training.schema import Recipe
 from psap.utils.bounds import Batch, Epochs, Model, Penalty, Pixels, Place, Rate, Seed
+from psap.utils.mappings import JsonObject
+from psap.utils.sections import Section
 
 # Data sets by name, with the augmentation that is usual for them; anything else is a folder of photographs.
-_NAMED: dict[str, dict[str, Any]] = {"digits": {"pad": 1}, "cifar10": {"pad": 4, "flip": True}}
+_NAMED: dict[str, JsonObject] = {"digits": {"pad": 1}, "cifar10": {"pad": 4, "flip": True}}
 _RATE = {"weights": 0.01, "new": 0.05}  # of the pruning, from weights that were given or trained here
 _RATE_FROM_NOTHING = 0.1
 
@@ -73,7 +76,7 @@ def in_words(method: MethodConfig) -> str:
     return f"{name}, with {', '.join(differing)} other than its defaults" if differing else name
 
 
-def data_of(request: PruneRequest, described: dict[str, Any]) -> Data:
+def data_of(request: PruneRequest, described: JsonObject) -> Data:
     """The section `data` of the request's runs; `described` is what the network's library says of its images."""
     if not request.photographs():
         return Data(source=request.data, **_NAMED[request.data])

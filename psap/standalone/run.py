@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,6 +19,7 @@ from psap.training.checkpoint import Checkpoints, single_writer
 from psap.training.outputs import progress_line, write_network, write_tables
 from psap.training.trainer import Trainer
 from psap.utils.files import sha256, write_json, write_text
+from psap.utils.mappings import JsonObject
 
 
 class Pruning:
@@ -88,7 +88,7 @@ class Pruning:
     def _trainer(self, run: Run, start: Path | None, dense: Path | None) -> Trainer:
         return Trainer(run.config, self._data, self._device, start, dense, self._workers)
 
-    def _stage(self, name: str, run: Run, start: Path | None, dense: Path | None, folder: Path) -> dict[str, Any]:
+    def _stage(self, name: str, run: Run, start: Path | None, dense: Path | None, folder: Path) -> JsonObject:
         """Train `run` (or resume it) and write its network and tables to `folder`; gives what its result.json tells."""
         origin = sha256(start / saved.DESCRIPTION) if start else ""
         key = state_key(run.hash, origin, self._data.digest, arithmetic(self._device))
@@ -104,7 +104,7 @@ class Pruning:
         return {
             "key": key,
             "request": self.plan.request.model_dump(mode="json", exclude={"out"}),
-            "config": run.config,
+            "config": run.config.described(),
             "data": {"label": self._data.label, "digest": self._data.digest, "classes": self._data.classes},
             "result": outcome.result,
             "cost": outcome.cost,

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -13,6 +12,7 @@ from psap.suites.beside_rows import CORRECT, SENSITIVITY
 from psap.suites.grid import load_grids
 from psap.suites.paths import CHECKPOINTS, RESULTS, STATE
 from psap.tracking import journal
+from psap.utils.mappings import JsonObject
 from psap.utils.validation import read_json
 
 
@@ -67,7 +67,7 @@ def remove(found: dict[Path, list[Path]]) -> None:
 
 def _results(folder: Path, path: str) -> Iterator[Path]:
     with suppress(OSError, PsapError):
-        if read_json(folder / "run.json", dict[str, Any], "").get("run") == path:
+        if read_json(folder / "run.json", JsonObject, "").get("run") == path:
             yield from _there(folder, "run.json", "epochs.csv", "history.csv", CORRECT, SENSITIVITY)
 
 

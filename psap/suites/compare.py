@@ -2,13 +2,12 @@
 
 import csv
 import io
-from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from psap.errors import PsapError
-from psap.utils.mappings import flat
+from psap.utils.mappings import JsonObject, flat
 from psap.utils.validation import read_json, text
 
 # Of where a row comes from: what may explain a difference.
@@ -24,7 +23,7 @@ def compare(before: Path, now: Path) -> str:
     On the processor of the row, with its versions, code and data, all but the cost must be equal, bit for bit. Raises
     PsapError with all that differs, by how much, and what else is other than it was.
     """
-    row, again = (read_json(folder / "run.json", dict[str, Any], _AGAIN) for folder in (before, now))
+    row, again = (read_json(folder / "run.json", JsonObject, _AGAIN) for folder in (before, now))
     found = [*_results(row, again), *_network(row["provenance"], again["provenance"])]
     for name in ("epochs.csv", "history.csv"):
         found += _tables(before / name, now / name)
@@ -36,14 +35,14 @@ def compare(before: Path, now: Path) -> str:
     raise PsapError(f"{row['run']}: not the same: {'; '.join(found)}. {_why(row, again)}")
 
 
-def _results(row: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:
+def _results(row: JsonObject, again: JsonObject) -> list[str]:
     if row.get("diverged") != again.get("diverged"):
         return [_differ("diverged", row.get("diverged"), again.get("diverged"))]
     before, now = row["result"] or {}, again["result"] or {}
     return [_differ(name, value, now.get(name)) for name, value in before.items() if now.get(name) != value]
 
 
-def _network(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _network(before: JsonObject, now: JsonObject) -> list[str]:
     """Digests of the weights that it started from, and that came out; rows that are older have none."""
     names = {"start": "the network that it starts from", "network": "the weights of its network"}
     return [f"{told} differ" for name, told in names.items() if name in before and before[name] != now.get(name)]
@@ -85,7 +84,7 @@ def _differ(name: str, before: Any, now: Any) -> str:
     return f"{name} {before} in its row, {now} again" + (f" ({now - before:+.3g})" if numbers else "")
 
 
-def _why(row: Mapping[str, Any], again: Mapping[str, Any]) -> str:
+def _why(row: JsonObject, again: JsonObject) -> str:
     """What else is other than it was, or that nothing is, and so what must have been equal."""
     then, now = (flat({name: each["provenance"].get(name, {}) for name in _ORIGIN}) for each in (row, again))
     changed = [

@@ -6,28 +6,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from psap.errors import PsapError
-from psap.suites.load import Methods, Retrain, Suite, load_suite
+from psap.pruning.method import Method
+from psap.suites.load import load_suite
+from psap.suites.schema import Init, Methods, Retrain, Suite
+from psap.training.schema import PUBLISHED, Code, Optimisation, Recipe, Retraining, RunConfig, TrainConfig
 from psap.utils.files import sha256
+from psap.utils.mappings import JsonObject
 
 METHODS_FILE, READINGS_FILE = "methods.yaml", "readings.yaml"
 NO_SUITES = (METHODS_FILE, READINGS_FILE, "verdicts.yaml")  # what else lies in params/
-# The recipe of a dense network that is not trained but taken with its published weights.
-PUBLISHED = {"weights": "published", "epochs": 0, "lr": 0.0}
 _OF_THE_DATA = ("label", "origin", "licence", "digest")
 _RULES = ("all", "analyse", "data", "dense", "full", "grid", "prune", "retrain")  # of the workflow
 
 
 @dataclass(frozen=True)
 class Run:
-    """One cell of a suite's grid. `kind`: dense, prune or retrain; `recipe`: what it is trained with."""
+    """One cell of a suite's grid. `kind`: dense, prune or retrain."""
 
     suite: str
     model: str
     seed: int
-    config: dict[str, Any] = field(repr=False)
+    config: RunConfig = field(repr=False)
     kind: str = "dense"
     init: str | None = None
     method: str = "dense"
@@ -44,7 +45,7 @@ class Run:
     @cached_property
     def hash(self) -> str:
         """SHA-256 of the resolved configuration."""
-        return sha256(json.dumps(self.config, sort_keys=True).encode())
+        return sha256(json.dumps(self.config.described(), sort_keys=True).encode())
 
 
 class Grid:
@@ -61,7 +62,7 @@ class Grid:
 
     def dense_run(self, run: Run) -> Run:
         """The dense run of the same model and seed: baseline of every other run, start of the pretrained ones."""
-        return self.runs[Run(self.name, run.model, run.seed, {}).path]
+        return self.runs[replace(run, kind="dense").path]
 
     def architecture_run(self, run: Run) -> Run | None:
         """The run whose compacted architecture `run` trains again; None unless it is a retraining."""
@@ -79,52 +80,48 @@ class Grid:
         suite = self.suite
         for model in suite.models:
             for seed in suite.seeds:
-                recipe = suite.training.dense
-                described = recipe.model_dump(mode="json") if recipe else PUBLISHED
-                yield Run(self.name, model, seed, self._config(model, seed, described))
+                training = self._training(suite.training.dense or PUBLISHED)
+                config = RunConfig(model=model, seed=seed, data=suite.data, training=training)
+                yield Run(self.name, model, seed, config)
                 for init, names in suite.methods.items():
                     for name in names:
                         for target in suite.targets:
                             if name not in suite.only or suite.only[name].has(model, target, seed):
                                 yield self._pruned(model, seed, init, name, target)
 
-    def _pruned(self, model: str, seed: int, init: str, name: str, target: float) -> Run:
+    def _pruned(self, model: str, seed: int, init: Init, name: str, target: float) -> Run:
         method = self._methods[name]
         training = self.suite.training
         recipe = training.scratch if init == "scratch" else training.pretrained
-        kind = "prune"
         if isinstance(method, Retrain):
             # As many epochs as its model run had in all, on the recipe that trains from new weights.
             before = training.dense if init == "pretrained" else None
             together = recipe.epochs + (before.epochs if before else 0)
-            recipe, kind = (before or training.scratch).model_copy(update={"epochs": together}), "retrain"
-            chosen, code = method.model_dump(), None
+            recipe = (before or training.scratch).model_copy(update={"epochs": together})
+            kind, scale, code = "retrain", method.lr_scale, None
+            chosen: Method | Retraining = Retraining(retrain=method.retrain)
         else:
-            chosen = (method.scratch if init == "scratch" else method.pretrained).identity()
-            code = chosen.pop("code")
+            own = method.scratch if init == "scratch" else method.pretrained
+            kind, scale, code, chosen = "prune", own.lr_scale, own.code, own.in_effect
         # The learning rate that results is part of the recipe; the factor itself decides nothing more.
-        recipe = recipe.model_copy(update={"lr": recipe.lr * chosen.pop("lr_scale")})
-        config = self._config(model, seed, recipe.model_dump(mode="json")) | {
-            "init": init,
-            "target": target,
-            "measure": self.suite.measure,
-            "method": chosen,
-        }
-        if code:  # an edit of it makes other runs
-            config["code"] = {"file": code, "sha256": sha256(Path(code))}
+        config = RunConfig(
+            model=model,
+            seed=seed,
+            data=self.suite.data,
+            training=self._training(recipe.model_copy(update={"lr": recipe.lr * scale})),
+            init=init,
+            target=target,
+            measure=self.suite.measure,
+            method=chosen,
+            code=Code(file=code, sha256=sha256(Path(code))) if code else None,
+        )
         return Run(self.name, model, seed, config, kind, init, name, target)
 
-    def _config(self, model: str, seed: int, recipe: Mapping[str, Any]) -> dict[str, Any]:
-        """What decides a run's result. Where the data lie is left out: their digest stands for them."""
-        training = self.suite.training.model_dump(exclude={"dense", "pretrained", "scratch"})
-        return {
-            "model": model,
-            "seed": seed,
-            "data": self.suite.data.model_dump(exclude={"path"}),
-            "training": training | {"recipe": recipe},
-        }
+    def _training(self, recipe: Recipe) -> TrainConfig:
+        shared = {name: getattr(self.suite.training, name) for name in Optimisation.model_fields}
+        return TrainConfig(**shared, recipe=recipe)
 
-    def describe(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    def describe(self, manifest: Mapping[str, object]) -> JsonObject:
         """The suite as the analysis reads it (results/<suite>/suite.json), with what its data's `manifest` tells."""
         described = self.suite.model_dump(mode="json", exclude={"data": {"path"}})
         described["data"] |= {name: manifest.get(name, "") for name in _OF_THE_DATA}

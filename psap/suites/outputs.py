@@ -1,8 +1,7 @@
 """What a run leaves: its network, its tables and, last of all, its row (run.json). Where that is, everything is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from psap.models import saved
 from psap.suites.beside_rows import CORRECT, SENSITIVITY, write_correct, write_sensitivity
@@ -13,11 +12,12 @@ from psap.training.divergence import Diverged
 from psap.training.outputs import write_network, write_tables
 from psap.training.trainer import Trainer, TrainResult
 from psap.utils.files import write_json
+from psap.utils.mappings import JsonObject
 
-_IDENTITY = ("suite", "model", "init", "method", "target", "seed", "hash", "config")
+_IDENTITY = ("suite", "model", "init", "method", "target", "seed", "hash")
 
 
-def write_run(run: Run, trainer: Trainer, outcome: TrainResult, labels: Mapping[str, Any], paths: Paths) -> list[Path]:
+def write_run(run: Run, trainer: Trainer, outcome: TrainResult, labels: JsonObject, paths: Paths) -> list[Path]:
     """Write all that a finished run leaves; returns the files in its folder of results."""
     folder = paths.checkpoints / run.path
     write_network(trainer, outcome, folder)
@@ -30,11 +30,11 @@ def write_run(run: Run, trainer: Trainer, outcome: TrainResult, labels: Mapping[
     return [_write(run, {"result": outcome.result, "cost": outcome.cost}, made, paths), *tables]
 
 
-def write_diverged(run: Run, trainer: Trainer, lost: Diverged, labels: Mapping[str, Any], paths: Paths) -> list[Path]:
+def write_diverged(run: Run, trainer: Trainer, lost: Diverged, labels: JsonObject, paths: Paths) -> list[Path]:
     """Write what is left of a run that diverged: the epochs that it had, no network, and a row without a result."""
     saved.save_none(
         paths.checkpoints / run.path,
-        trainer.config["model"],
+        trainer.config.model,
         trainer.classes,
         trainer.in_channels,
         f"{run.path} diverged: {lost}",
@@ -45,10 +45,10 @@ def write_diverged(run: Run, trainer: Trainer, lost: Diverged, labels: Mapping[s
     return [_write(run, _lost(diverged, trainer.progress.seconds), labels, paths), *tables]
 
 
-def write_not_run(run: Run, why: str, parent: saved.Architecture, labels: Mapping[str, Any], paths: Paths) -> None:
+def write_not_run(run: Run, why: str, parent: saved.Architecture, labels: JsonObject, paths: Paths) -> None:
     """Write the row of a run that cannot begin, since its `parent` has no network."""
     saved.save_none(paths.checkpoints / run.path, run.model, parent.classes, parent.in_channels, why)
-    history: Sequence[Mapping[str, Any]] | None = [] if run.kind == "prune" else None
+    history: list[JsonObject] | None = [] if run.kind == "prune" else None
     write_tables(paths.results / run.path, [], history)
     _forget_results(paths.results / run.path)
     _write(run, _lost({"epoch": 0, "what": why}, 0.0), labels, paths)
@@ -60,12 +60,12 @@ def _forget_results(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _lost(diverged: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+def _lost(diverged: Mapping[str, object], seconds: float) -> JsonObject:
     return {"diverged": diverged, "result": None, "cost": {"seconds": seconds}}
 
 
-def _write(run: Run, parts: Mapping[str, Any], labels: Mapping[str, Any], paths: Paths) -> Path:
+def _write(run: Run, parts: Mapping[str, object], labels: JsonObject, paths: Paths) -> Path:
     file = paths.results / run.path / "run.json"
-    identity = {name: getattr(run, name) for name in _IDENTITY}
+    identity = {name: getattr(run, name) for name in _IDENTITY} | {"config": run.config.described()}
     write_json(file, {"run": run.path, **identity, **parts, "provenance": {**labels, "finished": now()}})
     return file

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from psap.suites.schema import Data
+from psap.data.schema import Data
 from psap.utils.files import sha256
 
 # Where runs keep what they write, each in a folder of its path.

@@ -7,10 +7,11 @@ import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
+
+from psap.utils.mappings import JsonObject
 
 # Of the checkout; results are not among them, since every run changes some.
 _MAKERS = (":/psap", ":/params", ":/workflow", ":/profiles", ":/Snakefile")
@@ -27,7 +28,7 @@ _SETTINGS = (
 )
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
+def provenance(device: torch.device) -> JsonObject:
     """Versions, git commit and whether what makes a result differs from it, hardware and device.
 
     `dirty` is None where git does not say.
@@ -43,13 +44,13 @@ def provenance(device: torch.device) -> dict[str, Any]:
     }
 
 
-def machine(device: torch.device) -> dict[str, Any]:
+def machine(device: torch.device) -> JsonObject:
     """What decides the last bits of a result, and by them the whole of a training: two machines seldom agree in them.
 
     The processor, the instructions that torch uses of it, its threads, and settings of the libraries below torch; on a
     GPU its driver and CUDA.
     """
-    found: dict[str, Any] = {
+    found: JsonObject = {
         "processor": processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),

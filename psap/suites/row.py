@@ -1,8 +1,10 @@
 """The row of a run, results/<run>/run.json: one schema for who writes it and who reads it."""
 
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
+
+from psap.utils.mappings import JsonObject
 
 IDENTITY = ["run", "suite", "model", "init", "method", "target", "seed"]
 RESULT = ["top1_last", "top1_best", "top5_last", "dense_top1", "drop"]
@@ -45,7 +47,7 @@ class Provenance(Record):
     dirty: bool | None
     hardware: str
     device: str
-    machine: dict[str, Any] = {}  # of rows that were made before it was recorded
+    machine: JsonObject = {}  # of rows that were made before it was recorded
 
 
 class Divergence(Record):
@@ -69,7 +71,7 @@ class Row(Record):
     target: float
     seed: int
     hash: str
-    config: dict[str, Any]
+    config: JsonObject
     result: Result | None
     cost: Cost
     provenance: Provenance
@@ -81,7 +83,7 @@ class Row(Record):
             raise ValueError("a run has a result, or it has diverged")
         return self
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> JsonObject:
         """The run's line of runs.csv; a dense run's init is empty, and so is the result of one that diverged."""
         identity = {name: getattr(self, name) for name in IDENTITY} | {"init": self.init or ""}
         result = self.result.model_dump() if self.result else dict.fromkeys(RESULT)

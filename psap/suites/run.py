@@ -1,14 +1,13 @@
 """Execute one run of a suite by its path: find what it needs, train it (or resume), write and track what came out."""
 
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from psap.data import dataset
+from psap.data.schema import Data
 from psap.data.sources import find_folder
 from psap.errors import PsapError
 from psap.models import saved
@@ -17,7 +16,6 @@ from psap.suites.grid import Grid, Run
 from psap.suites.outputs import write_diverged, write_not_run, write_run
 from psap.suites.paths import PROJECT, Paths, data_command, data_file
 from psap.suites.provenance import arithmetic, provenance
-from psap.suites.schema import Data
 from psap.tracking import Row, Tracker
 from psap.tracking.journal import DIVERGED
 from psap.training.checkpoint import Checkpoints, single_writer
@@ -27,7 +25,7 @@ from psap.training.outputs import progress_line
 from psap.training.trainer import Trainer
 from psap.utils import distributed
 from psap.utils.files import sha256
-from psap.utils.mappings import flat
+from psap.utils.mappings import JsonObject, flat
 
 
 def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths: Paths = PROJECT) -> str:
@@ -40,7 +38,7 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
     data = _data(grid.suite.data)
     for parent in grid.parents(run):
         _require(paths.checkpoints / parent.path / saved.DESCRIPTION, f"psap train {parent.path}")
-    labels: dict[str, Any] = {"code": code_digest("train"), "data": data.digest}
+    labels: JsonObject = {"code": code_digest("train"), "data": data.digest}
     for parent in grid.parents(run):
         described = saved.read(paths.checkpoints / parent.path)
         if saved.DIVERGED in described.extra:
@@ -123,10 +121,10 @@ def _tracked(trainer: Trainer, index: int) -> Row:
 def _params(run: Run) -> dict[str, str]:
     """What runs are told apart by, first of all by their place in the grid."""
     place = {name: getattr(run, name) for name in ("model", "init", "method", "target", "seed")}
-    return flat(run.config) | {name: str(value) for name, value in place.items() if value is not None}
+    return flat(run.config.described()) | {name: str(value) for name, value in place.items() if value is not None}
 
 
-def _tags(run: Run, labels: Mapping[str, Any]) -> dict[str, str]:
+def _tags(run: Run, labels: JsonObject) -> dict[str, str]:
     named = {name: getattr(run, name) for name in ("suite", "model", "init", "method", "target", "seed", "hash")}
     kept = {name: labels[name] for name in ("code", "data", "commit", "dirty", "hardware", "device")}
     kept |= {"dirty": "unknown"} if labels["dirty"] is None else {}

@@ -1,154 +1,81 @@
-"""The sections of a suite that say what is trained on, and how."""
+"""What a user writes in params/: the schema of suites and methods."""
 
-from typing import Annotated, Any, Literal, Self
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from psap.utils.bounds import Batch, Count, Epochs, Name, Penalty, Pixels, Place, Rate
+from psap.data.schema import Data
+from psap.pruning.method import Method
+from psap.suites import plugins
+from psap.training.schema import Optimisation, Recipe, Retraining
+from psap.utils.bounds import MOST_RUNS, Model, Name, Place, Rate, Seed
+from psap.utils.mappings import JsonObject
+from psap.utils.sections import Section
 
-_Level = Annotated[float, Field(gt=0, le=1)]
-Colour = tuple[_Level, _Level, _Level]
-
-
-class Section(BaseModel):
-    """A mapping in a YAML file: an unknown key is a mistake."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+Init = Literal["pretrained", "scratch"]
 
 
-class _Growing(Section):
-    """A section that has grown: what is not set in it is not in its runs' identities either, which so stay the same."""
-
-    @model_serializer(mode="wrap")
-    def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = handler(self)
-        unset = {name for name in self.later() if values[name] == type(self).model_fields[name].default}
-        return {name: value for name, value in values.items() if name not in unset}
-
-    @classmethod
-    def later(cls) -> tuple[str, ...]:
-        """The keys that came later."""
-        raise NotImplementedError
+def _told_by_its_name(target: float) -> float:
+    """A run's path shows its target; one that it does not show whole would share its path with another."""
+    shown = f"{target:g}"
+    if float(shown) != target or "e" in shown:
+        least = " and is 0.0001 or more" if "e" in shown else f": {shown}"
+        raise ValueError(f"a target has at most six digits{least}")
+    return target
 
 
-class Photos(Section):
-    """Images of any size, decoded when they are needed: from a random part to `size` x `size` pixels in training
-    (at least `min_area` of the image, Szegedy et al., arXiv:1409.4842, section 6), from the middle in evaluation.
-    """
-
-    size: Pixels = 224
-    """Pixels of an image's side."""
-    min_area: Annotated[float, Field(gt=0, le=1)] = 0.08
-    """Least share of a photograph that a training image shows."""
-    classes: Annotated[int, Field(gt=0, le=1000)] = 1000
-    """How many of ImageNet's classes the folder has (source `imagenet`)."""
-    mean: Colour = (0.485, 0.456, 0.406)
-    """By channel, for pixels in 0..1, unless a network's published weights ask for another."""
-    std: Colour = (0.229, 0.224, 0.225)
-    """By channel, for pixels in 0..1, unless a network's published weights ask for another."""
+Target = Annotated[float, Field(gt=0, lt=1), AfterValidator(_told_by_its_name)]
 
 
-class Data(_Growing):
-    """The data set, its splits, and how training images are augmented."""
+class Claims(Section):
+    """Which methods of the suite play which part in the claims; all others are baselines."""
 
-    source: Name
-    """`digits`, `cifar10`, `imagenet` or `folder`."""
-    path: Place | None = None
-    """A folder of images where the source takes one; `$NAME` in it stands for an environment variable."""
-    train_images: Count | None = None
-    """Size of a balanced subset of the training images, drawn by a fixed seed (default: all)."""
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the training images set aside by seed, never trained on."""
-    evaluate: Literal["test", "validation"] = "test"
-    """What a run is scored on. For choices use `validation`, which leaves the test images alone."""
-    by_seed: bool = False
-    """Let each run draw its subset and validation split by its own seed (default: all runs share one draw)."""
-    pad: Annotated[int, Field(ge=0, le=4096)] = 0
-    """Black pixels added around a training image before a random part of the original size is cut out."""
-    flip: bool = False
-    """Mirror training images with probability 1/2."""
-    photos: Photos | None = None
-    """How photographs are decoded, for images that do not fit into memory at one size."""
+    method: Name = "psap"
+    """The method that the claims are about."""
+    protection: Name = "psap_soft"
+    """The method without its protection: what it prunes is free to regrow."""
+    hard: Name = "psap_hard"
+    """The method with what it prunes kept at zero, in place of its protection."""
+    adaptivity: Name = "psap_uniform"
+    """The method without its adaptivity."""
+    plain: Name = "psap_plain"
+    """The method without both."""
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if self.evaluate == "validation" and self.validation == 0:
-            raise ValueError("evaluate: validation needs a validation share above 0")
-        if self.photos and self.source not in ("imagenet", "folder"):
-            raise ValueError(f"photos are for the sources imagenet and folder, not {self.source}")
-        if self.source == "imagenet" and not self.photos:
-            raise ValueError("source imagenet needs the section photos, such as photos: {size: 224}")
-        if self.photos and self.pad:
-            raise ValueError("pad is for small images; photos are cut by photos.min_area")
+    def _one_part_each(self) -> Self:
+        names = list(self.model_dump().values())
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]} has two parts; each one needs a method of its own")
         return self
 
-    @property
-    def classes(self) -> int | None:
-        """How many of ImageNet's classes are expected; None for other sources."""
-        return self.photos.classes if self.photos and self.source == "imagenet" else None
 
-    @classmethod
-    def later(cls) -> tuple[str, ...]:
-        return ("photos", "by_seed")
+class Part(Section):
+    """The part of a suite's grid that a method runs in; all of it, where nothing is said."""
 
+    models: tuple[Model, ...] | None = None
+    """Networks."""
+    targets: tuple[Target, ...] | None = None
+    """Shares of `measure` to remove."""
+    seeds: tuple[Seed, ...] | None = None
+    """Seeds."""
 
-class Recipe(_Growing):
-    """Epochs and learning rate."""
-
-    weights: Literal["published"] | None = None
-    """For dense networks only: start from the weights that timm or torchvision publish."""
-    epochs: Epochs
-    """Number of passes over the training images."""
-    lr: Rate
-    """Learning rate, the largest of its schedule."""
-    schedule: Literal["step", "cosine", "one_cycle"] = "cosine"
-    """`step`: times `gamma` at each milestone; `cosine` to zero; `one_cycle`: up for a third, then down to zero."""
-    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
-    """Shares of the epochs, for `schedule: step` only."""
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """Factor at each milestone."""
-
-    @model_validator(mode="after")
-    def _effective(self) -> Self:
-        if (self.schedule == "step") != bool(self.milestones):
-            raise ValueError("schedule: step and milestones go together")
-        return self
-
-    @classmethod
-    def later(cls) -> tuple[str, ...]:
-        return ("weights",)
+    def has(self, model: str, target: float, seed: int) -> bool:
+        """Whether a cell of the grid is in this part."""
+        chosen: tuple[tuple[tuple[Any, ...] | None, Any], ...]
+        chosen = ((self.models, model), (self.targets, target), (self.seeds, seed))
+        return all(values is None or value in values for values, value in chosen)
 
 
-class Training(_Growing):
+def _or_published(schema: JsonObject) -> None:
+    schema["anyOf"][1:] = [{"const": "published"}]
+
+
+class Training(Optimisation):
     """SGD with Nesterov momentum; a recipe for the dense networks and one for each init of the pruned ones."""
 
-    batch_size: Batch = 128
-    """Number of images in an optimiser's step, whatever the number of devices."""
-    micro_batch: Batch | None = None
-    """Number of images at a time, which is what batch-norm sees (default: the whole batch). Several devices need it."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Momentum of SGD, in Nesterov's form."""
-    weight_decay: Penalty = 5e-4
-    """Weight decay, on all parameters."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the loss that is spread over all classes."""
-    clip_norm: Annotated[float, Field(gt=0, le=1e9)] | None = None
-    """Bound on the norm of the gradient, after signals were read from it (default: no bound)."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Below `float32`: computed under autocast, on devices with arithmetic for it; `float16` with loss scaling."""
-    compile: bool = False
-    """Use torch.compile (needs a C++ compiler; `psap bench train` shows whether it pays back)."""
-    score_every: Epochs = 1
-    """Number of epochs from one scoring of the held-out images to the next; the last epoch is always scored."""
-    dense: Recipe | None
+    dense: Recipe | None = Field(json_schema_extra=_or_published)
     """Recipe of the dense networks; `published` takes them with their published weights and trains them no further."""
     pretrained: Recipe
     """Recipe of networks pruned from the dense ones."""
@@ -162,8 +89,6 @@ class Training(_Growing):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.micro_batch and self.batch_size % self.micro_batch:
-            raise ValueError(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
         if self.pretrained.weights or self.scratch.weights:
             raise ValueError(
                 "weights: published belongs to the recipe `dense`; pruned networks start from the dense ones"
@@ -175,6 +100,95 @@ class Training(_Growing):
         """Whether the dense networks' whole training is known: it is here that they are trained."""
         return self.dense is not None and not self.dense.weights
 
+
+class Suite(Section):
+    """A grid of runs: models x inits x methods x targets x seeds, and the dense networks that they start from.
+
+    A file with `base: <suite>` is that suite, but for what it says otherwise, section by section.
+    """
+
+    title: Annotated[str, Field(max_length=1000)] = ""
+    """The heading of the report; the suite's name without it. A base's is not taken over."""
+    note: str = ""
+    """What a reader of the report should know beforehand. A base's is not taken over."""
+    hardware: Literal["cpu", "gpu"] = "cpu"
+    """What the suite is meant for; one for a `gpu` does not start by itself where there is none."""
+    data: Data
+    """What is trained and scored on."""
+    models: tuple[Model, ...] = Field(min_length=1)
+    """Networks by name: our own, `timm:<name>` or `torchvision:<name>`."""
+    variants: dict[Name, JsonObject] = Field(default_factory=dict)
+    """Methods of this suite only, described as in `methods.yaml`; `base` names a method to differ from."""
+    methods: dict[Init, tuple[Name, ...]] = Field(min_length=1)
+    """For each init, the methods to run."""
+    only: dict[Name, Part] = Field(default_factory=dict)
+    """Methods that run in a part of the grid alone, such as `sfp: {seeds: [0, 1, 2]}`."""
+    targets: tuple[Target, ...] = Field(min_length=1)
+    """Shares of `measure` to remove."""
+    measure: Literal["macs", "params"] = "macs"
+    """What a target is a share of: multiply-adds or parameters."""
+    seeds: tuple[Seed, ...] = Field(min_length=1)
+    """Of everything random in a run: the unit of replication."""
+    claims: Claims = Claims()
+    """Which method plays which part in the claims."""
+    training: Training
+    """How networks are trained."""
+
+    @field_validator("models", "targets", "seeds")
     @classmethod
-    def later(cls) -> tuple[str, ...]:
-        return ("micro_batch", "clip_norm")
+    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("an entry is listed twice")
+        return values
+
+    @model_validator(mode="after")
+    def _of_a_size(self) -> Self:
+        of_one = 1 + len(self.targets) * sum(map(len, self.methods.values()))
+        if (runs := len(self.models) * len(self.seeds) * of_one) > MOST_RUNS:
+            raise ValueError(f"{runs:,} runs are more than the {MOST_RUNS:,} that a suite can have; split it")
+        return self
+
+
+class Retrain(Retraining):
+    """Not a pruning method: the compacted architecture of another method's run, trained from new weights."""
+
+    retrain: Name
+    """The method whose run gives the architecture; its runs must be in the suite too."""
+    lr_scale: Rate = 1.0
+    """Times the suite's learning rate."""
+
+
+class MethodConfig(Method):
+    """A pruning method in `methods.yaml`. What is left out takes PSAP's value.
+
+    A section `scratch` in it holds what differs when the method prunes from scratch.
+    """
+
+    lr_scale: Rate = 1.0
+    """Times the suite's learning rate."""
+    code: Place | None = None
+    """A Python file that registers parts which the method names (docs/extending.md)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _registered(cls, values: Any) -> Any:
+        """The file runs before the names are looked up."""
+        if isinstance(values, dict) and isinstance(values.get("code"), str):
+            plugins.load(Path(values["code"]))
+        return values
+
+    @cached_property
+    def in_effect(self) -> Method:
+        """The method alone, with defaults in place of settings that have no effect: as runs are trained and known."""
+        chosen = self.identity()
+        return Method.of_run({name: chosen[name] for name in Method.model_fields if name in chosen})
+
+
+class MethodPair(NamedTuple):
+    """A pruning method as it runs from pretrained weights and as it runs from scratch."""
+
+    pretrained: MethodConfig
+    scratch: MethodConfig
+
+
+Methods = dict[str, MethodPair | Retrain]

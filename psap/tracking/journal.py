@@ -14,9 +14,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from psap.utils import files
+from psap.utils.mappings import JsonObject
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 FAILURE = "psap.failure"  # the tag that says why a run failed
@@ -124,7 +125,7 @@ def linked(folder: str, paths: Sequence[Path]) -> dict[str, tuple[str, str]]:
 def read(path: Path) -> Journal | None:
     """The journal at `path` up to its first torn line; None if there is none, not even a whole head, or of a version
     whose records are others."""
-    records: list[dict[str, Any]] = []
+    records: list[JsonObject] = []
     try:
         for text in files.regular(path).read_text(encoding="utf-8", errors="replace").splitlines():
             records.append(json.loads(text))
@@ -197,11 +198,11 @@ def acknowledged(path: Path) -> Acknowledgement | None:
     return known
 
 
-def _end(record: dict[str, Any]) -> End:
+def _end(record: JsonObject) -> End:
     return End(**{**record, "files": {name: tuple(link) for name, link in record.get("files", {}).items()}})
 
 
-def _row(record: dict[str, Any]) -> Row:
+def _row(record: JsonObject) -> Row:
     return {"step": record["step"], "time": record["time"], "metrics": record["metrics"]}
 
 

@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from psap.tracking import journal
 from psap.tracking.journal import End
 from psap.utils import files
+from psap.utils.mappings import JsonObject
 from psap.utils.validation import read_json
 
 _AGAIN = "restore the file, or train its run again"
@@ -62,4 +62,4 @@ def tell_without_journal(folders: Iterable[Path], state: Path, networks: Path) -
 
 def _began(row: Path) -> bool:
     """Whether the run of `row` was trained at all: what needs a network that diverged is not."""
-    return (read_json(row, dict[str, Any], _AGAIN).get("diverged") or {}).get("epoch") != 0
+    return (read_json(row, JsonObject, _AGAIN).get("diverged") or {}).get("epoch") != 0

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 
 from psap.utils.files import os_errors_as_psap_error, regular, write_bytes
+from psap.utils.mappings import StateDict
 
 _KEPT = 2  # the newest, and the one before in case the newest is damaged
 
@@ -44,7 +44,7 @@ class Checkpoints:
     def __init__(self, folder: Path, owner: str) -> None:
         self._folder, self._owner = folder, owner
 
-    def save(self, epoch: int, state: dict[str, Any]) -> None:
+    def save(self, epoch: int, state: StateDict) -> None:
         """Write the state after `epoch` epochs; whole or not at all. The two newest are kept."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -53,12 +53,12 @@ class Checkpoints:
         for old in self._files()[:-_KEPT]:
             old.unlink()
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> StateDict | None:
         """The newest state that is whole and the owner's; None when there is none. Any other is named on stderr."""
         for file in reversed(self._files()):
             data = regular(file).read_bytes()
             if self._digest(data) == file.stem.rpartition("-")[2]:
-                state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+                state: StateDict = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
                 return state
             problem = "damaged, or of another run (its digest differs); going back to the one before"
             print(f"{file}: {problem}", file=sys.stderr, flush=True)

@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,11 @@ from psap.data.seeds import derive_seed
 from psap.training.divergence import Diverged, wrong_loss, wrong_network, wrong_score
 from psap.training.evaluation import Score
 from psap.training.optim import learning_rate
+from psap.training.schema import TrainConfig
 from psap.training.train_state import TrainState
 from psap.utils import distributed
+from psap.utils.mappings import JsonObject
 
-Row = dict[str, Any]
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -37,14 +38,14 @@ class Progress:
     """Where a training stands: epochs done, a row for each of them, and the seconds that they took."""
 
     epoch: int = 0
-    rows: list[Row] = field(default_factory=list)
+    rows: list[JsonObject] = field(default_factory=list)
     seconds: float = 0.0
 
 
 def train(
     train_state: TrainState,
     batches: BatchSource,
-    training: Mapping[str, Any],
+    training: TrainConfig,
     seed: int,
     score: Callable[[nn.Module], Score],
     progress: Progress,
@@ -59,15 +60,15 @@ def train(
     training resumes bit for bit. `reduction` is what the rows show where there is no pruner. Raises Diverged when loss,
     network or score are no numbers any more; the row of that epoch is there, and `after_epoch` is not called for it.
     """
-    recipe, pruner = training["recipe"], train_state.pruner
-    for epoch in range(progress.epoch, recipe["epochs"]):
+    recipe, pruner = training.recipe, train_state.pruner
+    for epoch in range(progress.epoch, recipe.epochs):
         start = time.perf_counter()
         torch.manual_seed(derive_seed(seed, epoch, distributed.rank()))  # for layers that draw numbers, such as dropout
         train_state.begin_epoch(epoch)
         loss, lr = run_epoch(train_state, batches, training, epoch)
         distributed.average(buffer for buffer in train_state.model.buffers() if buffer.is_floating_point())
         wrong = wrong_loss(loss, classes) or wrong_network(train_state.model)
-        due = (epoch + 1) % training["score_every"] == 0 or epoch + 1 == recipe["epochs"]
+        due = (epoch + 1) % training.score_every == 0 or epoch + 1 == recipe.epochs
         result = score(train_state.model) if due and not wrong else None
         wrong = wrong or (wrong_score(result) if result else "")
         progress.rows.append(
@@ -86,7 +87,7 @@ def train(
         )
         progress.seconds += time.perf_counter() - start
         if wrong:
-            raise Diverged(epoch + 1, wrong, recipe["lr"])
+            raise Diverged(epoch + 1, wrong, recipe.lr)
         progress.epoch = epoch + 1
         after_epoch(progress)
 
@@ -95,9 +96,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def run_epoch(
-    train_state: TrainState, batches: BatchSource, training: Mapping[str, Any], epoch: int
-) -> tuple[float, float]:
+def run_epoch(train_state: TrainState, batches: BatchSource, training: TrainConfig, epoch: int) -> tuple[float, float]:
     """One epoch; returns the mean training loss and the last learning rate. Nothing in it waits for the device, but for
     float16, where a step whose gradients overflow is left out.
     """
@@ -105,7 +104,7 @@ def run_epoch(
     total: Tensor | None = None
     for i, (images, labels) in enumerate(batches.epoch(epoch)):
         if i % batches.accumulation_steps == 0:
-            lr = learning_rate(training["recipe"], (epoch + i / len(batches)) / training["recipe"]["epochs"])
+            lr = learning_rate(training.recipe, (epoch + i / len(batches)) / training.recipe.epochs)
             train_state.set_learning_rate(lr)
         complete = (i + 1) % batches.accumulation_steps == 0
         loss = _backward(train_state, images, labels, training, 1 / batches.accumulation_steps, complete)
@@ -118,20 +117,20 @@ def run_epoch(
 
 
 def _backward(
-    train_state: TrainState, images: Tensor, labels: Tensor, training: Mapping[str, Any], weight: float, complete: bool
+    train_state: TrainState, images: Tensor, labels: Tensor, training: TrainConfig, weight: float, complete: bool
 ) -> Tensor:
     """Add `weight` times the gradient of a micro-batch; once the batch is `complete`, it is the mean over the ranks."""
-    dtype = _AUTOCAST.get(training["precision"])
+    dtype = _AUTOCAST.get(training.precision)
     with nullcontext() if complete else distributed.no_sync(train_state.replica):
         with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
-            loss = F.cross_entropy(train_state.forward(images), labels, label_smoothing=training["label_smoothing"])
+            loss = F.cross_entropy(train_state.forward(images), labels, label_smoothing=training.label_smoothing)
         train_state.scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]
     return loss.detach()
 
 
-def _step(train_state: TrainState, training: Mapping[str, Any]) -> None:
+def _step(train_state: TrainState, training: TrainConfig) -> None:
     """An optimiser's step, with what pruning does before and after it."""
-    pruner, scaler, clip = train_state.active_pruner(), train_state.scaler, training.get("clip_norm")
+    pruner, scaler, clip = train_state.active_pruner(), train_state.scaler, training.clip_norm
     scaler.unscale_(train_state.optimizer)
     if pruner:
         pruner.after_backward(scaler.get_scale(), train_state.gradients_are_finite())

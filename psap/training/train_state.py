@@ -1,19 +1,20 @@
 """What a training changes and a checkpoint holds: the network, its optimiser and what prunes it."""
 
 import copy
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from psap.pruning.pruner import Pruner
 from psap.training.optim import sgd
+from psap.training.schema import TrainConfig
 from psap.utils import distributed
+from psap.utils.mappings import StateDict
 
 
 class TrainState:
-    """A network in training, pruned on the way if `method` arguments for a Pruner are given.
+    """A network in training, pruned on the way by the Pruner that `pruning` makes of network and optimiser.
 
     From the epoch after the freeze on, what trains is the compacted network: the masked one and it are the same
     function with the same gradients, and the small one is faster. The momentum of what remains goes with it.
@@ -22,12 +23,12 @@ class TrainState:
     calls this, compiled if the training asks for it. `scaler` keeps float16 gradients in range; else it does nothing.
     """
 
-    def __init__(self, model: nn.Module, training: Mapping[str, Any], pruning: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, model: nn.Module, training: TrainConfig, pruning: Callable[..., Pruner] | None = None) -> None:
         self._training = training
         self._set_model(model)
         device = next(model.parameters()).device.type
-        self.scaler = torch.amp.GradScaler(device, enabled=training["precision"] == "float16")
-        self.pruner = Pruner(self.model, optimizer=self.optimizer, **pruning) if pruning else None
+        self.scaler = torch.amp.GradScaler(device, enabled=training.precision == "float16")
+        self.pruner = pruning(self.model, optimizer=self.optimizer) if pruning else None
         self.compacted = False
 
     def begin_epoch(self, epoch: int) -> None:
@@ -74,10 +75,10 @@ class TrainState:
     def _set_model(self, model: nn.Module) -> None:
         self.model = model.to(memory_format=torch.channels_last)
         self.replica = distributed.wrap_ddp(self.model)
-        self.forward = torch.compile(self.replica) if self._training["compile"] else self.replica
+        self.forward = torch.compile(self.replica) if self._training.compile else self.replica
         self.optimizer = sgd(self.model, self._training)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """All that a resumed training needs, as plain values and tensors (readable with `weights_only=True`)."""
         return {
             "compacted": self.compacted,
@@ -87,7 +88,7 @@ class TrainState:
             "pruner": self.pruner.state_dict() if self.pruner else None,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Resume from the `state_dict()` of a TrainState made with the same arguments."""
         if self.pruner:
             self.pruner.load_state_dict(state["pruner"])

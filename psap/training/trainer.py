@@ -1,6 +1,6 @@
 """One run from start to end in one process: train or prune-train, compact, evaluate, write its files."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,10 @@ from psap.training.checkpoint import Checkpoints
 from psap.training.divergence import Diverged, wrong_score
 from psap.training.evaluation import LATENCY_BATCH, Score, accuracy, compared_latencies, peak_memory_mb
 from psap.training.loop import BatchSource, Progress, train
+from psap.training.schema import Retraining, RunConfig
 from psap.training.train_state import TrainState
 from psap.utils import distributed
+from psap.utils.mappings import JsonObject
 
 # Draws the subset of the training images and the validation split of all runs of a suite, unless each draws its own.
 _SPLIT_SEED = 0
@@ -38,7 +40,7 @@ class TrainResult:
     images grows when a group alone is pruned, by the group's name (None: no dense run, or no validation split).
     """
 
-    result: dict[str, Any]
+    result: JsonObject
     cost: dict[str, float]
     network: nn.Module
     right: Tensor
@@ -46,7 +48,7 @@ class TrainResult:
 
 
 class Trainer:
-    """The training of one run, given its resolved configuration (psap.suites.grid.Run.config).
+    """The training of one run, given its resolved configuration (psap.training.schema.RunConfig).
 
     `start`: folder of the dense network to start from, or of the architecture to train again; `dense`: folder of the
     dense network of the same seed, the baseline (None for a dense run itself). `workers`: processes that decode
@@ -55,7 +57,7 @@ class Trainer:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        config: RunConfig,
         data: DataSet,
         device: torch.device,
         start: Path | None,
@@ -65,14 +67,14 @@ class Trainer:
         self.config, self._data, self._device, self._dense = config, data, device, dense
         self._workers = workers
         self.weights: dict[str, str] = {}  # the published ones that it starts from: origin and digest
-        _be_deterministic(device.type == "cpu", compiled=config["training"]["compile"])
-        torch.manual_seed(config["seed"])
+        _be_deterministic(device.type == "cpu", compiled=config.training.compile)
+        torch.manual_seed(config.seed)
         self.classes, self.in_channels = len(data.classes), data.channels
-        photos = config["data"].get("photos")
-        self.image_size: list[int] = [photos["size"]] * 2 if photos else list(data.train.images.shape[1:3])
+        photos = config.data.photos
+        self.image_size: list[int] = [photos.size] * 2 if photos else list(data.train.images.shape[1:3])
         train_split, held_out, self._validation = self._splits()
         self.batches, self._score = self._batches(train_split, True), self._batches(held_out, False)
-        self.train_state = TrainState(self._network(start).to(device), config["training"], self._pruning())
+        self.train_state = TrainState(self._network(start).to(device), config.training, self._pruning())
         self.progress = Progress()
 
     def run(self, checkpoints: Checkpoints, after_epoch: Any) -> TrainResult:
@@ -92,8 +94,8 @@ class Trainer:
             train(
                 self.train_state,
                 self.batches,
-                self.config["training"],
-                self.config["seed"],
+                self.config.training,
+                self.config.seed,
                 partial(accuracy_of, batches=self._score),
                 self.progress,
                 done,
@@ -114,14 +116,14 @@ class Trainer:
         return self.train_state.pruner
 
     @property
-    def history(self) -> list[dict[str, Any]] | None:
+    def history(self) -> list[JsonObject] | None:
         """The rows of the pruning history; None where nothing is pruned."""
         return self.pruner.history.rows if self.pruner else None
 
     @property
     def images_per_epoch(self) -> int:
         """Images that all ranks together train on in an epoch; the only batch may be an incomplete one."""
-        complete = len(self.batches) // self.batches.accumulation_steps * int(self.config["training"]["batch_size"])
+        complete = len(self.batches) // self.batches.accumulation_steps * self.config.training.batch_size
         return min(complete, len(self.batches.labels))
 
     @property
@@ -130,61 +132,65 @@ class Trainer:
         return len(self.progress.rows) * self.images_per_epoch / max(self.progress.seconds, 1e-6)
 
     def _network(self, start: Path | None) -> nn.Module:
-        name = self.config["model"]
-        if start is None and "weights" in self.config["training"]["recipe"]:
-            found = published_weights.load(name, self.classes, self.config["data"].get("photos"))
+        name = self.config.model
+        if start is None and self.config.training.recipe.weights:
+            found = published_weights.load(name, self.classes, self.config.data.photos)
             self.weights = {"origin": found.origin, "sha256": found.digest}
             return found.network
         if start is None:
             return build(name, self.classes, self.in_channels)
-        if "retrain" in self.config.get("method", {}):
+        if isinstance(self.config.method, Retraining):
             return saved.build_like(start)
         return saved.load(start, expect_name=name)
 
     def _splits(self) -> tuple[Split[Any], Split[Any], Split[Any] | None]:
         """What is trained on, what is scored, and the validation split."""
-        settings, train, held_out = self.config["data"], self._data.train, self._data.test
-        seed = self.config["seed"] if settings.get("by_seed") else _SPLIT_SEED
+        settings, train, held_out = self.config.data, self._data.train, self._data.test
+        seed = self.config.seed if settings.by_seed else _SPLIT_SEED
         validation = None
-        if settings["validation"]:
-            train, validation = cut_validation(train, settings["validation"], seed)
-            held_out = validation if settings["evaluate"] == "validation" else held_out
-        if settings["train_images"]:
-            train = subset(train, settings["train_images"], seed)
+        if settings.validation:
+            train, validation = cut_validation(train, settings.validation, seed)
+            held_out = validation if settings.evaluate == "validation" else held_out
+        if settings.train_images:
+            train = subset(train, settings.train_images, seed)
         return train, held_out, validation
 
     def _batches(self, split: Split[Any], train: bool) -> Batches | PhotoBatches:
         """`split` to train on or to score: here alone is asked whether images are photographs."""
-        settings, training, data = self.config["data"], self.config["training"], self._data
-        size, micro = training["batch_size"], training.get("micro_batch")
+        settings, training, data = self.config.data, self.config.training, self._data
+        size, micro = training.batch_size, training.micro_batch
         common: dict[str, Any] = {
             "device": self._device,
             "shard": Shard(distributed.rank(), distributed.world_size(), micro),
             "train": train,
         }
         if train:
-            common |= {"seed": self.config["seed"], "flip": settings["flip"]}
-        if photos := settings.get("photos"):
+            common |= {"seed": self.config.seed, "flip": settings.flip}
+        if photos := settings.photos:
             at_once = size if train else micro or size
             return PhotoBatches(split, at_once, photos, workers=self._workers, **common)
         at_once = size if train else max(size, 500)
-        return Batches(split, at_once, data.mean, data.std, pad=settings["pad"], **common)
+        return Batches(split, at_once, data.mean, data.std, pad=settings.pad, **common)
 
-    def _pruning(self) -> dict[str, Any] | None:
-        """The arguments of the pruner; None where nothing is pruned."""
-        method = self.config.get("method", {"retrain": ""})
-        if "retrain" in method:
+    def _pruning(self) -> Callable[..., Pruner] | None:
+        """What makes the pruner of the network and its optimiser; None where nothing is pruned."""
+        config = self.config
+        if config.target is None or not isinstance(config.method, Method):
             return None
-        return {
-            "example_inputs": self._example(1),
-            "epochs": self.config["training"]["recipe"]["epochs"],
-            "method": Method.of_run(method),
-            "steps_per_epoch": len(self.batches) // self.batches.accumulation_steps,
-        } | {name: self.config[name] for name in ("target", "measure", "seed")}
+        return partial(
+            Pruner,
+            example_inputs=self._example(1),
+            target=config.target,
+            epochs=config.training.recipe.epochs,
+            method=config.method,
+            measure=config.measure,
+            seed=config.seed,
+            steps_per_epoch=len(self.batches) // self.batches.accumulation_steps,
+        )
 
     def _example(self, count: int) -> torch.Tensor:
         """Random numbers in the shape of `count` images: enough to trace, count and time a network."""
-        numbers = torch.Generator().manual_seed(self.config["seed"])
+        numbers = torch.Generator().manual_seed(self.config.seed)
         return torch.randn(count, self.in_channels, *self.image_size, generator=numbers).to(self._device)
 
     def _macs(self, network: nn.Module) -> int:
@@ -192,13 +198,13 @@ class Trainer:
 
     def _reference(self) -> nn.Module:
         """The dense network, for its cost only."""
-        return build(self.config["model"], self.classes, self.in_channels).to(self._device)
+        return build(self.config.model, self.classes, self.in_channels).to(self._device)
 
     def _result(self) -> TrainResult:
         network = self.train_state.network()
         score = accuracy_of(network, self._score)
         if wrong := wrong_score(score):  # such weights may have been published
-            raise Diverged(self.progress.epoch, wrong, self.config["training"]["recipe"]["lr"])
+            raise Diverged(self.progress.epoch, wrong, self.config.training.recipe.lr)
         reference = self._reference()
         macs, macs_dense = self._macs(network), self._macs(reference)
         params, params_dense = count_params(network), count_params(reference)

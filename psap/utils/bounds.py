@@ -1,6 +1,6 @@
 """Names and numbers that a user gives: within what arithmetic, memory and file systems take, far beyond all use."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,8 @@ Pixels = Annotated[int, Field(ge=32, le=4096)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
 Penalty = Annotated[float, Field(ge=0, le=1000)]
+Measure = Literal["macs", "params"]
+"""What a target is a share of."""
 MOST_THREADS = 1024
 MOST_RUNS = 100_000
 """Of a suite."""

@@ -77,7 +77,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
     """Write `columns` of `rows` to `path` as CSV; None is an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
@@ -86,7 +86,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
     write_text(path, text.getvalue())
 
 
-def seal(values: Mapping[str, Any]) -> str:
+def seal(values: Mapping[str, object]) -> str:
     """SHA-256 of what `values`, a JSON object, says, to stand beside it: a digit that changes is noticed."""
     return sha256(
         json.dumps({name: value for name, value in values.items() if name != "seal"}, sort_keys=True).encode()

@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from psap.errors import PsapError, one_line, suggestion
 from psap.utils.files import regular
+from psap.utils.mappings import JsonObject
 
 LARGEST = 64 * 2**20  # bytes of a file that psap wrote; its largest are tables of thousands of rows
 _LARGEST_YAML = 2**20  # bytes; a person writes a few KiB
@@ -120,7 +121,7 @@ _MERGE, _TEXT = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:str"
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> JsonObject:
     """The YAML file `path`, a mapping whose keys are text. Raises PsapError with one line for whatever is wrong."""
     try:
         values = yaml.load(text(path, _LARGEST_YAML), _Loader)  # a safe loader: see its base
@@ -138,7 +139,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return values
 
 
-def read_sections(path: Path) -> dict[str, dict[str, Any]]:
+def read_sections(path: Path) -> dict[str, JsonObject]:
     """The YAML file `path`, a mapping of names to mappings. Raises PsapError as `read_mapping` does."""
     values = read_mapping(path)
     for name, section in values.items():

@@ -4,7 +4,6 @@ import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from psap.data import prepared
 from psap.errors import PsapError
@@ -12,6 +11,7 @@ from psap.models import saved
 from psap.suites.digest import code_digest
 from psap.suites.grid import Grid, Run
 from psap.suites.paths import CHECKPOINTS, RESULTS, data_command, data_file
+from psap.utils.mappings import JsonObject
 from psap.utils.validation import read_json
 from psap.workflow.rules import fingerprint, run_inputs
 
@@ -97,8 +97,8 @@ def _check_network(path: str) -> None:
             raise PsapError(f"{error}; `psap train {path}` makes it again, or `dvc checkout` restores it") from None
 
 
-def _json(file: Path, fix: str) -> dict[str, Any] | None:
+def _json(file: Path, fix: str) -> JsonObject | None:
     """The object in `file`; None where there is no file."""
     with suppress(FileNotFoundError):
-        return read_json(file, dict[str, Any], fix)
+        return read_json(file, JsonObject, fix)
     return None

@@ -82,7 +82,9 @@ def test_a_suite_may_list_every_reading_of_the_project(root: Path, tmp_path: Pat
         (tmp_path / name).write_text((params / name).read_text())
     (tmp_path / "every.yaml").write_text(f"base: demo\nmethods: {{pretrained: [psap, l1, {', '.join(readings)}]}}\n")
     grid = load_grid(tmp_path, "every")
-    made = {name: json.dumps(r.config["method"]) for r in grid.runs.values() if (name := r.method) in readings}
+    made = {
+        name: json.dumps(r.config.described()["method"]) for r in grid.runs.values() if (name := r.method) in readings
+    }
     assert len(made) == len(set(made.values())) == len(readings), "no two are the same"
     described = grid.describe({})["variants"]
     assert described == readings and load_grid(tmp_path, "demo").describe({})["variants"] == {}

@@ -12,10 +12,10 @@ from folders_helpers import make_folder, pixels
 from PIL import Image
 
 from psap.data.dataset import load
+from psap.data.schema import Data
 from psap.data.sources import check_source, fingerprint, prepare
 from psap.errors import PsapError
 from psap.planning.workload import images_of
-from psap.suites.schema import Data
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 4\n%%EndComments\nshowpage\n%%EOF\n"
 BOTH = pytest.mark.parametrize("as_photos", [False, True], ids=["decoded", "photographs"])

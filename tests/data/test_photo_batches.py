@@ -18,13 +18,14 @@ from psap.data import dataset
 from psap.data.dataset import Split
 from psap.data.photo_batches import PhotoBatches, random_resized_crop
 from psap.data.photos import Files
+from psap.data.schema import Photos
 from psap.data.seeds import generator
 from psap.data.sharding import Shard
 from psap.data.sources import prepare
 from psap.errors import PsapError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PHOTOS = {"size": 32, "min_area": 0.2, "classes": 2, "mean": MEAN, "std": STD}
+PHOTOS = Photos(size=32, min_area=0.2, classes=2, mean=MEAN, std=STD)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_ranks_share_an_epoch(data: dataset.DataSet) -> None:
 
 def test_about_half_are_mirrored(data: dataset.DataSet) -> None:
     split = data.train.take(torch.zeros(4, dtype=torch.int64))
-    flat = PHOTOS | {"min_area": 1.0}
+    flat = PHOTOS.model_copy(update={"min_area": 1.0})
     subject = PhotoBatches(split, 4, flat, seed=0, train=True, flip=True)
     straight = PhotoBatches(split, 4, flat, seed=0, train=True, flip=False)
     same = mirrored = 0
@@ -141,9 +142,10 @@ from pathlib import Path
 import psutil
 from psap.data import dataset
 from psap.data.photo_batches import PhotoBatches, lost_workers
+from psap.data.schema import Photos
 from psap.errors import PsapError
 data = dataset.load(Path(sys.argv[1]), Path(sys.argv[2]))
-photos = {"size": 32, "min_area": 0.2, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+photos = Photos(size=32, min_area=0.2, mean=(0.5,) * 3, std=(0.5,) * 3)
 try:
     with lost_workers():
         epoch = PhotoBatches(data.train, 4, photos, train=True, workers=2).epoch(0)

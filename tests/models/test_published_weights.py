@@ -11,11 +11,12 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from psap.data.schema import Photos
 from psap.errors import PsapError
 from psap.models import build, published_weights
 
 NAME = "torchvision:resnet18"
-PHOTOS = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+PHOTOS = Photos()
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+from psap.data.schema import Data
 from psap.errors import PsapError
 from psap.models import build
 from psap.planning.estimate import GPUS, UTILISATION, Estimate
 from psap.planning.workload import Images, count, images_of
 from psap.pruning.cost import count_macs, count_params
 from psap.suites.grid import Grid, load_grid, load_grids, suite_files
-from psap.suites.schema import Data
 
 MEASURED = ("demo", "design", "design-screen")
 

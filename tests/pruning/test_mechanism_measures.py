@@ -97,7 +97,7 @@ def test_gates_of_live_channels_read_what_parameters_know() -> None:
     F.cross_entropy(model(X), Y).backward()
     norm = model.norm1
     expected = (norm.weight * norm.weight.grad + norm.bias * norm.bias.grad).abs()
-    torch.testing.assert_close(pruner._reconstruction.signals_before(1.0)[0], expected, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(pruner._cycle._reconstruction.signals_before(1.0)[0], expected, rtol=1e-3, atol=1e-6)
 
 
 def test_only_newly_pruned_channels_come_back_where_the_rest_is_fixed() -> None:

@@ -83,8 +83,9 @@ def test_a_suite_names_the_file_and_its_content_is_in_the_runs_identity(
         load_grid(params, "s")
     file.write_text("\n".join(blocks(root, "python")[:3]))
     run = load_grid(params, "s").runs["s/resnet8/pretrained/mine/0.5/seed0"]
-    assert {kind: run.config["method"][kind] for kind in OWN} == OWN and "code" not in run.config["method"]
-    Method.model_validate(run.config["method"])
+    method = run.config.described()["method"]
+    assert {kind: method[kind] for kind in OWN} == OWN and "code" not in method
+    Method.model_validate(method)
     file.write_text(file.read_text() + "# another\n")
     assert load_grid(params, "s").runs[run.path].hash != run.hash
     (params / "methods.yaml").write_text(line.replace("my_parts", "broken"))

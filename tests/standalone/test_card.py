@@ -14,7 +14,7 @@ from PIL import Image
 
 import psap as library
 from psap.standalone.request import in_words
-from psap.suites.load import MethodConfig
+from psap.suites.schema import MethodConfig
 from psap.utils.text import escaped, fenced
 
 CLASSES = (

@@ -38,8 +38,8 @@ def photos(tmp_path: Path) -> Path:
 
 
 def recipes(plan) -> list[tuple[int, float]]:
-    found = (run.config["training"]["recipe"] for run in (plan.dense, plan.pruned))
-    return [(recipe["epochs"], recipe["lr"]) for recipe in found]
+    found = (run.config.training.recipe for run in (plan.dense, plan.pruned))
+    return [(recipe.epochs, recipe.lr) for recipe in found]
 
 
 def test_from_nothing_the_network_is_trained_first() -> None:

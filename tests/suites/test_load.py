@@ -44,7 +44,7 @@ def grid(folder: Path, suite: str = SUITE, methods: str = METHODS) -> Grid:
 
 
 def configs(found: Grid) -> dict[tuple[str | None, str], dict]:
-    return {(run.init, run.method): run.config for run in found.runs.values()}
+    return {(run.init, run.method): run.config.described() for run in found.runs.values()}
 
 
 def test_a_variant_is_its_base_and_what_differs(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_suite_that_differs_from_another_in_what_it_says(tmp_path: Path) -> No
     assert found.suite.training.pretrained == base.suite.training.pretrained
     same = next(run for run in base.runs.values() if run.method == "sfp" and run.init == "pretrained")
     config = found.runs[same.path.replace("s/", "short/", 1)].config
-    assert config["training"] == same.config["training"] | {"batch_size": 7}
+    assert config.training == same.config.training.model_copy(update={"batch_size": 7})
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_what_cannot_be_trained_on(old: str, new: str, says: str, tmp_path: Path
 def test_what_came_later_leaves_identities_as_they_were(tmp_path: Path) -> None:
     """Unless it is set: then it is part of them."""
     before = grid(tmp_path).runs
-    for config in (run.config for run in before.values()):
+    for config in (run.config.described() for run in before.values()):
         assert "photos" not in config["data"] and not {"micro_batch", "clip_norm"} & set(config["training"])
         assert "weights" not in config["training"]["recipe"]
     after = grid(tmp_path, SUITE.replace("training:", "training:\n  clip_norm: 1")).runs

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from psap.training.optim import learning_rate, sgd
+from psap.training.schema import Recipe, TrainConfig
 
-STEP = {"lr": 0.1, "schedule": "step", "milestones": [0.3, 0.6, 0.8], "gamma": 0.2}
+STEP = Recipe(epochs=1, lr=0.1, schedule="step", milestones=(0.3, 0.6, 0.8), gamma=0.2)
 
 
 @pytest.mark.parametrize(("progress", "factor"), [(0.0, 0), (0.299, 0), (0.3, 1), (0.59, 1), (0.6, 2), (0.99, 3)])
@@ -16,10 +17,10 @@ def test_step(progress: float, factor: int) -> None:
 
 
 def test_cosine_and_one_cycle() -> None:
-    cosine = {"lr": 0.2, "schedule": "cosine"}
+    cosine = Recipe(epochs=1, lr=0.2)
     assert learning_rate(cosine, 0.0) == 0.2
     assert learning_rate(cosine, 0.25) == pytest.approx(0.1 * (1 + math.sqrt(0.5)))
-    cycle = {"lr": 0.3, "schedule": "one_cycle"}
+    cycle = Recipe(epochs=1, lr=0.3, schedule="one_cycle")
     assert learning_rate(cycle, 0.0) == pytest.approx(0.03)
     assert learning_rate(cycle, 1 / 3) == pytest.approx(0.3)
     assert learning_rate(cycle, 2 / 3) == pytest.approx(0.15)
@@ -27,7 +28,7 @@ def test_cosine_and_one_cycle() -> None:
 
 
 def test_sgd_is_nesterov_unless_there_is_no_momentum() -> None:
-    training = {"recipe": {"lr": 0.1}, "momentum": 0.9, "weight_decay": 5e-4}
+    training = TrainConfig(recipe=Recipe(epochs=1, lr=0.1))
     model = torch.nn.Linear(2, 2)
     assert sgd(model, training).defaults["nesterov"]
-    assert not sgd(model, training | {"momentum": 0.0}).defaults["nesterov"]
+    assert not sgd(model, training.model_copy(update={"momentum": 0.0})).defaults["nesterov"]

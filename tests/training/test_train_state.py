@@ -1,6 +1,7 @@
 """Training on in the compacted network is training the masked one, and the other arithmetics train the same network."""
 
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -11,14 +12,19 @@ from psap.data.dataset import Split
 from psap.data.sharding import Shard
 from psap.models import build
 from psap.pruning.method import Method
+from psap.pruning.pruner import Pruner
 from psap.training.loop import run_epoch
+from psap.training.schema import Recipe, TrainConfig
 from psap.training.train_state import TrainState
 
 CPU = torch.device("cpu")
 EPOCHS = 5
-RECIPE = {"epochs": EPOCHS, "lr": 0.05, "schedule": "cosine"}
-TRAINING = {"momentum": 0.9, "weight_decay": 1e-3, "label_smoothing": 0.1, "recipe": RECIPE}
-TRAINING |= {"precision": "float32", "compile": False}
+RECIPE = Recipe(epochs=EPOCHS, lr=0.05)
+TRAINING = TrainConfig(weight_decay=1e-3, label_smoothing=0.1, recipe=RECIPE)
+
+
+def changed(**training: object) -> TrainConfig:
+    return TRAINING.model_copy(update=training)
 
 
 def batches(dtype: torch.dtype = torch.float32) -> Batches:
@@ -43,11 +49,12 @@ def network(dtype: torch.dtype = torch.float32) -> nn.Module:
 
 def train_state(dtype: torch.dtype = torch.float32, method: Method | None = None, **training) -> TrainState:
     method = method or Method(schedule={"freeze": 0.4})
-    pruning = {"example_inputs": torch.zeros(1, 3, 8, 8, dtype=dtype), "target": 0.6, "epochs": EPOCHS}
-    return TrainState(network(dtype), TRAINING | training, pruning | {"method": method})
+    images = torch.zeros(1, 3, 8, 8, dtype=dtype)
+    pruning = partial(Pruner, example_inputs=images, target=0.6, epochs=EPOCHS, method=method)
+    return TrainState(network(dtype), changed(**training), pruning)
 
 
-def trained(subject: TrainState, data: Batches, training: dict = TRAINING) -> list[float]:
+def trained(subject: TrainState, data: Batches, training: TrainConfig = TRAINING) -> list[float]:
     losses = []
     for epoch in range(EPOCHS):
         subject.begin_epoch(epoch)
@@ -84,7 +91,7 @@ def test_bfloat16_computes_in_it_and_keeps_float32_weights() -> None:
     data = batches()
     exact, half = train_state(), train_state()
     losses = trained(exact, data)
-    rounded = trained(half, data, TRAINING | {"precision": "bfloat16"})
+    rounded = trained(half, data, changed(precision="bfloat16"))
     assert rounded != losses and rounded == pytest.approx(losses, rel=0.05)
     assert all(parameter.dtype == torch.float32 for parameter in half.model.parameters())
 
@@ -96,18 +103,18 @@ def test_a_compiled_network_takes_the_same_path() -> None:
         torch.manual_seed(0)
         layers = [nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.Flatten()]
         model = nn.Sequential(*layers, nn.Linear(16 * 16, 10))
-        pruning = {"example_inputs": torch.zeros(1, 3, 8, 8), "target": 0.6, "epochs": EPOCHS}
-        subject = TrainState(model, TRAINING | {"compile": compiled}, pruning)
+        pruning = partial(Pruner, example_inputs=torch.zeros(1, 3, 8, 8), target=0.6, epochs=EPOCHS)
+        subject = TrainState(model, changed(compile=compiled), pruning)
         losses.append(trained(subject, data))
         assert subject.compacted and (subject.forward is subject.model) is not compiled
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-def plain(training: dict) -> TrainState:
+def plain(training: TrainConfig = TRAINING) -> TrainState:
     """A network without batch-norm, whose batches can be taken in parts."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 10)]
-    return TrainState(nn.Sequential(*layers).double(), TRAINING | training)
+    return TrainState(nn.Sequential(*layers).double(), training)
 
 
 def in_parts(micro_batch: int | None) -> Batches:
@@ -119,7 +126,7 @@ def in_parts(micro_batch: int | None) -> Batches:
 
 
 def test_a_batch_taken_in_parts_is_the_same_batch() -> None:
-    whole, parts = plain({}), plain({})
+    whole, parts = plain(), plain()
     losses = trained(whole, in_parts(None)), trained(parts, in_parts(12))
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
     for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
@@ -127,13 +134,10 @@ def test_a_batch_taken_in_parts_is_the_same_batch() -> None:
 
 
 def test_the_norm_of_a_gradient_is_bounded() -> None:
-    still = {
-        "momentum": 0.0,
-        "weight_decay": 0.0,
-        "recipe": RECIPE | {"lr": 1.0, "schedule": "step", "milestones": [], "gamma": 1.0},
-    }
+    constant = RECIPE.model_copy(update={"lr": 1.0, "schedule": "step"})
+    still = changed(momentum=0.0, weight_decay=0.0, recipe=constant)
     for clip, moved in ((None, pytest.approx(0.5, abs=0.4)), (1e-3, pytest.approx(1e-3, rel=1e-5))):
-        training = TRAINING | still | {"clip_norm": clip}
+        training = still.model_copy(update={"clip_norm": clip})
         subject, data = plain(still), in_parts(None)
         before = [p.detach().clone() for p in subject.model.parameters()]
         data._slices = data._slices[:1]  # a single step
@@ -145,7 +149,7 @@ def test_the_norm_of_a_gradient_is_bounded() -> None:
 @pytest.mark.parametrize(
     "method",
     [
-        Method(schedule={"freeze": 0.4}, window=2),
+        Method(schedule={"freeze": 0.4}, window=2, protection={"pulse": 0.0}),
         Method(schedule={"freeze": 0.4}, window=2, protection={"when": "after", "signal": "gate_gradient"}),
     ],
     ids=["weights", "gates"],
@@ -153,14 +157,14 @@ def test_the_norm_of_a_gradient_is_bounded() -> None:
 def test_float16_leaves_out_steps_that_overflow_and_signals_with_them(method: Method) -> None:
     data = batches()
     exact, half = train_state(method=method), train_state(method=method, precision="float16")
-    training = TRAINING | {"precision": "float16"}
+    training = changed(precision="float16")
     half.scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
     half.scaler._scale.fill_(2.0**127)
     half.begin_epoch(0)
     before = [p.detach().clone() for p in half.model.parameters()]
     run_epoch(half, data, training, 0)
     assert all(torch.equal(a, b) for a, b in zip(before, half.model.parameters(), strict=True))
-    assert half.scaler.get_scale() == 2.0**124 and half.pruner._window.seen == 0
+    assert half.scaler.get_scale() == 2.0**124 and half.pruner._cycle.window.seen == 0
 
     half = train_state(method=method, precision="float16")
     half.scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))

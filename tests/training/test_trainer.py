@@ -10,6 +10,7 @@ import torch
 from psap.data import dataset, sources
 from psap.data.batches import Batches
 from psap.data.dataset import DataSet, cut_validation
+from psap.data.schema import Data
 from psap.errors import PsapError
 from psap.models import build, saved
 from psap.pruning.channels import zero
@@ -19,21 +20,21 @@ from psap.pruning.method import Method
 from psap.training.checkpoint import Checkpoints
 from psap.training.divergence import Diverged, wrong_network
 from psap.training.evaluation import Score, accuracy, compared_latencies, latencies
+from psap.training.schema import Recipe, Retraining, RunConfig, TrainConfig
 from psap.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
 
-def config(epochs: int = 3, lr: float = 0.05, **more) -> dict:
-    recipe = {"epochs": epochs, "lr": lr, "schedule": "cosine", "milestones": [], "gamma": 0.1}
-    training = {"batch_size": 50, "momentum": 0.9, "weight_decay": 5e-4, "label_smoothing": 0.1, "recipe": recipe}
-    training |= {"precision": "float32", "compile": False, "score_every": 1}
-    data = {"source": "digits", "train_images": 300, "validation": 0.0, "evaluate": "test", "pad": 1, "flip": False}
-    return {"model": "resnet8", "seed": 3, "data": data, "training": training} | more
+def config(epochs: int = 3, lr: float = 0.05, training=None, data=None, **more) -> RunConfig:
+    recipe = Recipe.model_construct(epochs=epochs, lr=lr)  # far beyond what a suite may ask for, too
+    training = TrainConfig(batch_size=50, label_smoothing=0.1, recipe=recipe).model_copy(update=training)
+    data = Data(source="digits", **{"train_images": 300, "pad": 1} | (data or {}))
+    return RunConfig(**{"model": "resnet8", "seed": 3, "data": data, "training": training} | more)
 
 
 def pruning(**parameters) -> dict:
-    return {"target": 0.5, "measure": "macs", "method": Method.model_validate(parameters).identity()}
+    return {"target": 0.5, "measure": "macs", "method": Method.model_validate(parameters)}
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +120,7 @@ def test_stopped_after_any_epoch_and_resumed_is_the_same_run(digits, dense, tmp_
 
 def test_scoring_seldom_changes_only_what_is_seen_on_the_way(digits, dense, tmp_path) -> None:
     often = finish(Trainer(config(epochs=4, **pruning()), digits, CPU, dense, dense), tmp_path / "a")
-    settings = config(epochs=4, **pruning())
-    settings["training"]["score_every"] = 3
+    settings = config(epochs=4, training={"score_every": 3}, **pruning())
     trainer = Trainer(settings, digits, CPU, dense, dense)
     seldom = finish(trainer, tmp_path / "b")
     assert [row["top1"] is None for row in trainer.progress.rows] == [True, True, False, False]
@@ -131,7 +131,9 @@ def test_scoring_seldom_changes_only_what_is_seen_on_the_way(digits, dense, tmp_
 def test_a_retrained_run_has_the_architecture_and_none_of_the_weights(digits, dense, tmp_path) -> None:
     pruned = finish(Trainer(config(**pruning()), digits, CPU, dense, dense), tmp_path / "a")
     saved.save(pruned.network, tmp_path, name="resnet8", classes=10, in_channels=1)
-    trainer = Trainer(config(target=0.5, measure="macs", method={"retrain": "psap"}), digits, CPU, tmp_path, dense)
+    trainer = Trainer(
+        config(target=0.5, measure="macs", method=Retraining(retrain="psap")), digits, CPU, tmp_path, dense
+    )
     shapes = {name: tensor.shape for name, tensor in pruned.network.state_dict().items()}
     assert {name: tensor.shape for name, tensor in trainer.train_state.model.state_dict().items()} == shapes
     assert not torch.equal(trainer.train_state.model.conv1.weight, pruned.network.conv1.weight)
@@ -141,8 +143,7 @@ def test_a_retrained_run_has_the_architecture_and_none_of_the_weights(digits, de
 
 
 def test_validation_keeps_away_from_the_test_images(digits, dense) -> None:
-    settings = config()
-    settings["data"] |= {"validation": 0.2, "evaluate": "validation", "train_images": None}
+    settings = config(data={"validation": 0.2, "evaluate": "validation", "train_images": None})
     trainer = Trainer(settings, digits, CPU, None, None)
     seen = {row.numpy().tobytes() for row in digits.train.images}
     held_out = [image for images, _ in trainer._score.epoch(0) for image in images]
@@ -183,7 +184,7 @@ def test_a_network_without_numbers_is_known_by_any_tensor(value) -> None:
 
 
 def test_a_score_that_is_no_number_ends_the_run(digits, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("psap.training.trainer.accuracy", lambda *_: Score(float("nan"), 10.0, 50.0, torch.tensor([])))
+    monkeypatch.setattr("psap.training.trainer.accuracy", lambda *_: Score(float("nan"), 10.0, 50.0, torch.zeros(0)))
     trainer = Trainer(config(), digits, CPU, None, None)
     with pytest.raises(Diverged, match="the loss on held-out images is nan in epoch 1"):
         finish(trainer, tmp_path)
@@ -192,7 +193,7 @@ def test_a_score_that_is_no_number_ends_the_run(digits, tmp_path, monkeypatch) -
 
 
 def test_another_architecture_is_refused(digits, dense) -> None:
-    settings = config(**pruning()) | {"model": "resnet20"}
+    settings = config(model="resnet20", **pruning())
     with pytest.raises(PsapError, match=r"architecture\.json: a resnet8, where a resnet20 is expected"):
         Trainer(settings, digits, CPU, dense, dense)
 
@@ -205,9 +206,7 @@ def test_latencies_are_measured_in_turns() -> None:
 
 @pytest.mark.parametrize(("batch", "images"), [(50, 300), (70, 280), (300, 300), (301, 300), (10**9, 300)])
 def test_images_are_those_of_the_data_set_however_large_the_batch(digits: DataSet, batch: int, images: int) -> None:
-    described = config()
-    described["training"]["batch_size"] = batch
-    trainer = Trainer(described, digits, CPU, None, None)
+    trainer = Trainer(config(training={"batch_size": batch}), digits, CPU, None, None)
     assert trainer.images_per_epoch == images == sum(len(labels) for _, labels in trainer.batches.epoch(0))
     assert trainer.images_per_second == 0
     trainer.progress.rows = [{}, {}]
@@ -238,8 +237,7 @@ def test_images_got_right_are_those_of_the_network(digits: DataSet, dense: Path,
 
 
 def test_sensitivity_is_measured_on_validation_images_of_dense_runs(digits: DataSet, tmp_path: Path) -> None:
-    split = config()["data"] | {"validation": 0.2}
-    trainer = Trainer(config(data=split), digits, CPU, None, None)
+    trainer = Trainer(config(data={"validation": 0.2}), digits, CPU, None, None)
     outcome = trainer.run(Checkpoints(tmp_path, "a run"), lambda _: None)
     found = find_prunable_groups(outcome.network, torch.randn(1, 1, 8, 8))
     groups = {group.name: group for group in found if not group.reason}
@@ -260,10 +258,9 @@ def test_without_validation_images_no_sensitivity_is_told(digits: DataSet, tmp_p
 
 
 def test_each_seed_draws_its_own_images_where_asked(digits: DataSet) -> None:
-    split = config()["data"] | {"validation": 0.2}
     drawn = {
         (by_seed, seed): Trainer(
-            config(seed=seed, data=split | {"by_seed": by_seed}), digits, CPU, None, None
+            config(seed=seed, data={"validation": 0.2, "by_seed": by_seed}), digits, CPU, None, None
         ).batches.labels
         for by_seed in (False, True)
         for seed in (1, 2)

@@ -6,6 +6,7 @@ epoch.
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,15 @@ from psap.data.dataset import Split
 from psap.data.sharding import Shard
 from psap.models import build
 from psap.pruning.method import Method
+from psap.pruning.pruner import Pruner
 from psap.training.loop import run_epoch
+from psap.training.schema import Recipe, TrainConfig
 from psap.training.train_state import TrainState
 from psap.utils import distributed
 
 EPOCHS, STEPS = 6, 5
-TRAINING = {
-    "momentum": 0.9,
-    "weight_decay": 1e-3,
-    "label_smoothing": 0.1,
-    "precision": "float32",
-    "compile": False,
-    "clip_norm": 1.0,
-    "recipe": {"epochs": EPOCHS, "lr": 0.05, "schedule": "cosine"},
-}
+RECIPE = Recipe(epochs=EPOCHS, lr=0.05)
+TRAINING = TrainConfig(weight_decay=1e-3, label_smoothing=0.1, clip_norm=1.0, recipe=RECIPE)
 
 
 def data(shard: Shard) -> Batches:
@@ -66,8 +62,9 @@ class Watching:
 
 
 def train(method: Method) -> dict[str, Any]:
-    pruning = {"example_inputs": torch.zeros(1, 3, 8, 8, dtype=torch.float64), "target": 0.5, "epochs": EPOCHS}
-    train_state = TrainState(network(), TRAINING, pruning | {"method": method})
+    images = torch.zeros(1, 3, 8, 8, dtype=torch.float64)
+    pruning = partial(Pruner, example_inputs=images, target=0.5, epochs=EPOCHS, method=method)
+    train_state = TrainState(network(), TRAINING, pruning)
     watching = Watching(train_state)
     batches = data(Shard(distributed.rank(), distributed.world_size(), 64))
     losses, banks = [], []

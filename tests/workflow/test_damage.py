@@ -89,8 +89,8 @@ def test_nothing_is_removed_and_the_command_that_is_named_mends_it(finished: Pro
 
 
 def test_the_command_prepares_the_same_folder_when_it_is_pasted() -> None:
+    from psap.data.schema import Data
     from psap.suites.paths import data_command
-    from psap.suites.schema import Data
 
     data = Data.model_validate({"source": "folder", "path": "$PSAP_DATA/my 'own' #1", "photos": {"size": 32}})
     words = shlex.split(data_command(data))

@@ -27,11 +27,28 @@ rule analyse:
         judged_by=[file for file in JUDGED_BY if Path(file).is_file()],
     output:
         rows="results/{suite}/runs.csv",
-        table=multiext("results/{suite}/table", ".csv", ".md", ".tex"),
+        table=report(
+            "results/{suite}/table.csv",
+            caption="../captions/table.rst",
+            category="{suite}",
+            labels={"what": "table"},
+        ),
+        texts=multiext("results/{suite}/table", ".md", ".tex"),
         metrics="results/{suite}/metrics.json",
         claims="results/{suite}/claims.json",
-        figures=directory("results/{suite}/figures"),
-        report="results/{suite}/report.html",
+        figures=report(
+            directory("results/{suite}/figures"),
+            patterns=["{figure}.svg"],
+            caption="../captions/figures.rst",
+            category="{suite}",
+            labels={"what": "{figure}"},
+        ),
+        report=report(
+            "results/{suite}/report.html",
+            caption="../captions/report.rst",
+            category="{suite}",
+            labels={"what": "report"},
+        ),
     log:
         "logs/{suite}/analyse.log",
     conda:

@@ -1,0 +1,143 @@
+"""`psap reproduce`, `plan`, `analyse` and the like: whole suites, their data and their leftovers."""
+
+import sys
+from itertools import takewhile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from psap.cli.params import Params
+from psap.errors import PsapError
+
+app = typer.Typer()
+PUBLISHED = Path("params/published.csv")
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def reproduce(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SUITES... [SNAKEMAKE OPTIONS]",
+            help="Names of files in params/, then any options of Snakemake, such as: demo --profile profiles/slurm",
+        ),
+    ],
+    cores: Annotated[
+        str, typer.Option(help="Number of jobs at once (default: all cores, or what a profile says).")
+    ] = "",
+    anyway: Annotated[bool, typer.Option("--anyway", help="Also start what takes this machine days.")] = False,
+) -> None:
+    """Run suites to their reports with Snakemake. After an interruption, run the same command again to resume."""
+    from psap.workflow.reproduce import run_workflow
+
+    suites = list(takewhile(lambda word: not word.startswith("-"), words))
+    sys.exit(run_workflow(suites, cores, words[len(suites) :], anyway))
+
+
+@app.command()
+def data(
+    source: Annotated[str, typer.Argument(help="Source of the images: digits, cifar10, imagenet or folder.")],
+    path: Annotated[str, typer.Option(help="Folder of images with train/<class>/* and test/<class>/*.")] = "",
+    photos: Annotated[
+        bool, typer.Option("--photos", help="Leave the images in place, and decode them in training.")
+    ] = False,
+) -> None:
+    """Prepare a data set: read and check every image, and write it to data/."""
+    from psap.data import sources
+    from psap.data.schema import Data
+    from psap.suites.paths import data_file
+    from psap.utils.validation import validated
+
+    left_in_place = photos or source == "imagenet"
+    values: dict[str, object] = {"source": source, "path": path or None, "photos": {} if left_in_place else None}
+    chosen = validated(Data, values, "psap data")
+    file = data_file(chosen)
+    manifest = sources.prepare(source, path or None, file, as_photos=photos)
+    typer.echo(f"{file}: {manifest['label']}")
+
+
+@app.command()
+def grid(suite: str, params: Params = Path("params")) -> None:
+    """Write the contents of a suite to results/<suite>/suite.json, for the analysis."""
+    from psap.data import prepared
+    from psap.suites.grid import load_grid
+    from psap.suites.paths import data_file
+    from psap.utils.files import write_json
+
+    chosen = load_grid(params, suite)
+    manifest = prepared.read(data_file(chosen.suite.data))[1].model_dump()
+    write_json(Path("results") / suite / "suite.json", chosen.describe(manifest))
+
+
+@app.command()
+def plan(
+    suites: Annotated[list[str] | None, typer.Argument(help="Names of files in params/ (default: all).")] = None,
+    params: Params = Path("params"),
+) -> None:
+    """Show what suites cost before they run, and what their seeds can see: runs, GPU-hours, disk, seeds."""
+    from psap.planning.estimate import GPUS
+    from psap.planning.report import costs, sight
+    from psap.suites.grid import load_grid, load_grids
+
+    grids = {name: load_grid(params, name) for name in suites} if suites else load_grids(params)
+    seen = sight(grids, params)
+    typer.echo(f"{costs(grids, list(GPUS))}\n{seen}")
+
+
+@app.command()
+def analyse(
+    folder: Annotated[Path, typer.Argument(help="Folder of a suite: results/<suite>.")],
+    published: Annotated[
+        Path | None,
+        typer.Option(help=f"File of published results to show next to ours ({PUBLISHED}, where there is one)."),
+    ] = None,
+    rules: Annotated[Path, typer.Option(help="File of what decides verdicts (default: psap's own rules).")] = Path(
+        "params/verdicts.yaml"
+    ),
+    readings: Annotated[Path, typer.Option(help="File of the variants that are readings of the method.")] = Path(
+        "params/readings.yaml"
+    ),
+) -> None:
+    """Make tables, figures, claims and report.html of a suite from the files of its runs."""
+    from psap.analysis import analyse as run_analysis
+
+    run_analysis(folder, published or (PUBLISHED if PUBLISHED.exists() else None), rules, readings)
+    typer.echo(f"{folder / 'report.html'}")
+
+
+@app.command()
+def leftovers(
+    params: Params = Path("params"),
+    remove: Annotated[bool, typer.Option("--remove", help="Delete them; without --yes, only list them.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --remove: really delete what is listed.")] = False,
+) -> None:
+    """List the results, networks and state of runs that are in no suite any more."""
+    from psap.suites import cleanup as module
+
+    found = module.leftovers(params)
+    for folder in found:
+        typer.echo(folder)
+    said = module.summary(found, params)
+    if found and remove and yes:
+        module.remove(found)
+        said += ": removed"
+    elif found and remove:
+        said += "; nothing was removed: add --yes to delete them"
+    typer.echo(said, err=True)
+
+
+@app.command()
+def track(state: Annotated[Path, typer.Argument(help="Folder of the runs' state.")] = Path("state")) -> None:
+    """Bring MLflow up to date after its store was slow, locked or gone. Nothing is written twice."""
+    from psap.suites.paths import CHECKPOINTS, RESULTS
+    from psap.tracking import journal_report, replay, tell_without_journal
+
+    folders = sorted(RESULTS.glob("*"))
+    for folder in folders:
+        journal_report(folder, state)
+    tell_without_journal(folders, state, CHECKPOINTS)
+    done = replay(state)
+    typer.echo(f"brought up to date: {done.mirrored}; already there: {done.current}; still running: {done.live}")
+    if done.failed:
+        raise PsapError(f"{len(done.failed)} runs could not be tracked, the first of them: {done.failed[0]}")
