@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from psap.standalone.request import Order
-from psap.suites.load import Retrain, Suite, Tuned
+from psap.standalone.request import PruneRequest
+from psap.suites.load import MethodConfig, Retrain, Suite
 
 PAGE = Path(__file__).with_suffix(".md")
 INTRODUCTION = """# Parameters
@@ -24,9 +24,9 @@ keys. A *name* is letters, digits, `_`, `.` and `-`, beginning with a letter or 
 # What a reader writes: its heading, where it is written, and its schema.
 FILES: dict[str, tuple[str, type[BaseModel]]] = {
     "Suite": ("`params/<suite>.yaml`", Suite),
-    "Method": ("an entry of `params/methods.yaml`", Tuned),
+    "Method": ("an entry of `params/methods.yaml`", MethodConfig),
     "Retrain": ("an entry of `params/methods.yaml`", Retrain),
-    "Order": ("the file that `psap prune` is given", Order),
+    "PruneRequest": ("the file that `psap prune` is given", PruneRequest),
 }
 TYPES = {"integer": "integer", "number": "number", "boolean": "true or false", "string": "text", "null": "nothing"}
 BOUNDS = {"exclusiveMinimum": "> {}", "minimum": "≥ {}", "exclusiveMaximum": "< {}", "maximum": "≤ {}"}

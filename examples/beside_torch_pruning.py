@@ -32,7 +32,7 @@ from psap.pruning.method import Method, Schedule
 from psap.pruning.pruner import Pruner
 from psap.training.evaluation import accuracy, peak_memory_mb
 from psap.training.loop import run_epoch
-from psap.training.train_state import Learner
+from psap.training.train_state import TrainState
 from psap.utils.text import table
 
 NETWORK, TARGET, IMAGES = "timm:tf_efficientnet_lite0", 0.3, 800
@@ -81,11 +81,11 @@ def arm(name: str, seed: int, file: Path, root: Path) -> dict[str, float]:
         network = one_shot(network, example, (1 - TARGET) * macs)
     before = time.process_time() - start
     pruning = {"example_inputs": example, "target": TARGET, "epochs": RECIPE["epochs"], "seed": seed}
-    learner = Learner(network, TRAINING, pruning if name == "PSAP" else None)
+    train_state = TrainState(network, TRAINING, pruning if name == "PSAP" else None)
     for epoch in range(RECIPE["epochs"]):
-        learner.begin(epoch)
-        run_epoch(learner, batches, TRAINING, epoch)
-    small = learner.network()
+        train_state.begin_epoch(epoch)
+        run_epoch(train_state, batches, TRAINING, epoch)
+    small = train_state.network()
     seconds = time.process_time() - start
     memory = peak_memory_mb(torch.device("cpu"))
     top1 = accuracy(small, PhotoBatches(data.test, 50, PHOTOS, train=False).epoch(0)).top1

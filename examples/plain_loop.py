@@ -55,7 +55,7 @@ for epoch in range(EPOCHS):
 small = pruner.compact()
 widths = [
     f"{group.channels - int(mask.sum())}/{group.channels}"
-    for group, mask in zip(pruner.groups, pruner.pruned, strict=True)
+    for group, mask in zip(pruner.groups, pruner.masks, strict=True)
 ]
 print(f"multiply-adds -{100 * pruner.reduction():.1f} %, parameters -{100 * pruner.reduction('params'):.1f} %")
 print(f"channels kept: {', '.join(widths)}")

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from psap.errors import PsapError, near
+from psap.errors import PsapError, suggestion
 from psap.pruning.arguments import check_settings
 from psap.pruning.cost import Measure
 from psap.pruning.method import Method
@@ -150,7 +150,9 @@ class PruningCallback(Callback):
             )
         children = [name for name, _ in module.named_children()]
         if self._network not in dict(module.named_modules()):
-            raise PsapError(f"{type(module).__name__} has no network {self._network!r}{near(self._network, children)}")
+            raise PsapError(
+                f"{type(module).__name__} has no network {self._network!r}{suggestion(self._network, children)}"
+            )
         if not trainer.optimizers:
             raise PsapError(f"{type(module).__name__} has no optimiser: configure_optimizers has to return one")
         if trainer.max_epochs == -1:

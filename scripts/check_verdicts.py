@@ -1,4 +1,4 @@
-"""Do verdicts find what is there, and only that? python scripts/check_verdicts.py results/cifar10-cpu
+"""Do verdicts find what is there, and only that? python scripts/check_verdicts.py results/cifar10-cpu-v1
 
 Swaps the labels of two methods at random, seed by seed, on a suite's committed rows: what difference there was is gone.
 Counts in how many draws the verdict is equivalent or inconclusive; then plants an effect, and counts how often it is

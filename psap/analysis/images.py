@@ -14,7 +14,7 @@ _BLOCK = 100  # draws at a time
 
 
 def interval_over_images(results: Results, pairs: pd.DataFrame) -> tuple[float, float] | None:
-    """The percentile interval of the mean difference in points, when seeds and images are drawn anew independently.
+    """The percentile interval of the mean difference in points, when seeds and images are drawn again independently.
 
     None where a run has no correct.bin, or runs have other numbers of images.
     """

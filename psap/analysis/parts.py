@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from psap.analysis.results import Results
-from psap.suites.row import Row as Run
+from psap.suites.row import Row
 
-# What a method does not have any more once a part of it is off (effective() of psap/pruning/method.py).
+# What a method does not have any more once a part of it is off (identity() of psap/pruning/method.py).
 _IMPLIED = ("protection", "window", "sparsity", "code")
 # What is no protection, and no ratio that adapts to the weights' sparsity.
 _NONE = {"reconstruction": ("hard", "soft"), "allocation": ("uniform", "global")}
@@ -96,9 +96,9 @@ def _reason(part: Part, method: str, mine: dict[str, Any], other: str, theirs: d
     return ""
 
 
-def _pairs(results: Results, other: str, inits: Sequence[str] | None) -> list[tuple[Run, Run]]:
+def _pairs(results: Results, other: str, inits: Sequence[str] | None) -> list[tuple[Row, Row]]:
     """Committed runs of the method and of `other` that share everything else."""
-    by_method: dict[str, dict[tuple[Any, ...], Run]] = {results.suite.claims.method: {}, other: {}}
+    by_method: dict[str, dict[tuple[Any, ...], Row]] = {results.suite.claims.method: {}, other: {}}
     for run in results.runs:
         if run.method in by_method and (inits is None or run.init in inits):
             by_method[run.method][run.model, run.init, run.target, run.seed] = run
@@ -106,7 +106,7 @@ def _pairs(results: Results, other: str, inits: Sequence[str] | None) -> list[tu
     return [(run, theirs[cell]) for cell, run in mine.items() if cell in theirs]
 
 
-def _composition(run: Run) -> dict[str, Any]:
+def _composition(run: Row) -> dict[str, Any]:
     """What distinguishes runs of one cell: the method's effective parameters, its own code, how it is trained."""
     code = {name: run.config[name] for name in ("code",) if name in run.config}
     return {**run.config.get("method", {}), **code, **run.config.get("training", {}).get("recipe", {})}

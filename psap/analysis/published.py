@@ -1,17 +1,16 @@
 """Published rows that stand near ours: the same network, the same data set, about the same reduction."""
 
 import re
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from psap.analysis.columns import read_columns
 from psap.analysis.published_formula import cifar_depth, formula_reduction
 from psap.analysis.results import Results, Suite
 from psap.errors import PsapError
-from psap.utils.validation import content
 
 TOLERANCE = 5.0  # percentage points of multiply-adds
 COLUMNS = ["dataset", "model", "method", "mode", "baseline_top1", "pruned_top1", "top1_drop", "flops_reduction_pct"]
@@ -75,7 +74,7 @@ def _joined(words: str) -> str:
 
 def _read(file: Path) -> pd.DataFrame:
     try:
-        record = pd.read_csv(BytesIO(content(file)), usecols=COLUMNS, dtype=str, keep_default_na=False)
+        record = read_columns(file, dict.fromkeys(COLUMNS, str), keep_default_na=False)
     except (FileNotFoundError, ValueError) as error:
         raise PsapError(f"{file}: not a table of published rows ({str(error).splitlines()[0]})") from None
     # A reduction that is published as a bound (">40") stands near nothing.

@@ -16,7 +16,7 @@ from psap.analysis.results import Results, Suite
 from psap.analysis.style import init_label
 from psap.analysis.tables import LATENCY_NOTE, best, lost, number, spread
 from psap.analysis.verdicts import VERDICTS, hardest
-from psap.suites.row import Row as Run
+from psap.suites.row import Row
 from psap.utils.mappings import flat
 from psap.utils.plotting import embedded
 
@@ -121,7 +121,7 @@ def _measure(results: Results) -> str:
     return "parameters" if results.suite.measure == "params" else "multiply-adds"
 
 
-def _packages(runs: list[Run]) -> list[str]:
+def _packages(runs: list[Row]) -> list[str]:
     return list(dict.fromkeys(package for run in runs for package in run.provenance.versions))
 
 
@@ -129,7 +129,7 @@ def _distinct(values: Iterable[str | None]) -> str:
     return "; ".join(sorted({value for value in values if value}))
 
 
-def _commit(run: Run) -> str:
+def _commit(run: Row) -> str:
     return f"{(run.provenance.commit or 'none')[:12]}{' with uncommitted changes' if run.provenance.dirty else ''}"
 
 

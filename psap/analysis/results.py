@@ -1,5 +1,5 @@
 """Read a suite's committed rows: suite.json and, below it, every run's run.json, epochs.csv and history.csv, and where
-they are there, its correct.bin and the suite's sensitivity.json.
+they are there, its correct.bin and the sensitivity.json of dense runs.
 
 Nothing else is read: what is not in the results folder (checkpoints, resume state, the tracking store) cannot
 reach a table or a verdict.
@@ -7,7 +7,6 @@ reach a table or a verdict.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from psap.analysis.beside_rows import read_correct, read_sensitivity
+from psap.analysis.columns import read_columns
 from psap.analysis.rules import Rules
 from psap.errors import PsapError
+from psap.suites.beside_rows import CORRECT, SENSITIVITY, read_correct, read_sensitivity
 from psap.suites.consistency import read_record, read_row
-from psap.suites.row import IDENTITY, RESULT, Record
-from psap.suites.row import Row as Run
-from psap.utils.validation import content
+from psap.suites.row import IDENTITY, RESULT, Record, Row
 
 TIMING = ["seconds", "latency_ms", "latency_dense_ms", "images_per_second", "peak_memory_mb"]
 EPOCH_COLUMNS = ["epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored"]
@@ -100,8 +98,8 @@ class Results:
     """
 
     suite: Suite
-    runs: list[Run]
-    diverged: list[Run]
+    runs: list[Row]
+    diverged: list[Row]
     rows: pd.DataFrame
     epochs: pd.DataFrame
     history: pd.DataFrame
@@ -113,7 +111,7 @@ class Results:
     readings: dict[str, dict[str, Any]] = field(default_factory=dict)  # those that the suite runs
 
     @property
-    def committed(self) -> list[Run]:
+    def committed(self) -> list[Row]:
         """All runs, those that diverged at the end."""
         return [*self.runs, *self.diverged]
 
@@ -158,7 +156,7 @@ def collect(folder: Path, rules: Rules | None = None, readings: Mapping[str, dic
         foreign=sorted(found - set(suite.runs)),
         rules=rules or Rules(),
         correct={run.run: right for run in runs if (right := _correct(folder, run)) is not None},
-        sensitivity=read_sensitivity(folder / "sensitivity.json"),
+        sensitivity=_sensitivity(folder, runs),
         readings={name: dict(values) for name, values in (readings or {}).items() if name in suite.all_methods},
     )
 
@@ -170,7 +168,7 @@ def listing(results: Results) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=[*IDENTITY, *RESULT, "hash", "diverged", *TIMING], dtype=object)
 
 
-def _read_run(folder: Path, suite: Suite, path: str) -> Run:
+def _read_run(folder: Path, suite: Suite, path: str) -> Row:
     file = folder / path.removeprefix(f"{suite.suite}/") / "run.json"
     run = read_row(file, path)
     known: dict[str, Sequence[Any]] = {"model": suite.models, "seed": suite.seeds}
@@ -182,13 +180,24 @@ def _read_run(folder: Path, suite: Suite, path: str) -> Run:
     return run
 
 
-def _correct(folder: Path, run: Run) -> NDArray[np.uint8] | None:
-    file = folder / run.run.removeprefix(f"{run.suite}/") / "correct.bin"
+def _correct(folder: Path, run: Row) -> NDArray[np.uint8] | None:
+    file = folder / run.run.removeprefix(f"{run.suite}/") / CORRECT
     return read_correct(file, run.result.top1_last) if run.result else None
 
 
+def _sensitivity(folder: Path, runs: list[Row]) -> dict[str, dict[str, float]]:
+    """By model and group, the mean over the dense runs that recorded it."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for run in runs:
+        file = folder / run.run.removeprefix(f"{run.suite}/") / SENSITIVITY
+        if measured := read_sensitivity(file):
+            found.setdefault(run.model, []).append(measured)
+    means = {model: pd.DataFrame(measured).mean() for model, measured in found.items()}
+    return {model: {str(group): float(change) for group, change in mean.items()} for model, mean in means.items()}
+
+
 def _read_tables(
-    folder: Path, runs: list[Run], name: str, columns: list[str], later: Sequence[str] = ()
+    folder: Path, runs: list[Row], name: str, columns: list[str], later: Sequence[str] = ()
 ) -> pd.DataFrame:
     """All runs' tables `name`, one below the other, with their run's identity; `goal` is its target.
 
@@ -201,10 +210,7 @@ def _read_tables(
         if not file.is_file():
             continue
         try:
-            table = pd.read_csv(BytesIO(content(file)), usecols=types.__contains__, dtype=types)
-            if lacking := [column for column in columns if column not in table]:
-                raise ValueError(f"it has no {lacking[0]}")
-            tables[run.run] = table.reindex(columns=list(types))
+            tables[run.run] = read_columns(file, types, later).reindex(columns=list(types))
         except ValueError as error:
             reason = str(error).splitlines()[0]
             raise PsapError(f"{file}: not a whole {name} ({reason}); rerun {run.run}") from None

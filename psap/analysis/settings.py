@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from psap.analysis.results import Results
-from psap.suites.row import Row as Run
+from psap.suites.row import Row
 from psap.utils.mappings import flat
 
 KEYS = ["model", "init", "family", "setting"]
@@ -68,7 +68,7 @@ def _rows(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else [*KEYS, *MEASURED])
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: Row) -> dict[str, Any]:
     identity = {
         "model": run.model,
         "init": run.init,

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from psap.bench.timing import Timing, interleaved, ratios
 from psap.models import build
 from psap.pruning.graph._torch_pruning import tp
-from psap.pruning.graph.verify import usable_groups
+from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.method import Method, Schedule
 from psap.pruning.pruner import Pruner
 from psap.utils.text import table
@@ -66,7 +66,7 @@ def _row(name: str, size: int, repetitions: int, device: torch.device) -> list[s
             pruner.after_step()
 
     def find() -> None:
-        usable_groups(model, x[:1])
+        find_prunable_groups(model, x[:1])
 
     def find_theirs() -> None:
         _torch_pruning(model, x[:1])

@@ -14,10 +14,10 @@ from psap.pruning.pruner import Pruner
 
 # PSAP as it is by default, and what differs: a step before each epoch, windows that fit in, and much that comes back.
 _STEPS: dict[str, Any] = {"schedule": Schedule(freeze=1.0), "window": 1}
-_AFTER: dict[str, Any] = {"when": "after", "quantile": 0.5, "share": 0.5}
+_AFTER: dict[str, Any] = {"when": "after", "scope": "group", "quantile": 0.5, "share": 0.5, "rest": "hold"}
 READINGS = {
     "before": Method(**_STEPS),
-    "after, weight gradient": Method(protection=Protection(**_AFTER), **_STEPS),
+    "after, weight gradient": Method(protection=Protection(signal="weight_gradient", **_AFTER), **_STEPS),
     "after, gate gradient": Method(protection=Protection(signal="gate_gradient", **_AFTER), **_STEPS),
 }
 _EPOCHS, _ITERATIONS, _BATCH = 3, 2, 4

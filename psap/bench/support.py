@@ -14,7 +14,7 @@ from psap.errors import PsapError
 from psap.models import saved
 from psap.models.widths import Widths, set_widths, widths
 from psap.pruning.graph.groups import Group, summary
-from psap.pruning.graph.verify import stir, usable_groups
+from psap.pruning.graph.verify import find_prunable_groups, randomise_parameters
 from psap.pruning.method import Method
 
 TARGETS = (0.3, 0.5)
@@ -35,15 +35,15 @@ def attempt(name: str) -> Row:
     shares of the largest output; reason: why not all targets are met.
     """
     try:
-        model, image, options = _built(name)
+        model, image, options = built(name)
     except Exception as error:
         return {**{column(target): "not built" for target in TARGETS}, "reason": _one_line(error)}
-    stir(model)
+    randomise_parameters(model)
     # float64: what remains of a difference is then no rounding.
     model, image = model.double(), image.double()
     row: Row = {"input": "x".join(map(str, image.shape[2:]))}
     try:
-        groups = usable_groups(model, image)
+        groups = find_prunable_groups(model, image)
     except PsapError as error:
         return row | {**{column(target): "refused" for target in TARGETS}, "reason": str(error)}
     except Exception as error:
@@ -122,7 +122,7 @@ def column(target: float) -> str:
     return f"at_{target:g}"
 
 
-def _built(name: str) -> tuple[nn.Module, Tensor, dict[str, Any]]:
+def built(name: str) -> tuple[nn.Module, Tensor, dict[str, Any]]:
     """The network with fresh weights in eval mode, an image of the smallest size that it takes, (1, 3, H, W), and
     what timm was told beside its name.
 

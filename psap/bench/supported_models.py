@@ -75,7 +75,7 @@ def _append(file: Path, row: Row) -> None:
 
 def _tried(network: str, seconds: int) -> Row:
     """The outcome of `attempt` in a process of its own, which cannot take this one with it."""
-    torch.set_num_threads(1)  # nothing has run yet, so that a fork is safe, and imports nothing anew
+    torch.set_num_threads(1)  # nothing has run yet, so that a fork is safe, and imports nothing twice
     here, there = multiprocessing.get_context("fork").Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=_child, args=(network, there))
     process.start()

@@ -14,7 +14,7 @@ from psap.data.dataset import Split
 from psap.models import build
 from psap.training.loop import run_epoch
 from psap.training.optim import sgd
-from psap.training.train_state import Learner
+from psap.training.train_state import TrainState
 from psap.utils.text import table
 
 _BATCH = 128
@@ -109,13 +109,13 @@ def _ours(
     batches = Batches(split, _BATCH, _MEAN, _STD, train=True, pad=4, flip=True, device=device)
     epochs = training["recipe"]["epochs"]
     pruning = {"example_inputs": torch.zeros(1, 3, 32, 32, device=device), "target": 0.5, "epochs": epochs}
-    learner = Learner(_model(name, device, torch.channels_last), training, pruning if prune else None)
+    train_state = TrainState(_model(name, device, torch.channels_last), training, pruning if prune else None)
     epoch = iter(range(epochs))
 
     def action() -> None:
         at = next(epoch)
-        learner.begin(at)
-        run_epoch(learner, batches, training, at)
+        train_state.begin_epoch(at)
+        run_epoch(train_state, batches, training, at)
 
     return action
 

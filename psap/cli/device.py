@@ -19,7 +19,7 @@ def device(gpu: bool = True) -> "torch.device":
     from psap.utils import gpu_locks
 
     if gpu and not is_rank():
-        gpu_locks.claim(1)
+        gpu_locks.acquire_gpus(1)
     import torch
 
     if not (gpu and torch.cuda.is_available()):

@@ -11,8 +11,9 @@ import psap
 from psap.cli import bench, networks
 from psap.cli import prune as pruning
 from psap.cli.device import device, is_rank
-from psap.errors import PsapError, one_line
+from psap.errors import PsapError, one_line, raise_out_of_memory
 from psap.utils.bounds import MOST_THREADS
+from psap.utils.limits import check_memory_limit
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(networks.app)
@@ -100,7 +101,7 @@ def train(
     ] = 1,
 ) -> None:
     """Train one run of a suite, or resume it, and write its files."""
-    from psap.data.sharding import Share
+    from psap.data.sharding import Shard
     from psap.suites.grid import load_run
     from psap.training import launch
     from psap.utils import gpu_locks
@@ -108,8 +109,8 @@ def train(
     grid, chosen = load_run(params, run)
     if processes > 1 and not is_rank():
         training = chosen.config["training"]
-        Share(0, processes, training.get("micro_batch")).accumulated(training["batch_size"])  # or it cannot be
-        gpu_locks.claim(processes)
+        Shard(0, processes, training.get("micro_batch")).accumulation_steps(training["batch_size"])  # or it cannot be
+        gpu_locks.acquire_gpus(processes)
         launch.launch(processes, "train", run, f"--params={params}", f"--threads={max(1, threads // processes)}")
         return
     chosen_device = device(gpu=processes > 0)
@@ -119,7 +120,7 @@ def train(
     from psap.utils import distributed
 
     torch.set_num_threads(threads)
-    with distributed.joined(chosen_device):
+    with distributed.process_group(chosen_device):
         summary = execute(grid, chosen, chosen_device, threads if chosen_device.type == "cuda" else 0)
     if summary:
         typer.echo(summary)
@@ -238,7 +239,8 @@ def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     try:
         _in_utf8(sys.argv)
-        sys.exit(app(standalone_mode=False))
+        check_memory_limit()
+        _run()
     except typer.TyperException as error:  # a verb or an option that there is not, or a value that it does not take
         if not (message := error.format_message()):  # without any verb: the help was shown
             sys.exit(2)
@@ -247,6 +249,14 @@ def main() -> None:
         _refuse(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
     except PsapError as error:
         _refuse(error)
+
+
+def _run() -> None:
+    try:
+        sys.exit(app(standalone_mode=False))
+    except Exception as error:
+        raise_out_of_memory(error)
+        raise
 
 
 def _refuse(message: object) -> None:

@@ -14,7 +14,7 @@ app = typer.Typer()
 
 @app.command()
 def prune(
-    order: Annotated[Path | None, typer.Argument(help="YAML file with the same keys; options override it.")] = None,
+    request: Annotated[Path | None, typer.Argument(help="YAML file with the same keys; options override it.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of a network, such as timm:resnet50.")] = None,
     data: Annotated[str | None, typer.Option(help="Folder of photographs, or `digits`, or `cifar10`.")] = None,
     target: Annotated[float | None, typer.Option(help="Share of the multiply-adds to remove, between 0 and 1.")] = None,
@@ -40,37 +40,37 @@ def prune(
     given = {
         name: value
         for name, value in locals().items()
-        if name not in ("order", "round_to", "allow_code", "dry_run") and value is not None
+        if name not in ("request", "round_to", "allow_code", "dry_run") and value is not None
     }
-    from psap.standalone.request import Order
+    from psap.standalone.request import PruneRequest
     from psap.utils.validation import read_mapping, validated
 
-    values: dict[str, Any] = (read_mapping(order) if order else {}) | given
-    where, method = str(order or "options"), values.get("method", {})
+    values: dict[str, Any] = (read_mapping(request) if request else {}) | given
+    where, method = str(request or "options"), values.get("method", {})
     if isinstance(method, dict):  # else it is refused below
         if method.get("code") and not allow_code:
             raise PsapError(
-                f"{where}: method.code: this order runs the Python file {method['code']!r}; read that file, then give "
-                "--allow-code"
+                f"{where}: method.code: this request runs the Python file {method['code']!r}; read that file, then "
+                "give --allow-code"
             )
         if round_to is not None:
             values["method"] = method | {"round_to": round_to}
-    _carry_out(validated(Order, values, where), dry_run)
+    _carry_out(validated(PruneRequest, values, where), dry_run)
 
 
-def _carry_out(order: Any, dry_run: bool) -> None:
+def _carry_out(request: Any, dry_run: bool) -> None:
     from psap.planning.report import duration
     from psap.pruning.inspect import render
-    from psap.standalone.folder import finished
+    from psap.standalone.folder import is_finished
     from psap.standalone.plan import summary
     from psap.standalone.run import Pruning
 
-    out = Path(order.out)
-    if finished(order):
+    out = Path(request.out)
+    if is_finished(request):
         typer.echo(f"{out / 'report.html'}: made before; there is nothing left to do")
         return
     chosen = device()
-    pruning = Pruning(order, chosen, (os.cpu_count() or 1) if chosen.type == "cuda" else 0)
+    pruning = Pruning(request, chosen, (os.cpu_count() or 1) if chosen.type == "cuda" else 0)
     render(pruning.plan.groups)
     typer.echo("\n".join(f"{name:<10}{value}" for name, value in summary(pruning.plan)))
     if dry_run:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from psap.data.dataset import Split
 from psap.data.seeds import generator
-from psap.data.sharding import Share
+from psap.data.sharding import Shard
 
 
 class Batches:
@@ -18,7 +18,7 @@ class Batches:
     original size) and `flip` (mirrored with probability 1/2). Order and augmentation are functions of (`seed`,
     epoch) alone. Evaluation: in order, everything once, no augmentation.
 
-    `mean` and `std` are by channel, of pixels in 0..1. `share`: what this process takes of it, where there are several.
+    `mean` and `std` are by channel, of pixels in 0..1. `shard`: what this process takes of it, where there are several.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class Batches:
         flip: bool = False,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        share: Share | None = None,
+        shard: Shard | None = None,
     ) -> None:
         self.seed, self.train, self.flip, self.dtype = seed, train, flip, dtype
-        self._slices, self.accumulated = (share or Share()).cut(len(split), batch_size, train)
+        self._slices, self.accumulation_steps = (shard or Shard()).slices(len(split), batch_size, train)
         self.count, self.height, self.width, self.channels = split.images.shape
         self.pad = pad if train else 0
         self.labels = split.labels.to(device)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from psap.errors import PsapError
+from psap.errors import PsapError, raise_out_of_memory
 from psap.utils.files import regular
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")
 # Whatever a file is called: Pillow would try all that it knows, and hand PostScript to another program.
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "WEBP")
+LARGEST = 2**30  # bytes of a file, far beyond every image that can be decoded
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _CHUNK = 256  # images a task: enough to hide the cost of a task, few enough for a lively progress bar
 _NAMED = 10  # of many bad images, the first
@@ -32,7 +33,7 @@ class BadImage(PsapError):
 
 
 def refuse(bad: Sequence[BadImage]) -> None:
-    """Raise PsapError if there are bad images: the first few in one line, so that they can be mended together."""
+    """Raise PsapError if there are bad images: the first few in one line, so that they can be fixed together."""
     if len(bad) == 1:
         raise bad[0]
     if bad:
@@ -45,13 +46,14 @@ def refuse(bad: Sequence[BadImage]) -> None:
 def opened(file: Path, content: bytes | None = None) -> Iterator[Image.Image]:
     """The image in `file`, or in its `content`, to be decoded within. Raises BadImage for all that is wrong with it."""
     try:
-        with Image.open(regular(file) if content is None else BytesIO(content), formats=FORMATS) as image:
+        with Image.open(regular(file, LARGEST) if content is None else BytesIO(content), formats=FORMATS) as image:
             if image.mode not in EIGHT_BIT_MODES:
                 raise BadImage(file, f"more than 8 bits a channel (mode {image.mode}), where 8-bit RGB is wanted")
             yield image
     except PsapError:
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, zlib.error, ...
+        raise_out_of_memory(error)
         raise BadImage(file, _why(error)) from None
 
 

@@ -11,14 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from psap.data.decoding import SUFFIXES, BadImage, for_each, opened, refuse, upright
 from psap.data.encoding import encoding
 from psap.data.prepared import Arrays
 from psap.errors import PsapError
-from psap.utils.files import reading, sha256
+from psap.utils.files import free_memory, reading, sha256
 
 THREADS = 4  # large images gain from more, small ones lose: their decoding is mostly Python
 PARTS = 5  # of a class, one is held out where the folder does not say which images are for testing
@@ -164,7 +163,7 @@ def read_folder(root: Path) -> tuple[Arrays, list[str], set[str]]:
 
 def _decode(files: list[Path], what: str) -> tuple[NDArray[np.uint8], set[str]]:
     first, (width, height) = _first_size(files)
-    needed, there = 3 * width * height * len(files), psutil.virtual_memory().available
+    needed, there = 3 * width * height * len(files), free_memory()
     if needed > there:
         raise PsapError(
             f"{len(files):,} images of {width} x {height} need {needed / 2**30:.1f} GiB of memory, and "

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from psap.data.dataset import Split
 from psap.data.photos import Files
 from psap.data.seeds import generator
-from psap.data.sharding import Share
+from psap.data.sharding import Shard
 from psap.errors import PsapError
 
 _MIDDLE = 0.875  # of the short side that evaluation looks at: 224 of 256 pixels
@@ -40,11 +40,11 @@ class PhotoBatches:
         flip: bool = False,
         workers: int = 0,
         device: torch.device | str = "cpu",
-        share: Share | None = None,
+        shard: Shard | None = None,
     ) -> None:
         self.seed, self.train, self.flip, self.device = seed, train, flip and train, torch.device(device)
         self.labels = split.labels
-        self._slices, self.accumulated = (share or Share()).cut(len(split), batch_size, train)
+        self._slices, self.accumulation_steps = (shard or Shard()).slices(len(split), batch_size, train)
         self._keys = _Keys()
         _transforms()  # here, so that no worker has to import it
         self._loader = DataLoader(
@@ -136,11 +136,13 @@ class _Cuts(Dataset[Tensor]):
             image = transforms.resize(image, [round(self._size / _MIDDLE)], antialias=True)
             return torch.as_tensor(transforms.center_crop(image, size))
         height, width = image.shape[1:]
-        box = cut(height, width, self._min_area, generator(self._seed, epoch, number))
+        box = random_resized_crop(height, width, self._min_area, generator(self._seed, epoch, number))
         return torch.as_tensor(transforms.resized_crop(image, *box, size, antialias=True))
 
 
-def cut(height: int, width: int, min_area: float, numbers: torch.Generator) -> tuple[int, int, int, int]:
+def random_resized_crop(
+    height: int, width: int, min_area: float, numbers: torch.Generator
+) -> tuple[int, int, int, int]:
     """A random part (top, left, height, width) of an image: `min_area` to all of its area, 3/4 to 4/3 as wide as high.
 
     Szegedy et al., arXiv:1409.4842, section 6, as torchvision's RandomResizedCrop draws it, but from `numbers`: ten

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from psap.data.decoding import BadImage, for_each, opened, upright
+from psap.data.decoding import LARGEST, BadImage, for_each, opened, upright
 from psap.data.images import tell_passed_over
 from psap.data.prepared import Index
 from psap.errors import PsapError
@@ -51,7 +51,7 @@ class Files:
         """Photograph `number` in RGB. Raises PsapError unless its file is there and as it was when it was verified."""
         file = self.path(number)
         try:
-            content = regular(file).read_bytes()
+            content = regular(file, LARGEST).read_bytes()
         except OSError as error:
             raise PsapError(f"{file}: cannot be read ({error.strerror}); restore it") from None
         if hashlib.sha256(content).digest() != self._digests[number].tobytes():
@@ -89,7 +89,7 @@ def _lines(root: Path, files: list[Path]) -> NDArray[np.uint8]:
 
 def _digest(file: Path) -> bytes:
     try:
-        content = regular(file).read_bytes()
+        content = regular(file, LARGEST).read_bytes()
     except OSError as error:
         raise BadImage(file, f"cannot be read ({error.strerror})") from None
     with opened(file, content) as image:

@@ -10,10 +10,10 @@ def generator(*numbers: int) -> torch.Generator:
 
     On the CPU even where the data are not, so that every device sees the same draws.
     """
-    return torch.Generator().manual_seed(mixed(*numbers))
+    return torch.Generator().manual_seed(derive_seed(*numbers))
 
 
-def mixed(*numbers: int) -> int:
+def derive_seed(*numbers: int) -> int:
     """A seed of 64 bits made of all of `numbers`, each of which changes all of its bits.
 
     Mixes with SplitMix64's finaliser (Steele, Lea and Flood, OOPSLA 2014); torch's CPU engine keeps the low 32 bits of

@@ -6,7 +6,7 @@ from psap.errors import PsapError
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """The share of process `rank` among `ranks` that train one network, `micro_batch` images at a time (None: all).
 
     A batch is cut into micro-batches, which the ranks take in turns; so what each optimiser step sees, and what
@@ -17,7 +17,7 @@ class Share:
     ranks: int = 1
     micro_batch: int | None = None
 
-    def accumulated(self, batch_size: int) -> int:
+    def accumulation_steps(self, batch_size: int) -> int:
         """Micro-batches that this rank contributes to a batch. Raises PsapError when a batch cannot be shared so."""
         if not self.micro_batch and self.ranks > 1:
             raise PsapError(
@@ -37,25 +37,25 @@ class Share:
 
         An incomplete last batch is left out, unless it is the only one and there is one process to take it.
         """
-        accumulated = self.accumulated(batch_size)
+        accumulation_steps = self.accumulation_steps(batch_size)
         if count < batch_size:
-            if self.ranks * accumulated > 1:
+            if self.ranks * accumulation_steps > 1:
                 raise PsapError(
                     f"{count} training images do not fill a batch of {batch_size}, so that a process or a micro-batch "
                     "would have none; lower batch_size or take fewer processes"
                 )
             return [slice(0, count)]
-        size = batch_size // (self.ranks * accumulated)
+        size = batch_size // (self.ranks * accumulation_steps)
         return [
             slice(start + micro * size, start + (micro + 1) * size)
             for start in range(0, count - batch_size + 1, batch_size)
             for micro in range(self.rank, batch_size // size, self.ranks)
         ]
 
-    def cut(self, count: int, batch_size: int, train: bool) -> tuple[list[slice], int]:
+    def slices(self, count: int, batch_size: int, train: bool) -> tuple[list[slice], int]:
         """This rank's slices of `count` images, to train on or to score, and how many of them make a step's part."""
         if train:
-            return self.training(count, batch_size), self.accumulated(batch_size)
+            return self.training(count, batch_size), self.accumulation_steps(batch_size)
         return self.evaluation(count, batch_size), 1
 
     def evaluation(self, count: int, batch_size: int) -> list[slice]:

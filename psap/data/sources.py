@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from psap.data import cifar10, imagenet, photos, prepared
+from psap.data.decoding import LARGEST
 from psap.data.digits import digits
 from psap.data.images import layout, read_folder, scan
 from psap.errors import LONGEST_NAME, PsapError
-from psap.utils.files import reading, sha256
+from psap.utils.files import reading, regular, sha256
 
 __all__ = ["check_changed", "check_images", "check_source", "find_folder", "fingerprint", "prepare", "prepared_with"]
 
@@ -110,8 +111,8 @@ def fingerprint(source: str, path: str | None, out: Path, as_photos: bool = Fals
 def _content(file: Path) -> str:
     """Digest of what is in `file`; of one that cannot be read nothing, since whoever reads the image says so."""
     try:
-        return sha256(file)
-    except OSError:
+        return sha256(regular(file, LARGEST))
+    except (OSError, PsapError):
         return ""
 
 

@@ -31,9 +31,10 @@ def __getattr__(name: str) -> Any:
 def build(name: str, classes: int, in_channels: int = 3) -> "nn.Module":
     """Build the network `name` for `classes` classes, with fresh weights (never pretrained ones).
 
-    Names: `resnet{8,20,32,56,110}` (shortcut option A), the same with `_b` (option B), `vgg16_bn`, `timm:<name>`,
-    `torchvision:<name>`. Input (N, in_channels, H, W), output (N, classes). Raises PsapError for an unknown name,
-    and for a torchvision network of other than 3 input channels.
+    Names: `resnet{8,20,32,56,110}` (shortcut option A), the same with `_b` (option B), `vgg16_bn`,
+    `vgg11_bn_quarter` (a quarter of its channels), `timm:<name>`, `torchvision:<name>`. Input (N, in_channels, H, W),
+    output (N, classes). Raises PsapError for an unknown name, and for a torchvision network of other than 3 input
+    channels.
     """
     check_name(name)
     library, entry = split(name)
@@ -44,10 +45,10 @@ def build(name: str, classes: int, in_channels: int = 3) -> "nn.Module":
         return model
     if library == "torchvision":
         return _torchvision(entry, classes, in_channels)
-    if entry == "vgg16_bn":
-        from psap.models.vgg import VGG16
+    if entry.startswith("vgg"):
+        from psap.models.vgg import VGG
 
-        return VGG16(classes, in_channels)
+        return VGG(entry, classes, in_channels)
     from psap.models.cifar_resnet import CifarResNet
 
     depth = int(entry.removeprefix("resnet").removesuffix("_b"))

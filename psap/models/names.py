@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from psap.errors import LONGEST_NAME, PsapError
 
 RESNET_DEPTHS = (8, 20, 32, 56, 110)
-OWN = (*(f"resnet{d}{option}" for option in ("", "_b") for d in RESNET_DEPTHS), "vgg16_bn")
+OWN = (*(f"resnet{d}{option}" for option in ("", "_b") for d in RESNET_DEPTHS), "vgg16_bn", "vgg11_bn_quarter")
 LIBRARIES = ("timm", "torchvision")
 
 

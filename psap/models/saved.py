@@ -15,7 +15,7 @@ from psap.models import build, initialise
 from psap.models.state_dicts import load_into
 from psap.models.widths import Widths, set_widths, widths
 from psap.utils.bounds import Classes, Model
-from psap.utils.files import regular, seal, sha256, write_bytes, write_json
+from psap.utils.files import free_memory, regular, seal, sha256, write_bytes, write_json
 from psap.utils.passes import forward, gap, tensors
 from psap.utils.validation import read_json
 
@@ -119,7 +119,7 @@ def verify(folder: Path) -> None:
     described = read(folder)
     if described.seal not in ("", seal(described.model_dump())):
         raise PsapError(f"{folder / DESCRIPTION}: damaged (its digest differs)")
-    if sha256(folder / WEIGHTS) != described.sha256:
+    if sha256(regular(folder / WEIGHTS, free_memory())) != described.sha256:
         raise PsapError(f"{folder / WEIGHTS}: damaged, or of another save than {DESCRIPTION} (its digest differs)")
 
 
@@ -187,7 +187,7 @@ def _check(model: nn.Module, again: nn.Module, described: Architecture) -> None:
 
 def _read_weights(file: Path) -> bytes:
     try:
-        return regular(file).read_bytes()
+        return regular(file, free_memory()).read_bytes()
     except FileNotFoundError:
         raise PsapError(f"{file}: missing, though {DESCRIPTION} is there; restore it or save it again") from None
 

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from psap.errors import PsapError
+from psap.errors import PsapError, raise_out_of_memory
 from psap.utils.files import reading, regular
 
 Tensors = Mapping[str, Tensor]
@@ -32,9 +32,10 @@ def read(file: Path) -> Tensors:
     except PsapError:
         raise
     except Exception as error:  # besides what the disk says, what a pickle that is none, or more than tensors, raises
+        raise_out_of_memory(error)
         raise PsapError(f"{file}: not a file of weights ({reason(error)}); replace it") from None
     match tensors:
-        case {"learner": {"model": dict(network)}}:
+        case {"train_state": {"model": dict(network)}}:
             tensors = network
     named = isinstance(tensors, Mapping) and all(isinstance(key, str) for key in tensors)
     if not (named and all(isinstance(tensor, Tensor) for tensor in tensors.values())):

@@ -120,7 +120,7 @@ def _size(count: float) -> str:
 
 
 def _obstacle(grid: Grid, hours: float) -> str:
-    if grid.suite.hardware == "gpu" and not gpu_locks.visible():
+    if grid.suite.hardware == "gpu" and not gpu_locks.visible_gpus():
         return "meant for a GPU, and there is none here"
     if not _data_here(grid):
         return "its data are not here yet"

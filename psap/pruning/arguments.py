@@ -8,11 +8,11 @@ from typing import Any, get_args
 from torch import nn
 from torch.optim import Optimizer
 
-from psap.errors import PsapError, near
+from psap.errors import PsapError, suggestion
 from psap.pruning.cost import Measure
-from psap.pruning.graph.find import check_any
+from psap.pruning.graph.find import require_prunable
 from psap.pruning.graph.groups import Group
-from psap.pruning.graph.verify import usable_groups
+from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.method import Method
 
 _MOST = 10**6  # epochs, and more than anybody trains
@@ -27,7 +27,7 @@ def check_settings(target: Any, method: Any, measure: Any, seed: Any) -> None:
         raise PsapError(f"method is {_kind(method)}; give a psap.Method, such as Method() for PSAP itself")
     measures = get_args(Measure)
     if measure not in measures:
-        raise PsapError(f"measure is {measure!r}{near(measure if isinstance(measure, str) else '', measures)}")
+        raise PsapError(f"measure is {measure!r}{suggestion(measure if isinstance(measure, str) else '', measures)}")
     if not _is_number(seed, Integral) or int(seed) not in _SEEDS:
         raise PsapError(f"seed is {seed!r}; give a whole number of at most 64 bits")
 
@@ -58,15 +58,15 @@ def check_optimizer(model: nn.Module, optimizer: Any) -> None:
 
 
 def groups_of(model: nn.Module, example_inputs: Any, groups: Sequence[Group] | None) -> list[Group]:
-    """The groups of `model`: found anew, or those `groups` of a network like it. Raises PsapError."""
+    """The groups of `model`: found here, or those `groups` of a network like it. Raises PsapError."""
     if groups is None:
-        return usable_groups(model, example_inputs)
+        return find_prunable_groups(model, example_inputs)
     if not isinstance(groups, (list, tuple)) or not all(isinstance(group, Group) for group in groups):
         raise PsapError(
-            "groups is not a list of groups; give what psap.pruning.graph.verify.usable_groups finds, or nothing"
+            "groups is not a list of groups; give what psap.pruning.graph.verify.find_prunable_groups finds, or nothing"
         )
     own = [group.within(model) for group in groups]
-    check_any(model, own)
+    require_prunable(model, own)
     return own
 
 

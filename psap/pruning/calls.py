@@ -17,7 +17,7 @@ class Calls:
         self.steps_per_epoch = steps_per_epoch or (1 if epochs == 1 else None)
         self._epoch, self._looks, self._iterations = -1, 0, 0
 
-    def begin(self, epoch: int, waiting: bool) -> None:
+    def begin_epoch(self, epoch: int, waiting: bool) -> None:
         """Epoch `epoch` begins. Raises PsapError unless the one before was gone through as it has to be; `waiting`:
         pruning waited for gradients in it. Learns how long it was.
         """

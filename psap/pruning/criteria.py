@@ -15,12 +15,14 @@ class Channels:
 
     weights: (C, D), each channel's filters laid side by side. gradients: (C, D), the loss's derivative, None where the
     criterion does not ask for it. scales: (C,), summed |batch-norm scale|, None in a group without batch-norm.
-    generator: the pruner's own, on the CPU, for criteria that draw numbers.
+    gate_gradients: (C,), the loss's derivative with respect to a gate behind batch-norm; None without gradients, and in
+    a group without batch-norm. generator: the pruner's own, on the CPU, for criteria that draw numbers.
     """
 
     weights: Tensor
     gradients: Tensor | None = None
     scales: Tensor | None = None
+    gate_gradients: Tensor | None = None
     generator: torch.Generator | None = None
 
 
@@ -69,9 +71,18 @@ def bn_scale(channels: Channels) -> Tensor:
 
 
 def taylor(channels: Channels) -> Tensor:
-    """Squared first-order change of the loss when the channel goes (Molchanov et al., arXiv:1906.10771, equation 8)."""
+    """Squared first-order change of the loss when the channel goes (Molchanov et al., arXiv:1906.10771, equation 8).
+
+    Behind batch-norm it is nearly zero, since the size of those weights changes nothing: see taylor_bn.
+    """
     assert channels.gradients is not None
     return (channels.weights * channels.gradients).sum(1).square()
+
+
+def taylor_bn(channels: Channels) -> Tensor:
+    """The same by a gate behind batch-norm (Taylor-FO-BN, Molchanov et al., arXiv:1906.10771, section 3.2)."""
+    gates = channels.gate_gradients
+    return taylor(channels) if gates is None else gates.square()
 
 
 def random(channels: Channels) -> Tensor:
@@ -87,6 +98,7 @@ CRITERIA = Registry(
         "fpgm": Criterion(fpgm),
         "bn_scale": Criterion(bn_scale, comparable=True, needs_scales=True),
         "taylor": Criterion(taylor, comparable=True, needs_gradients=True),
+        "taylor_bn": Criterion(taylor_bn, comparable=True, needs_gradients=True),
         "random": Criterion(random, comparable=True),
     }
 )

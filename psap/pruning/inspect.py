@@ -11,7 +11,7 @@ from psap.pruning.channels import ChannelBackup, zero
 from psap.pruning.cost import CostModel
 from psap.pruning.criteria import CRITERIA, Channels
 from psap.pruning.graph.groups import Group
-from psap.pruning.graph.verify import usable_groups
+from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.method import Method
 from psap.pruning.sparsity import group_threshold, weight_sparsity
 
@@ -26,7 +26,7 @@ def inspect_network(
 
     images: a batch (N, C, H, W) that it takes.
 
-    groups: what `usable_groups` found in it (default: found anew).
+    groups: what `find_prunable_groups` found in it (default: found here).
 
     group: its name; channels: how many; layers: those whose outputs they are; macs: share of the network's
     multiply-adds in these layers and in those that read them (a layer between two groups counts for both). Of a group
@@ -36,7 +36,7 @@ def inspect_network(
     Raises PsapError for a network that has nothing to prune.
     """
     method = method or Method()
-    groups = usable_groups(model, images) if groups is None else groups
+    groups = find_prunable_groups(model, images) if groups is None else groups
     prunable = [group for group in groups if not group.reason]
     cost = CostModel(model, images, prunable)
     sizes = [group.channels for group in prunable]

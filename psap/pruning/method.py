@@ -1,5 +1,6 @@
 """What a pruning method is: criterion x allocation x reconstruction, on a schedule. The defaults are PSAP."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -7,7 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from psap.pruning.registry import BUILT_IN, check_known
 from psap.utils.bounds import Batch, Epochs, Name, Penalty, Rate
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+# What stood for all runs before it was a choice. Runs are not known by it, so that those from before stay valid.
+_FIRST: dict[str, dict[str, Any]] = {"sparsity": {"weights": "raw"}, "protection": {"scope": "group", "pulse": 0.0}}
 
 
 class _Section(BaseModel):
@@ -21,9 +25,9 @@ class Schedule(_Section):
     """How a step's target rises: `constant` (whole at once), `cubic`, `asymptotic` (ASFP); `one_shot` has the freeze as
     its only step.
     """
-    start: Share = 0.0
+    start: Fraction = 0.0
     """Share of the epochs after which the first step comes."""
-    freeze: Share = 0.3
+    freeze: Fraction = 0.6
     """Share of the epochs after which the last step comes, which makes the masks final."""
     interval: Epochs = 1
     """Epochs from one step to the next."""
@@ -53,11 +57,11 @@ class Bounds(_Section):
 class Sparsity(_Section):
     """How the weight sparsity ratio is read and what it does; see docs/method.md, allocation."""
 
-    weights: Literal["raw", "folded"] = "raw"
+    weights: Literal["raw", "folded"] = "folded"
     """The weights as they are, or `folded`: times scale / standard deviation of the batch-norm behind them, as
     inference sees them. In front of batch-norm, the size of a raw weight means nothing.
     """
-    scale: Literal["model", "group"] = "group"
+    scale: Literal["model", "group"] = "model"
     """Which weights count as small: against the `model`'s or against the `group`'s own."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """With `scale: model`: the threshold is this quantile of the absolute weights at the first step."""
@@ -65,7 +69,7 @@ class Sparsity(_Section):
     """With `scale: group`: the threshold is so many times the root mean square of the group's weights."""
     live_only: bool = True
     """Leave out the channels that are pruned at the time."""
-    alpha: Penalty = 1.0
+    alpha: Penalty = 0.25
     """Exponent by which a group's ratio follows its sparsity; 0 is uniform."""
 
 
@@ -77,36 +81,28 @@ class Protection(_Section):
 
     when: Literal["before", "after"] = "before"
     """`before`: live channels with a strong gradient are not chosen; `after`: pruned channels with one come back."""
-    signal: Literal["weight_gradient", "gate_gradient"] = "weight_gradient"
+    signal: Literal["weight_gradient", "gate_gradient"] = "gate_gradient"
     """The gradient that is read: of the channel's weights, or of a gate on its output."""
-    scope: Literal["group", "network"] = "group"
+    scope: Literal["group", "network"] = "network"
     """Where signals are ranked: in each `group`, or across the `network`, so that a group which the loss hangs on is
     protected more; then the target is met by the other groups as long as they can.
     """
-    quantile: Share = 0.7
+    quantile: Fraction = 0.8
     """Protected is the share 1 - `quantile` with the strongest signal: of a group's live (`before`) or pruned (`after`)
     channels, or of all channels of the network.
     """
-    share: Share = 0.3
+    share: Fraction = 0.7
     """Largest share of a group's channels to protect."""
-    pulse: Share = 0.0
+    pulse: Fraction = 0.03
     """With `when: before`, the share that comes back all the same: the pruned channels whose zeroed weights have the
     strongest gradient in the first iteration, the pulse; a share of the same channels as `quantile`.
     """
-    immunity: Annotated[int, Field(ge=0, le=10**5)] = 0
+    immunity: Annotated[int, Field(ge=0, le=10**5)] = 1
     """Steps that a channel which came back is protected for."""
-    rest: Literal["free", "hold", "fix"] = "hold"
+    rest: Literal["free", "hold", "fix"] = "fix"
     """What becomes of the other pruned channels: `free` to regrow until the next step, to `hold` at zero until then, or
     to `fix` at zero for good, so that only newly pruned ones can come back.
     """
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if self.when == "after" and self.pulse:
-            raise ValueError(
-                "pulse goes with when: before; with when: after, quantile says how many channels come back"
-            )
-        return self
 
 
 class Method(_Section):
@@ -114,7 +110,8 @@ class Method(_Section):
 
     criterion: Name = "l2"
     """The score of a channel, of which the lowest are pruned: `l1`, `l2` norm of its filters, `fpgm` distance to the
-    group's others, `bn_scale`, `taylor` first-order change of the loss, `random`.
+    group's others, `bn_scale`, `taylor`, `taylor_bn` first-order change of the loss,
+    `random`.
     """
     allocation: Name = "sparsity"
     """How the target is shared out among groups: one ratio (`uniform`), by weight `sparsity`, or one threshold over all
@@ -132,7 +129,7 @@ class Method(_Section):
     """For `allocation: sparsity`."""
     protection: Protection = Protection()
     """For `reconstruction: protective`."""
-    window: Batch = 10
+    window: Batch = 20
     """Iterations of gradients that a decision looks at."""
     momentum: Literal["clear", "keep"] = "clear"
     """What the optimiser remembers of pruned channels: `clear` it, or `keep` it until the freeze."""
@@ -148,12 +145,18 @@ class Method(_Section):
         check_known(info.field_name, name)
         return name
 
+    @classmethod
+    def of_run(cls, values: Mapping[str, Any]) -> Self:
+        """The method that a run was made with, from what `effective` gave for it."""
+        first = {name: usual | values[name] for name, usual in _FIRST.items() if name in values}
+        return cls.model_validate({**values, **first})
+
     @property
     def reads_sparsity(self) -> bool:
         """Whether the allocation is shown the groups' weight sparsity ratios."""
         return self.allocation not in ("uniform", "global")
 
-    def effective(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """The parameters that have an effect, as plain values: what a run is made with, and known by.
 
         Left out is only what cannot have an effect, whatever its value: a default may change.
@@ -163,12 +166,14 @@ class Method(_Section):
             del values["sparsity"]
         else:
             del values["sparsity"]["multiple" if self.sparsity.scale == "model" else "quantile"]
-            _without(values["sparsity"], weights="raw")
+            _without(values["sparsity"], _FIRST["sparsity"])
         if self.reconstruction != "protective":
             del values["protection"]
         else:
-            _without(values["protection"], scope="group", pulse=0.0)
-        judges_weights = self.criterion != "taylor" and self.criterion in BUILT_IN["criterion"]
+            if self.protection.when == "after":  # there it is the quantile that says how many come back
+                del values["protection"]["pulse"]
+            _without(values["protection"], _FIRST["protection"])
+        judges_weights = self.criterion not in ("taylor", "taylor_bn") and self.criterion in BUILT_IN["criterion"]
         if self.reconstruction != "protective" and judges_weights:
             del values["window"]
         if self.round_to == 1:  # every number is a multiple of it
@@ -178,8 +183,7 @@ class Method(_Section):
         return values
 
 
-def _without(section: dict[str, Any], **usual: Any) -> None:
-    """Leave out parameters at the value that stood for all runs before they were a choice: those runs stay valid."""
-    for name, value in usual.items():
-        if section[name] == value:
+def _without(section: dict[str, Any], first: dict[str, Any]) -> None:
+    for name, value in first.items():
+        if section.get(name) == value:
             del section[name]

@@ -86,9 +86,9 @@ def check_target(
     cost: CostModel,
     method: Method,
     measure: Measure,
-    refused: Sequence[Group],
+    unprunable: Sequence[Group],
 ) -> None:
-    """Raise PsapError, with what holds it, unless the method's bounds can meet `target`; `refused` stay whole."""
+    """Raise PsapError, with what holds it, unless the method's bounds can meet `target`; `unprunable` stay whole."""
     judged, reason = _judged(groups, method), f"the criterion {method.criterion} needs batch-norm scales"
     unjudged = [replace(group, reason=reason) for group, size in zip(groups, judged, strict=True) if not size]
     any_order = cost.order([torch.arange(group.channels) for group in groups])
@@ -98,7 +98,7 @@ def check_target(
         _bounds(groups, method),
         [max(size - 1, 0) for size in judged],
         measure,
-        summary([*refused, *unjudged]),
+        summary([*unprunable, *unjudged]),
     )
 
 

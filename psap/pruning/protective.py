@@ -20,7 +20,7 @@ from psap.pruning.importance import InGroups
 from psap.pruning.reconstruction import Masks, Reconstruction
 from psap.pruning.rest import FreeRest
 from psap.pruning.selection import Constraints
-from psap.utils.distributed import agreed
+from psap.utils.distributed import decide_on_rank0
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ class Returning(Protective):
     ) -> None:
         super().__init__(groups, optimizer, protection, keep_momentum)
         self._trial, self._pulse = trial, trial.signal(groups, self.set_free)
+        self.looks_after = trial.window
         self.zeroes_at_once = self._pulse.zeroes_at_once
         self._immune = [torch.zeros(group.channels, dtype=torch.int64) for group in groups]
 
@@ -142,7 +143,7 @@ class Returning(Protective):
     def restore(self, masks: Masks, signals: Sequence[Tensor]) -> Masks:
         self._pulse.close()
         tried = self._backup.masks(self._groups)
-        restored = agreed(lambda: self._trial.importance.select(signals, tried))
+        restored = decide_on_rank0(lambda: self._trial.importance.select(signals, tried))
         for group, back, immune in zip(self._groups, restored, self._immune, strict=True):
             self._backup.restore(group, back)
             self.forget(group, back)

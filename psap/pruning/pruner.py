@@ -32,10 +32,10 @@ from psap.pruning.parts import check_target, make_reconstruction, make_selector
 from psap.pruning.schedule import steps
 from psap.pruning.windows import WindowAfter, WindowBefore, resumed
 from psap.pruning.witness import Witness, unwatch
-from psap.utils.distributed import agreed, average
+from psap.utils.distributed import average, decide_on_rank0
 from psap.utils.passes import varied
 
-_STATE = {"masks", "frozen", "difference", "window", "calls", "reconstruction", "selector", "history"}
+_STATE = {"masks", "frozen", "max_output_difference", "window", "calls", "reconstruction", "selector", "history"}
 
 
 class Pruner:
@@ -46,17 +46,17 @@ class Pruner:
     target: share of multiply-adds (`measure="macs"`) or parameters (`"params"`) to remove, in (0, 1).
     epochs: how many times `step` will be called. optimizer: only its per-channel state is touched; it may train some of
     the parameters, or others beside. method: what to do (default: PSAP). seed: for the `random` criterion.
-    groups: what `usable_groups` found in a network like `model`, where several are pruned (default: found anew).
+    groups: what `find_prunable_groups` found in a network like `model`, for pruning several (default: found here).
     steps_per_epoch: the optimiser's steps in an epoch. A window never outlasts its epoch, so that the last pruning step
     lies within its own; until the number is known, from here or from the first epoch, a window still open ends where
     the next epoch begins (and in a training of a single epoch after one iteration).
 
     A few small batches of the training are kept, and the compacted network is compared on them too.
 
-    `groups` are the prunable groups, `refused` the others, each with its `reason`; `pruned` the bool mask (C_g,) of
+    `groups` are the prunable groups, `unprunable` the others, each with its `reason`; `masks` the bool mask (C_g,) of
     each prunable group's pruned channels, `restored` the number of channels given back since the last `step`, `frozen`
-    whether the masks are final, `history.rows` a row for each pruning step and group, `difference` that of the masked
-    and the compacted network, once there is one.
+    whether the masks are final, `history.rows` a row for each pruning step and group, `max_output_difference` that of
+    the masked and the compacted network, once there is one.
     Errors: PsapError, before anything is changed, when an argument is wrong, the network has nothing to prune or cannot
     be compacted, or the target cannot be met; and when calls are missing or out of order.
     """
@@ -82,16 +82,16 @@ class Pruner:
         self._model, self._inputs = model, example_inputs
         found = groups_of(model, example_inputs, groups)
         self.groups = [group for group in found if not group.reason]
-        self.refused = [group for group in found if group.reason]
+        self.unprunable = [group for group in found if group.reason]
         self.cost = CostModel(model, example_inputs, self.groups)
         self._selector = make_selector(model, example_inputs, self.groups, self.cost, self.method, measure, seed)
-        check_target(target, self.groups, self.cost, self.method, measure, self.refused)
+        check_target(target, self.groups, self.cost, self.method, measure, self.unprunable)
         self._reconstruction = make_reconstruction(self.groups, self.method, optimizer)
         shares = steps(epochs=epochs, **self.method.schedule.model_dump())
         self._targets = {epoch: share * target for epoch, share in shares.items()}
         self._masks = [torch.zeros(group.channels, dtype=torch.bool) for group in self.groups]
         self._window: WindowBefore | WindowAfter | None = None
-        self.frozen, self.difference = False, 0.0
+        self.frozen, self.max_output_difference = False, 0.0
         self.history = History(self.groups)
         self._calls = Calls(epochs, steps_per_epoch)
         self._witness = Witness(model)
@@ -102,28 +102,34 @@ class Pruner:
         A step that needs gradients first gathers them over the method's window and then acts. A window still open
         ends here.
         """
-        self._calls.begin(epoch, waiting=self._window is not None)
+        self._calls.begin_epoch(epoch, waiting=self._window is not None)
         self._close_window()
         self.history.begin_epoch()
         if epoch not in self._targets or self.frozen:
             return
         if isinstance(self._window, WindowAfter):  # opened just now: the window before it took the whole epoch
             self._restore(self._window)
-        window = WindowBefore(self.method.window, epoch)
+        window = WindowBefore(self._window_before(epoch), epoch)
         if self._selector.needs_gradients or self._reconstruction.looks_before:
             self._window = window
             self._reconstruction.look_before()
         else:
             self._prune(window)
 
-    def after_backward(self, scale: float = 1.0, taken: bool = True) -> None:
+    def _window_before(self, epoch: int) -> int:
+        """Iterations before the step of `epoch`: in a short one fewer than asked, so that those after it have room."""
+        after = 0 if epoch == self.last_epoch else self._reconstruction.looks_after
+        return max(1, min(self.method.window, (self.steps_per_epoch or self.method.window + after) - after))
+
+    def after_backward(self, scale: float = 1.0, step_taken: bool = True) -> None:
         """Look at the gradients. Call it between `backward` and the optimiser's step, before gradients are clipped.
 
-        Under a loss scaler: after unscaling, with the `scale` of the loss, and whether the step will be `taken` or not,
-        since gradients that overflowed say nothing. The scale is for the gradients of gates, which no scaler unscales.
+        Under a loss scaler: after unscaling, with the `scale` of the loss, and whether the optimiser will step
+        (`step_taken`), since gradients that overflowed say nothing. The scale is for the gradients of
+        gates, which no scaler unscales.
         """
         self._calls.look()
-        if not taken:
+        if not step_taken:
             self._reconstruction.discard()
             return
         if not 0 < scale < float("inf"):
@@ -157,14 +163,14 @@ class Pruner:
                 f"the masks are not final: the last pruning step belongs to epoch {self.last_epoch} and needs at "
                 "least one iteration of it; train that far before compact()"
             )
-        small = self.reduced(self._model)
+        small = self.compact_copy(self._model)
         unwatch(self._model)
         others = [*varied(self._inputs), *self._witness.batches]
-        self.difference = compaction.difference(self._model, small, self._inputs, others)
+        self.max_output_difference = compaction.difference(self._model, small, self._inputs, others)
         check_as_planned(small, self._inputs, self._counted()([int(mask.sum()) for mask in self._masks]))
         return small
 
-    def reduced(self, network: nn.Module) -> nn.Module:
+    def compact_copy(self, network: nn.Module) -> nn.Module:
         """A copy of `network`, built as the model is, without the channels pruned now, whatever values they have."""
         return compaction.compact(network, self._inputs, self.groups, self._masks)
 
@@ -188,7 +194,7 @@ class Pruner:
         return self.history.restored
 
     @property
-    def pruned(self) -> list[Tensor]:
+    def masks(self) -> list[Tensor]:
         """Masks of the channels pruned now: bool, (C_g,), a copy for each group, on the CPU."""
         return [mask.clone() for mask in self._masks]
 
@@ -205,7 +211,7 @@ class Pruner:
         average(buffer for buffer in self._model.buffers() if buffer.is_floating_point())
         how, masks, target = self._reconstruction, self._masks, self._targets[window.epoch]
         scores, constraints = window.scores or self._selector.scores(), how.constraints(masks, window.signals)
-        selection = agreed(lambda: self._selector.select(scores, target, masks, constraints))
+        selection = decide_on_rank0(lambda: self._selector.select(scores, target, masks, constraints))
         self.history.add_step(window.epoch, target, selection, constraints.last)
         self.frozen = window.epoch == self.last_epoch
         self.history.pulse_due = self.frozen or how.zeroes_at_once
@@ -237,7 +243,7 @@ class Pruner:
         return {
             "masks": self._masks,
             "frozen": self.frozen,
-            "difference": self.difference,
+            "max_output_difference": self.max_output_difference,
             "window": self._window and self._window.state_dict(),
             "calls": self._calls.state_dict(),
             "reconstruction": self._reconstruction.state_dict(),
@@ -252,7 +258,11 @@ class Pruner:
             raise PsapError(
                 "the state is not one of this pruner: its network, its arguments or psap's version were others"
             )
-        self._masks, self.frozen, self.difference = state["masks"], state["frozen"], state["difference"]
+        self._masks, self.frozen, self.max_output_difference = (
+            state["masks"],
+            state["frozen"],
+            state["max_output_difference"],
+        )
         self._window = resumed(state["window"], self.groups[0].weights[0].tensor.device)
         self._calls.load_state_dict(state["calls"])
         self._selector.load_state_dict(state["selector"])

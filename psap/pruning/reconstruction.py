@@ -39,6 +39,8 @@ class Reconstruction:
 
     looks_before = False
     """Whether `constraints` wants signals gathered before a step."""
+    looks_after = 0
+    """How many iterations after a step it looks at."""
     zeroes_at_once = True
     """Whether weights are zero right after a step, so that the pulse can be read."""
 

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TypeVar
 
-from psap.errors import PsapError, near
+from psap.errors import PsapError, suggestion
 
 _P = TypeVar("_P")
 
@@ -22,7 +22,7 @@ class Registry(dict[str, _P]):
 
 # The built-in names, which are known without importing torch: planning must not wait for it.
 BUILT_IN = {
-    "criterion": ("l1", "l2", "fpgm", "bn_scale", "taylor", "random"),
+    "criterion": ("l1", "l2", "fpgm", "bn_scale", "taylor", "taylor_bn", "random"),
     "allocation": ("uniform", "sparsity", "global"),
     "reconstruction": ("hard", "soft", "protective"),
 }
@@ -40,4 +40,4 @@ def check_known(kind: str, name: str) -> None:
     module, registry = _HOMES[kind]
     known = getattr(import_module(module), registry)
     if name not in known:
-        raise PsapError(f"{kind}: unknown name {name!r}{near(name, known)}")
+        raise PsapError(f"{kind}: unknown name {name!r}{suggestion(name, known)}")

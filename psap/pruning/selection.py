@@ -111,6 +111,7 @@ class Selector:
                     group.filters(),
                     group.filters(gradients=True) if criterion.needs_gradients else None,
                     group.scales(),
+                    group.gate_gradients() if criterion.needs_gradients else None,
                     self._generator,
                 )
             )

@@ -76,7 +76,7 @@ class GroupSparsity(NoSparsity):
 class ModelSparsity(NoSparsity):
     """Small is what lies below one threshold for the network: a quantile at the first call, then fixed.
 
-    Taken anew it would fall to 0 once enough weights are zero, and every ratio with it.
+    Taken again it would fall to 0 once enough weights are zero, and every ratio with it.
     """
 
     def __init__(self, weights_of: WeightsOf, quantile: float) -> None:

@@ -1,4 +1,4 @@
-"""The folder that an order writes: marked as `psap prune`'s own before anything else, or not touched at all."""
+"""The folder that a request writes: marked as `psap prune`'s own before anything else, or not touched at all."""
 
 import os
 import shutil
@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from psap.data.sources import find_folder
 from psap.errors import PsapError
-from psap.standalone.request import Order
-from psap.utils.files import write_text, writing
+from psap.standalone.request import PruneRequest
+from psap.utils.files import os_errors_as_psap_error, write_text
 from psap.utils.validation import read_json
 
 MARKER, RESULT, STATE, DENSE = ".psap-prune", "result.json", "state", "dense"
@@ -21,21 +21,21 @@ _TEMPORARY = ("lock", "data.*", ".data.*", "raw", "start", "[0-9a-f]" * 16)
 _OTHER = "name a folder that is new or empty"
 
 
-def finished(order: Order) -> bool:
-    """Whether the order was carried out before; nothing is written.
+def is_finished(request: PruneRequest) -> bool:
+    """Whether the request was carried out before; nothing is written.
 
     Raises PsapError where its folder cannot be made, or holds anything that `psap prune` did not write.
     """
-    out = Path(order.out)
-    _check_name(order)
-    with writing(out):
+    out = Path(request.out)
+    _check_name(request)
+    with os_errors_as_psap_error(out):
         marked = _is_own(out)
         if not marked and os.path.lexists(out) and (out.is_symlink() or not out.is_dir() or any(out.iterdir())):
             raise PsapError(f"{out}: exists already, and was not made by psap prune; {_OTHER}")
         above = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
         if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
             raise PsapError(f"{out}: cannot be made, since {above} is not a folder that can be written to; {_OTHER}")
-        return marked and _holds(out, order)
+        return marked and _holds(out, request)
 
 
 def claim(out: Path) -> None:
@@ -56,15 +56,15 @@ def clear(out: Path) -> None:
         (out / STATE).rmdir()
 
 
-def _check_name(order: Order) -> None:
-    if not order.out.strip() or "\0" in order.out:
-        raise PsapError(f"out: {order.out!r} is no name of a folder; {_OTHER}")
-    place = Path(os.path.realpath(order.out))  # Path.resolve raises on links in a loop
+def _check_name(request: PruneRequest) -> None:
+    if not request.out.strip() or "\0" in request.out:
+        raise PsapError(f"out: {request.out!r} is no name of a folder; {_OTHER}")
+    place = Path(os.path.realpath(request.out))  # Path.resolve raises on links in a loop
     if Path.cwd().is_relative_to(place):
-        raise PsapError(f"out: {order.out} is the folder in which psap runs, or one above it; {_OTHER}")
-    images = find_folder("folder", order.data) if order.photographs() else None
+        raise PsapError(f"out: {request.out} is the folder in which psap runs, or one above it; {_OTHER}")
+    images = find_folder("folder", request.data) if request.photographs() else None
     if images and place != (root := Path(os.path.realpath(images))) and place.is_relative_to(root):
-        raise PsapError(f"out: {order.out} lies in the folder of the images, {images}; name a folder outside of it")
+        raise PsapError(f"out: {request.out} lies in the folder of the images, {images}; name a folder outside of it")
 
 
 def _is_own(out: Path) -> bool:
@@ -78,10 +78,10 @@ def _is_own(out: Path) -> bool:
 
 
 class _Result(BaseModel, extra="allow"):
-    """What must be in a result.json to go on from it; the rest is for people."""
+    """What must be in a result.json to resume from it; the rest is for people."""
 
     key: str
-    order: dict[str, Any]
+    request: dict[str, Any]
 
 
 def result(folder: Path) -> dict[str, Any]:
@@ -92,12 +92,12 @@ def result(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _holds(out: Path, order: Order) -> bool:
-    """Whether `out` has the result of `order`. Raises PsapError where it is another's."""
-    asked, found = order.model_dump(mode="json", exclude={"out"}), result(out)
-    if found and (differing := next((key for key in asked if found["order"].get(key) != asked[key]), None)):
+def _holds(out: Path, request: PruneRequest) -> bool:
+    """Whether `out` has the result of `request`. Raises PsapError where it is another's."""
+    asked, found = request.model_dump(mode="json", exclude={"out"}), result(out)
+    if found and (differing := next((key for key in asked if found["request"].get(key) != asked[key]), None)):
         raise PsapError(
-            f"{out}: holds the network of another order (its {differing} differs); name another folder, or delete "
+            f"{out}: holds the network of another request (its {differing} differs); name another folder, or delete "
             "this one"
         )
     return bool(found)

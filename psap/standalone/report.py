@@ -24,7 +24,7 @@ _FOLDERS = [Path(__file__).parent, Path(__file__).parents[1] / "analysis"]
 Result = Mapping[str, Any]
 
 
-def card(plan: Plan, dense: Result, pruned: Result) -> str:
+def model_card(plan: Plan, dense: Result, pruned: Result) -> str:
     """The model card, in Markdown: what it is, how it was made, its numbers, seed and versions."""
     header = ("", "dense", "pruned", "change")
     return _template("card.md.j2", False).render(
@@ -62,15 +62,15 @@ def _template(name: str, escape: bool) -> Template:
 
 
 def _said(plan: Plan, dense: Result, pruned: Result) -> dict[str, Any]:
-    order = plan.order
+    request = plan.request
     return {
-        "order": order,
+        "request": request,
         "summary": summary(plan),
-        "yaml": yaml.safe_dump(order.model_dump(mode="json", exclude_unset=True), sort_keys=False),
-        "method_in_words": in_words(order.method),
-        "out_in_python": json.dumps(order.out),
-        "out_in_shell": shlex.quote(order.out),
-        "method": yaml.safe_dump(order.method.effective(), sort_keys=False),
+        "yaml": yaml.safe_dump(request.model_dump(mode="json", exclude_unset=True), sort_keys=False),
+        "method_in_words": in_words(request.method),
+        "out_in_python": json.dumps(request.out),
+        "out_in_shell": shlex.quote(request.out),
+        "method": yaml.safe_dump(request.method.identity(), sort_keys=False),
         "trained_before": dense["config"]["training"]["recipe"]["epochs"],
         "classes": pruned["data"]["classes"],
         "shape": " x ".join(map(str, plan.images.shape)),
@@ -87,11 +87,11 @@ def _said(plan: Plan, dense: Result, pruned: Result) -> dict[str, Any]:
 
 def _rounding(plan: Plan) -> dict[str, float]:
     """What `round_to` gains: milliseconds of 32 images in the shape with it and without it, all groups at one ratio."""
-    to, dense = plan.order.method.round_to, plan.network
+    to, dense = plan.request.method.round_to, plan.network
     if to == 1:
         return {}
     images = torch.randn(LATENCY_BATCH, *plan.images.shape)
-    shapes = [prune_at_once(dense.model, dense.images, plan.order.target, each) for each in (to, 1)]
+    shapes = [prune_at_once(dense.model, dense.images, plan.request.target, each) for each in (to, 1)]
     for shape in shapes:
         shape.to(memory_format=torch.channels_last)  # as the networks in the table
     return dict(zip(("rounded", "free"), latencies(shapes, images), strict=True))

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from psap.suites.grid import Grid, Run
-from psap.suites.load import Preset, Suite, Target, Tuned
+from psap.suites.load import MethodConfig, MethodPair, Suite, Target
 from psap.suites.schema import Colour, Data, Photos, Recipe, Section, Training
 from psap.utils.bounds import Batch, Epochs, Model, Penalty, Pixels, Place, Rate, Seed
 
@@ -15,7 +15,7 @@ _RATE = {"weights": 0.01, "new": 0.05}  # of the pruning, from weights that were
 _RATE_FROM_NOTHING = 0.1
 
 
-class Order(Section):
+class PruneRequest(Section):
     """One network to prune: the options of `psap prune`, and the keys of its YAML file."""
 
     model: Model
@@ -42,7 +42,7 @@ class Order(Section):
     """By channel, for pixels in 0..1 (default: that of the network's published weights)."""
     measure: Literal["macs", "params"] = "macs"
     """What the target is a share of: multiply-adds or parameters."""
-    method: Tuned = Tuned()
+    method: MethodConfig = MethodConfig()
     """As in `methods.yaml`, without `scratch`; PSAP by default."""
     batch_size: Batch = 32
     """Number of images in an optimiser's step."""
@@ -62,9 +62,9 @@ class Order(Section):
         return self.data not in _NAMED
 
 
-def in_words(method: Tuned) -> str:
+def in_words(method: MethodConfig) -> str:
     """The method by what it does: by the name of PSAP where its parts are PSAP's, with the settings that differ."""
-    own, psap = method.effective(), Tuned().effective()
+    own, psap = method.identity(), MethodConfig().identity()
     parts = ("criterion", "allocation", "reconstruction")
     if any(own[part] != psap[part] for part in parts):
         return ", ".join(f"{part} {own[part]}" for part in parts) + f", schedule {method.schedule.kind}"
@@ -73,40 +73,40 @@ def in_words(method: Tuned) -> str:
     return f"{name}, with {', '.join(differing)} other than its defaults" if differing else name
 
 
-def data_of(order: Order, described: dict[str, Any]) -> Data:
-    """The section `data` of the order's runs; `described` is what the network's library says of its images."""
-    if not order.photographs():
-        return Data(source=order.data, **_NAMED[order.data])
+def data_of(request: PruneRequest, described: dict[str, Any]) -> Data:
+    """The section `data` of the request's runs; `described` is what the network's library says of its images."""
+    if not request.photographs():
+        return Data(source=request.data, **_NAMED[request.data])
     usual = Photos()
-    size = order.size or described.get("input_size", (3, usual.size))[1]
-    mean, std = (getattr(order, name) or described.get(name, getattr(usual, name)) for name in ("mean", "std"))
+    size = request.size or described.get("input_size", (3, usual.size))[1]
+    mean, std = (getattr(request, name) or described.get(name, getattr(usual, name)) for name in ("mean", "std"))
     photos = Photos(size=size, mean=mean, std=std, min_area=0.35)
-    return Data(source="folder", path=order.data, flip=True, photos=photos)
+    return Data(source="folder", path=request.data, flip=True, photos=photos)
 
 
-def runs_of(order: Order, data: Data, fits: bool) -> tuple[Run, Run]:
+def runs_of(request: PruneRequest, data: Data, fits: bool) -> tuple[Run, Run]:
     """The dense run and the pruned one; `fits`: whether weights were given and fit the data's classes."""
-    given = order.weights is not None
-    dense_epochs = order.dense_epochs if order.dense_epochs is not None else 0 if fits else order.epochs
-    lr = order.lr or _RATE["weights" if given else "new"]
+    given = request.weights is not None
+    dense_epochs = request.dense_epochs if request.dense_epochs is not None else 0 if fits else request.epochs
+    lr = request.lr or _RATE["weights" if given else "new"]
     before = Recipe(epochs=dense_epochs, lr=lr if given else _RATE_FROM_NOTHING) if dense_epochs else None
-    pruning = Recipe(epochs=order.epochs, lr=lr)
+    pruning = Recipe(epochs=request.epochs, lr=lr)
     suite = Suite(
-        title=f"{order.model} on {order.data}",
+        title=f"{request.model} on {request.data}",
         data=data,
-        models=(order.model,),
+        models=(request.model,),
         methods={"pretrained": ("psap",)},
-        targets=(order.target,),
-        measure=order.measure,
-        seeds=(order.seed,),
+        targets=(request.target,),
+        measure=request.measure,
+        seeds=(request.seed,),
         training=Training(
-            batch_size=order.batch_size,
-            weight_decay=order.weight_decay,
-            precision=order.precision,
+            batch_size=request.batch_size,
+            weight_decay=request.weight_decay,
+            precision=request.precision,
             dense=before,
             pretrained=pruning,
             scratch=pruning,
         ),
     )
-    dense, pruned = Grid("prune", suite, {"psap": Preset(order.method, order.method)}).runs.values()
+    dense, pruned = Grid("prune", suite, {"psap": MethodPair(request.method, request.method)}).runs.values()
     return dense, pruned

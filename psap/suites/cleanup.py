@@ -9,17 +9,18 @@ from filelock import FileLock, Timeout
 
 from psap.errors import PsapError
 from psap.models import saved
+from psap.suites.beside_rows import CORRECT, SENSITIVITY
 from psap.suites.grid import load_grids
 from psap.suites.paths import CHECKPOINTS, RESULTS, STATE
 from psap.tracking import journal
 from psap.utils.validation import read_json
 
 
-def tidy(state: Path) -> None:
+def delete_finished_checkpoints(state: Path) -> None:
     """Delete the checkpoints of runs below `state` that go on no more; to be called when a workflow has ended well.
 
     Not before: Snakemake deletes the files of a run whose end it did not live to note, and the job that is then started
-    again writes them anew from the last checkpoint.
+    again writes them once more from the last checkpoint.
     """
     for path in state.rglob("journal.jsonl"):
         with suppress(Timeout), FileLock(path.with_name("lock"), timeout=0):
@@ -67,7 +68,7 @@ def remove(found: dict[Path, list[Path]]) -> None:
 def _results(folder: Path, path: str) -> Iterator[Path]:
     with suppress(OSError, PsapError):
         if read_json(folder / "run.json", dict[str, Any], "").get("run") == path:
-            yield from _there(folder, "run.json", "epochs.csv", "history.csv")
+            yield from _there(folder, "run.json", "epochs.csv", "history.csv", CORRECT, SENSITIVITY)
 
 
 def _networks(folder: Path, path: str) -> Iterator[Path]:

@@ -53,7 +53,7 @@ R = TypeVar("R", bound=Record)
 
 
 def read_record(path: Path, kind: type[R]) -> R:
-    return read_json(path, kind, "write it anew by rerunning what made it")
+    return read_json(path, kind, "write it again by rerunning what made it")
 
 
 def read_row(file: Path, path: str) -> Row:

@@ -59,12 +59,12 @@ class Grid:
         """SHA-256 of the suite's description."""
         return sha256(json.dumps(self.describe({})).encode())
 
-    def dense(self, run: Run) -> Run:
+    def dense_run(self, run: Run) -> Run:
         """The dense run of the same model and seed: baseline of every other run, start of the pretrained ones."""
         return self.runs[Run(self.name, run.model, run.seed, {}).path]
 
-    def architecture(self, run: Run) -> Run | None:
-        """The run whose compacted architecture `run` trains anew; None unless it is a retraining."""
+    def architecture_run(self, run: Run) -> Run | None:
+        """The run whose compacted architecture `run` trains again; None unless it is a retraining."""
         method = self._methods.get(run.method)
         if not isinstance(method, Retrain):
             return None
@@ -72,7 +72,7 @@ class Grid:
 
     def parents(self, run: Run) -> list[Run]:
         """The runs whose networks `run` needs, in the order in which they can be trained."""
-        needed = (self.dense(run), self.architecture(run))
+        needed = (self.dense_run(run), self.architecture_run(run))
         return [parent for parent in needed if parent and parent is not run]
 
     def _runs(self) -> Iterator[Run]:
@@ -85,7 +85,8 @@ class Grid:
                 for init, names in suite.methods.items():
                     for name in names:
                         for target in suite.targets:
-                            yield self._pruned(model, seed, init, name, target)
+                            if name not in suite.only or suite.only[name].has(model, target, seed):
+                                yield self._pruned(model, seed, init, name, target)
 
     def _pruned(self, model: str, seed: int, init: str, name: str, target: float) -> Run:
         method = self._methods[name]
@@ -99,7 +100,7 @@ class Grid:
             recipe, kind = (before or training.scratch).model_copy(update={"epochs": together}), "retrain"
             chosen, code = method.model_dump(), None
         else:
-            chosen = (method.scratch if init == "scratch" else method.pretrained).effective()
+            chosen = (method.scratch if init == "scratch" else method.pretrained).identity()
             code = chosen.pop("code")
         # The learning rate that results is part of the recipe; the factor itself decides nothing more.
         recipe = recipe.model_copy(update={"lr": recipe.lr * chosen.pop("lr_scale")})

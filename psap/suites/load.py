@@ -1,12 +1,13 @@
 """What a user writes in params/: the schema of suites, and one clear line for everything that is wrong with one."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from psap.errors import PsapError, near
+from psap.errors import PsapError, suggestion
 from psap.models.names import check_own_name
 from psap.pruning.method import Method
 from psap.suites import plugins
@@ -51,6 +52,23 @@ class Claims(Section):
         return self
 
 
+class Part(Section):
+    """The part of a suite's grid that a method runs in; all of it, where nothing is said."""
+
+    models: tuple[Model, ...] | None = None
+    """Networks."""
+    targets: tuple[Target, ...] | None = None
+    """Shares of `measure` to remove."""
+    seeds: tuple[Seed, ...] | None = None
+    """Seeds."""
+
+    def has(self, model: str, target: float, seed: int) -> bool:
+        """Whether a cell of the grid is in this part."""
+        chosen: tuple[tuple[tuple[Any, ...] | None, Any], ...]
+        chosen = ((self.models, model), (self.targets, target), (self.seeds, seed))
+        return all(values is None or value in values for values, value in chosen)
+
+
 class Suite(Section):
     """A grid of runs: models x inits x methods x targets x seeds, and the dense networks that they start from.
 
@@ -71,6 +89,8 @@ class Suite(Section):
     """Methods of this suite only, described as in `methods.yaml`; `base` names a method to differ from."""
     methods: dict[Init, tuple[Name, ...]] = Field(min_length=1)
     """For each init, the methods to run."""
+    only: dict[Name, Part] = Field(default_factory=dict)
+    """Methods that run in a part of the grid alone, such as `sfp: {seeds: [0, 1, 2]}`."""
     targets: tuple[Target, ...] = Field(min_length=1)
     """Shares of `measure` to remove."""
     measure: Literal["macs", "params"] = "macs"
@@ -106,7 +126,7 @@ class Retrain(Section):
     """Times the suite's learning rate."""
 
 
-class Tuned(Method):
+class MethodConfig(Method):
     """A pruning method in `methods.yaml`. What is left out takes PSAP's value.
 
     A section `scratch` in it holds what differs when the method prunes from scratch.
@@ -126,14 +146,14 @@ class Tuned(Method):
         return values
 
 
-class Preset(NamedTuple):
+class MethodPair(NamedTuple):
     """A pruning method as it runs from pretrained weights and as it runs from scratch."""
 
-    pretrained: Tuned
-    scratch: Tuned
+    pretrained: MethodConfig
+    scratch: MethodConfig
 
 
-Methods = dict[str, Preset | Retrain]
+Methods = dict[str, MethodPair | Retrain]
 
 
 def load_methods(path: Path, variants: Mapping[str, Mapping[str, dict[str, Any]]] | None = None) -> Methods:
@@ -151,19 +171,19 @@ def load_methods(path: Path, variants: Mapping[str, Mapping[str, dict[str, Any]]
             raise PsapError(f"{places[name]}: there is a method of this name already; give the variant another")
         base = checked(str, changes.get("base", ""), f"{places[name]}.base")
         if base and not isinstance(values.get(base), dict):
-            raise PsapError(f"{places[name]}.base: unknown method {base!r}{near(base, values)}")
+            raise PsapError(f"{places[name]}.base: unknown method {base!r}{suggestion(base, values)}")
         own = {key: value for key, value in changes.items() if key != "base"}
         values[name] = _merged(values.get(base, {}), own)
     for name, where in places.items():
         checked(Name, name, where)
     methods = {name: _method(values[name], where) for name, where in places.items()}
     for name, method in methods.items():
-        if isinstance(method, Retrain) and not isinstance(methods.get(method.retrain), Preset):
+        if isinstance(method, Retrain) and not isinstance(methods.get(method.retrain), MethodPair):
             raise PsapError(f"{places[name]}.retrain: {method.retrain!r} is not a pruning method of this file")
     return methods
 
 
-def _method(values: Any, where: str) -> Preset | Retrain:
+def _method(values: Any, where: str) -> MethodPair | Retrain:
     if not isinstance(values, dict):
         raise PsapError(f"{where}: must be a mapping of parameters to values")
     if "retrain" in values:
@@ -172,8 +192,8 @@ def _method(values: Any, where: str) -> Preset | Retrain:
     if not isinstance(changes, dict):
         raise PsapError(f"{where}.scratch: must be a mapping of parameters to values")
     pretrained = {name: value for name, value in values.items() if name != "scratch"}
-    scratch = validated(Tuned, _merged(pretrained, changes), f"{where}.scratch" if changes else where)
-    return Preset(validated(Tuned, pretrained, where), scratch)
+    scratch = validated(MethodConfig, _merged(pretrained, changes), f"{where}.scratch" if changes else where)
+    return MethodPair(validated(MethodConfig, pretrained, where), scratch)
 
 
 def load_suite(path: Path, methods_file: Path, readings_file: Path) -> tuple[Suite, Methods]:
@@ -187,7 +207,7 @@ def load_suite(path: Path, methods_file: Path, readings_file: Path) -> tuple[Sui
     for init, names in suite.methods.items():
         for name in names:
             if name not in methods:
-                raise PsapError(f"{path}: methods.{init}: unknown method {name!r}{near(name, methods)}")
+                raise PsapError(f"{path}: methods.{init}: unknown method {name!r}{suggestion(name, methods)}")
             method = methods[name]
             if isinstance(method, Retrain) and method.retrain not in names:
                 raise PsapError(f"{path}: methods.{init}: {name} retrains {method.retrain}, which is not in the list")
@@ -197,19 +217,41 @@ def load_suite(path: Path, methods_file: Path, readings_file: Path) -> tuple[Sui
                     "and how long published weights were trained is not known; list it under scratch only"
                 )
     listed = list(dict.fromkeys(name for names in suite.methods.values() for name in names))
+    for name in suite.only:
+        _check_part(suite, methods, name, listed, f"{path}: only.{name}")
     suite = suite.model_copy(
         update={"variants": {name: readings[name] for name in listed if name in readings} | suite.variants}
     )
     for part in sorted(suite.claims.model_fields_set):
         name = getattr(suite.claims, part)
         if name not in listed:
-            raise PsapError(f"{path}: claims.{part}: {name!r} is none of the suite's methods{near(name, listed)}")
+            raise PsapError(f"{path}: claims.{part}: {name!r} is none of the suite's methods{suggestion(name, listed)}")
     for model in suite.models:
         try:
             check_own_name(model)  # whether a library has the network is seen when it is counted
         except PsapError as error:
             raise PsapError(f"{path}: models: {error}") from None
     return suite, methods
+
+
+def _check_part(suite: Suite, methods: Methods, name: str, listed: list[str], where: str) -> None:
+    if name not in listed:
+        raise PsapError(f"{where}: {name!r} is none of the suite's methods{suggestion(name, listed)}")
+    for axis, values in suite.only[name]:
+        for value in values or ():
+            if value not in getattr(suite, axis):
+                raise PsapError(f"{where}.{axis}: {value} is not in the suite's {axis}")
+    for retraining in listed:
+        method = methods[retraining]
+        if isinstance(method, Retrain) and method.retrain == name:
+            missing = [
+                cell
+                for cell in itertools.product(suite.models, suite.targets, suite.seeds)
+                if not suite.only[name].has(*cell)
+                and (retraining not in suite.only or suite.only[retraining].has(*cell))
+            ]
+            if missing:
+                raise PsapError(f"{where}: {retraining} retrains its networks in more cells; add only.{retraining}")
 
 
 def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -5,34 +5,44 @@ from pathlib import Path
 from typing import Any
 
 from psap.models import saved
+from psap.suites.beside_rows import CORRECT, SENSITIVITY, write_correct, write_sensitivity
 from psap.suites.grid import Run
 from psap.suites.paths import Paths
 from psap.suites.provenance import now
 from psap.training.divergence import Diverged
 from psap.training.outputs import write_network, write_tables
-from psap.training.trainer import Job, Outcome
+from psap.training.trainer import Trainer, TrainResult
 from psap.utils.files import write_json
 
 _IDENTITY = ("suite", "model", "init", "method", "target", "seed", "hash", "config")
 
 
-def write_run(run: Run, job: Job, outcome: Outcome, labels: Mapping[str, Any], paths: Paths) -> list[Path]:
+def write_run(run: Run, trainer: Trainer, outcome: TrainResult, labels: Mapping[str, Any], paths: Paths) -> list[Path]:
     """Write all that a finished run leaves; returns the files in its folder of results."""
     folder = paths.checkpoints / run.path
-    write_network(job, outcome, folder)
-    tables = write_tables(paths.results / run.path, job.progress.rows, job.history)
+    write_network(trainer, outcome, folder)
+    tables = write_tables(paths.results / run.path, trainer.progress.rows, trainer.history)
+    results = paths.results / run.path
+    write_correct(results / CORRECT, outcome.right.numpy())
+    if outcome.sensitivity is not None:
+        write_sensitivity(results / SENSITIVITY, outcome.sensitivity)
     made = {**labels, "network": saved.read(folder).sha256}
     return [_write(run, {"result": outcome.result, "cost": outcome.cost}, made, paths), *tables]
 
 
-def write_diverged(run: Run, job: Job, lost: Diverged, labels: Mapping[str, Any], paths: Paths) -> list[Path]:
+def write_diverged(run: Run, trainer: Trainer, lost: Diverged, labels: Mapping[str, Any], paths: Paths) -> list[Path]:
     """Write what is left of a run that diverged: the epochs that it had, no network, and a row without a result."""
     saved.save_none(
-        paths.checkpoints / run.path, job.config["model"], job.classes, job.in_channels, f"{run.path} diverged: {lost}"
+        paths.checkpoints / run.path,
+        trainer.config["model"],
+        trainer.classes,
+        trainer.in_channels,
+        f"{run.path} diverged: {lost}",
     )
-    tables = write_tables(paths.results / run.path, job.progress.rows, job.history)
+    tables = write_tables(paths.results / run.path, trainer.progress.rows, trainer.history)
+    _forget_results(paths.results / run.path)
     diverged = {"epoch": lost.epoch, "what": lost.what}
-    return [_write(run, _lost(diverged, job.progress.seconds), labels, paths), *tables]
+    return [_write(run, _lost(diverged, trainer.progress.seconds), labels, paths), *tables]
 
 
 def write_not_run(run: Run, why: str, parent: saved.Architecture, labels: Mapping[str, Any], paths: Paths) -> None:
@@ -40,7 +50,14 @@ def write_not_run(run: Run, why: str, parent: saved.Architecture, labels: Mappin
     saved.save_none(paths.checkpoints / run.path, run.model, parent.classes, parent.in_channels, why)
     history: Sequence[Mapping[str, Any]] | None = [] if run.kind == "prune" else None
     write_tables(paths.results / run.path, [], history)
+    _forget_results(paths.results / run.path)
     _write(run, _lost({"epoch": 0, "what": why}, 0.0), labels, paths)
+
+
+def _forget_results(folder: Path) -> None:
+    """Delete what an earlier row had next to it."""
+    for name in (CORRECT, SENSITIVITY):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _lost(diverged: Mapping[str, Any], seconds: float) -> dict[str, Any]:

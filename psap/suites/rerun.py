@@ -66,7 +66,7 @@ def _prepare(grid: Grid) -> None:
 
 
 def _provide(grid: Grid, parent: Run, device: torch.device) -> None:
-    """Have the network of `parent` below rerun/: that of the project's checkpoints/, or one that is trained anew."""
+    """Have the network of `parent` below rerun/: that of the project's checkpoints/, or one that is trained again."""
     ours, theirs = AGAIN.checkpoints / parent.path, PROJECT.checkpoints / parent.path
     if (theirs / saved.DESCRIPTION).exists():
         ours.mkdir(parents=True, exist_ok=True)

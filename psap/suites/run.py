@@ -1,4 +1,4 @@
-"""Execute one run of a suite by its path: find what it needs, train it (or go on), write and track what came out."""
+"""Execute one run of a suite by its path: find what it needs, train it (or resume), write and track what came out."""
 
 import sys
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from psap.training.checkpoint import Checkpoints, single_writer
 from psap.training.divergence import Diverged
 from psap.training.loop import Progress
 from psap.training.outputs import progress_line
-from psap.training.trainer import Job
+from psap.training.trainer import Trainer
 from psap.utils import distributed
 from psap.utils.files import sha256
 from psap.utils.mappings import flat
@@ -33,7 +33,7 @@ from psap.utils.mappings import flat
 def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths: Paths = PROJECT) -> str:
     """Train `run`, going on where an earlier attempt stopped; returns a line that sums it up.
 
-    Reads the prepared data of the working directory; reads and writes networks, results and, to go on from, state below
+    Reads the prepared data of the working directory; reads and writes networks, results and, to resume, state below
     `paths`. `workers`: processes that decode photographs. Where several ranks train, all call it, and rank 0 does all
     that is written. A run that diverges leaves a row that says so, and so does one whose dense network did.
     """
@@ -48,30 +48,30 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
             if distributed.rank() == 0:
                 write_not_run(run, why, described, {**labels, **provenance(device)}, paths)
             return f"{run.path}: {why}"
-    model_run = grid.architecture(run)
-    dense = None if run.kind == "dense" else paths.checkpoints / grid.dense(run).path
+    model_run = grid.architecture_run(run)
+    dense = None if run.kind == "dense" else paths.checkpoints / grid.dense_run(run).path
     start = paths.checkpoints / model_run.path if model_run else dense if run.init == "pretrained" else None
-    job = Job(run.config, data, device, start, dense, workers)
-    origin = sha256(start / saved.DESCRIPTION) if start else job.weights.get("sha256", "")
+    trainer = Trainer(run.config, data, device, start, dense, workers)
+    origin = sha256(start / saved.DESCRIPTION) if start else trainer.weights.get("sha256", "")
     key = state_key(run.hash, origin, data.digest, arithmetic(device))
     state = paths.state / run.path
     checkpoints = Checkpoints(state / key, f"{run.path} {key}")
     if distributed.rank() > 0:
-        job.resume(checkpoints)
+        trainer.resume(checkpoints)
         with suppress(Diverged):  # which rank 0 tells of
-            job.run(checkpoints, lambda progress: None)
+            trainer.run(checkpoints, lambda progress: None)
         return ""
     with single_writer(state), single_writer(state / key):
-        job.resume(checkpoints)
+        trainer.resume(checkpoints)
         labels |= provenance(device) | ({"start": saved.read(start).sha256} if start else {})
-        labels |= {"weights": job.weights} if job.weights else {}
+        labels |= {"weights": trainer.weights} if trainer.weights else {}
         tracker = Tracker(state / key, run=run.path, experiment=run.suite, tags=_tags(run, labels), params=_params(run))
-        tracker.start([_tracked(job, epoch) for epoch in range(job.progress.epoch)])
+        tracker.start([_tracked(trainer, epoch) for epoch in range(trainer.progress.epoch)])
         try:
-            outcome = job.run(checkpoints, lambda progress: _report(run, job, progress, tracker))
-            files = write_run(run, job, outcome, labels, paths)
+            outcome = trainer.run(checkpoints, lambda progress: _report(run, trainer, progress, tracker))
+            files = write_run(run, trainer, outcome, labels, paths)
         except Diverged as lost:
-            write_diverged(run, job, lost, labels, paths)
+            write_diverged(run, trainer, lost, labels, paths)
             tracker.fail(f"{DIVERGED}{lost}")
             return f"{run.path}: {DIVERGED}{lost}"
         except BaseException as error:
@@ -102,18 +102,18 @@ def _require(file: Path, command: str) -> None:
         raise PsapError(f"{file} is missing; make it with `{command}`, or the whole suite with `psap reproduce`")
 
 
-def _report(run: Run, job: Job, progress: Progress, tracker: Tracker) -> None:
+def _report(run: Run, trainer: Trainer, progress: Progress, tracker: Tracker) -> None:
     """After an epoch (its checkpoint is written): a line for people, a row for MLflow."""
-    print(progress_line(run.path, job, progress), file=sys.stderr, flush=True)
-    tracker.log(_tracked(job, progress.epoch - 1))
+    print(progress_line(run.path, trainer, progress), file=sys.stderr, flush=True)
+    tracker.log(_tracked(trainer, progress.epoch - 1))
 
 
-def _tracked(job: Job, index: int) -> Row:
+def _tracked(trainer: Trainer, index: int) -> Row:
     """The MLflow row of an epoch: its metrics, and what its pruning step did to each group."""
-    row = job.progress.rows[index]
+    row = trainer.progress.rows[index]
     skipped = {"epoch", "time", "final"}
     metrics = {name: float(value) for name, value in row.items() if name not in skipped and value is not None}
-    for step in job.pruner.history.rows if job.pruner else ():
+    for step in trainer.pruner.history.rows if trainer.pruner else ():
         if step["epoch"] == index:
             values = {name: step[name] for name in ("ratio", "sparsity", "restored", "pulse")}
             metrics |= {f"{name}/{step['group']}": value for name, value in values.items() if value is not None}

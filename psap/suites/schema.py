@@ -30,11 +30,12 @@ class _Growing(Section):
     @model_serializer(mode="wrap")
     def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if value is not None or name not in self.later()}
+        unset = {name for name in self.later() if values[name] == type(self).model_fields[name].default}
+        return {name: value for name, value in values.items() if name not in unset}
 
     @classmethod
     def later(cls) -> tuple[str, ...]:
-        """The keys that came later; None is each one's default."""
+        """The keys that came later."""
         raise NotImplementedError
 
 
@@ -68,6 +69,8 @@ class Data(_Growing):
     """Share of the training images set aside by seed, never trained on."""
     evaluate: Literal["test", "validation"] = "test"
     """What a run is scored on. For choices use `validation`, which leaves the test images alone."""
+    by_seed: bool = False
+    """Let each run draw its subset and validation split by its own seed (default: all runs share one draw)."""
     pad: Annotated[int, Field(ge=0, le=4096)] = 0
     """Black pixels added around a training image before a random part of the original size is cut out."""
     flip: bool = False
@@ -94,7 +97,7 @@ class Data(_Growing):
 
     @classmethod
     def later(cls) -> tuple[str, ...]:
-        return ("photos",)
+        return ("photos", "by_seed")
 
 
 class Recipe(_Growing):

@@ -24,7 +24,7 @@ class Tracker:
     environment only the journal is written, and `replay` can mirror it at any time.
 
     A row must be in the checkpoint before it is logged. Then a run that is killed and resumed is one MLflow run, with
-    each step once; were a logged row lost, MLflow's run would be deleted and made anew.
+    each step once; were a logged row lost, MLflow's run would be deleted and made again.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Tracker:
     def start(self, rows: Sequence[Row]) -> None:
         """Begin the journal with the `rows` restored from the checkpoint (none on a fresh start), and the mirror."""
         journal.begin(self._path, self._head, rows)
-        with files.writing(self._path):
+        with files.os_errors_as_psap_error(self._path):
             self._file = self._path.open("a", encoding="utf-8")
         if os.environ.get("PSAP_TRACKING") != "off":
             with suppress(OSError):  # no process to be had: it stays behind
@@ -83,7 +83,7 @@ class Tracker:
 
     def _append(self, line: str) -> None:
         assert self._file is not None, "start comes first"
-        with files.writing(self._path):
+        with files.os_errors_as_psap_error(self._path):
             self._file.write(line)
             self._file.flush()
 

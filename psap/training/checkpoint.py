@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from psap.utils.files import regular, write_bytes, writing
+from psap.utils.files import os_errors_as_psap_error, regular, write_bytes
 
 _KEPT = 2  # the newest, and the one before in case the newest is damaged
 
@@ -20,7 +20,7 @@ _KEPT = 2  # the newest, and the one before in case the newest is damaged
 def single_writer(folder: Path) -> Iterator[None]:
     """Hold the lock of a run's state folder; wait for a process that still has it (it may be about to finish)."""
     file = folder / "lock"
-    with writing(file):
+    with os_errors_as_psap_error(file):
         folder.mkdir(parents=True, exist_ok=True)
         file.touch()  # or else a folder that is not ours would be told by the lock, less clearly
     lock = FileLock(file)

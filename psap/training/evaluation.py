@@ -1,11 +1,12 @@
 """What a network is worth: accuracy, latency and memory."""
 
+import itertools
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +20,12 @@ LATENCY_ERROR = 0.05
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cross-entropy, and top-1 and top-5 accuracy in percent."""
+    """Mean cross-entropy, top-1 and top-5 accuracy in percent, and whether each image (N,) was classified rightly."""
 
     loss: float
     top1: float
     top5: float
+    right: Tensor = field(compare=False, repr=False)
 
 
 @torch.no_grad()
@@ -34,6 +36,7 @@ def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Scor
     """
     training = model.training
     model.eval()
+    first: list[Tensor] = []
     totals = torch.zeros(4, dtype=torch.float64, device=next(model.parameters()).device)
     for images, labels in batches:
         logits = model(images).float()
@@ -41,10 +44,17 @@ def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Scor
         loss = F.cross_entropy(logits, labels, reduction="sum")
         right = torch.stack([ranked[:, 0].sum(), ranked.sum(), torch.full_like(labels[0], len(labels))])
         totals += torch.cat([loss.double()[None], right.double()])
+        first.append(ranked[:, 0])
     model.train(training)
-    loss_sum, first, five, count = distributed.total(totals).tolist()
+    loss_sum, one, five, count = distributed.all_reduce_sum(totals).tolist()
     assert count, "nothing to evaluate"
-    return Score(loss_sum / count, 100 * first / count, 100 * five / count)
+    return Score(loss_sum / count, 100 * one / count, 100 * five / count, _in_order(first))
+
+
+def _in_order(batches: list[Tensor]) -> Tensor:
+    """One tensor of the batches of all ranks, which took them in turns."""
+    rounds = itertools.zip_longest(*distributed.gather([batch.cpu() for batch in batches]))
+    return torch.cat([batch for turn in rounds for batch in turn if batch is not None])
 
 
 @torch.no_grad()

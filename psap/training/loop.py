@@ -11,21 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psap.data.seeds import mixed
+from psap.data.seeds import derive_seed
 from psap.training.divergence import Diverged, wrong_loss, wrong_network, wrong_score
 from psap.training.evaluation import Score
 from psap.training.optim import learning_rate
-from psap.training.train_state import Learner
+from psap.training.train_state import TrainState
 from psap.utils import distributed
 
 Row = dict[str, Any]
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class Batched(Protocol):
-    """What there is to train on: `epoch(n)` yields `len(...)` micro-batches, `accumulated` to each step."""
+class BatchSource(Protocol):
+    """What there is to train on: `epoch(n)` yields `len(...)` micro-batches, `accumulation_steps` to each step."""
 
-    accumulated: int
+    accumulation_steps: int
 
     def __len__(self) -> int: ...
 
@@ -42,8 +42,8 @@ class Progress:
 
 
 def train(
-    learner: Learner,
-    batches: Batched,
+    train_state: TrainState,
+    batches: BatchSource,
     training: Mapping[str, Any],
     seed: int,
     score: Callable[[nn.Module], Score],
@@ -56,19 +56,19 @@ def train(
 
     After each epoch a row joins `progress.rows` and `after_epoch` is called; after every `score_every` epochs and the
     last one, `score` evaluates the network. All that is random in an epoch follows from (seed, epoch), so a resumed
-    training goes on bit for bit. `reduction` is what the rows show where there is no pruner. Raises Diverged when loss,
+    training resumes bit for bit. `reduction` is what the rows show where there is no pruner. Raises Diverged when loss,
     network or score are no numbers any more; the row of that epoch is there, and `after_epoch` is not called for it.
     """
-    recipe, pruner = training["recipe"], learner.pruner
+    recipe, pruner = training["recipe"], train_state.pruner
     for epoch in range(progress.epoch, recipe["epochs"]):
         start = time.perf_counter()
-        torch.manual_seed(mixed(seed, epoch, distributed.rank()))  # for layers that draw numbers, such as dropout
-        learner.begin(epoch)
-        loss, lr = run_epoch(learner, batches, training, epoch)
-        distributed.average(buffer for buffer in learner.model.buffers() if buffer.is_floating_point())
-        wrong = wrong_loss(loss, classes) or wrong_network(learner.model)
+        torch.manual_seed(derive_seed(seed, epoch, distributed.rank()))  # for layers that draw numbers, such as dropout
+        train_state.begin_epoch(epoch)
+        loss, lr = run_epoch(train_state, batches, training, epoch)
+        distributed.average(buffer for buffer in train_state.model.buffers() if buffer.is_floating_point())
+        wrong = wrong_loss(loss, classes) or wrong_network(train_state.model)
         due = (epoch + 1) % training["score_every"] == 0 or epoch + 1 == recipe["epochs"]
-        result = score(learner.model) if due and not wrong else None
+        result = score(train_state.model) if due and not wrong else None
         wrong = wrong or (wrong_score(result) if result else "")
         progress.rows.append(
             {
@@ -78,7 +78,7 @@ def train(
                 "loss": result and _finite(result.loss),
                 "top1": result and result.top1,
                 "reduction": pruner.reduction() if pruner else reduction,
-                "pruned": sum(int(mask.sum()) for mask in pruner.pruned) if pruner else 0,
+                "pruned": sum(int(mask.sum()) for mask in pruner.masks) if pruner else 0,
                 "restored": pruner.restored if pruner else 0,
                 "final": int(pruner.frozen) if pruner else 1,
                 "time": int(1000 * time.time()),
@@ -95,20 +95,22 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def run_epoch(learner: Learner, batches: Batched, training: Mapping[str, Any], epoch: int) -> tuple[float, float]:
+def run_epoch(
+    train_state: TrainState, batches: BatchSource, training: Mapping[str, Any], epoch: int
+) -> tuple[float, float]:
     """One epoch; returns the mean training loss and the last learning rate. Nothing in it waits for the device, but for
     float16, where a step whose gradients overflow is left out.
     """
-    learner.model.train()
+    train_state.model.train()
     total: Tensor | None = None
     for i, (images, labels) in enumerate(batches.epoch(epoch)):
-        if i % batches.accumulated == 0:
+        if i % batches.accumulation_steps == 0:
             lr = learning_rate(training["recipe"], (epoch + i / len(batches)) / training["recipe"]["epochs"])
-            learner.set_learning_rate(lr)
-        complete = (i + 1) % batches.accumulated == 0
-        loss = _backward(learner, images, labels, training, 1 / batches.accumulated, complete)
+            train_state.set_learning_rate(lr)
+        complete = (i + 1) % batches.accumulation_steps == 0
+        loss = _backward(train_state, images, labels, training, 1 / batches.accumulation_steps, complete)
         if complete:
-            _step(learner, training)
+            _step(train_state, training)
         total = loss if total is None else total + loss
     assert total is not None, "an epoch without a batch"
     distributed.average([total])
@@ -116,27 +118,27 @@ def run_epoch(learner: Learner, batches: Batched, training: Mapping[str, Any], e
 
 
 def _backward(
-    learner: Learner, images: Tensor, labels: Tensor, training: Mapping[str, Any], weight: float, complete: bool
+    train_state: TrainState, images: Tensor, labels: Tensor, training: Mapping[str, Any], weight: float, complete: bool
 ) -> Tensor:
     """Add `weight` times the gradient of a micro-batch; once the batch is `complete`, it is the mean over the ranks."""
     dtype = _AUTOCAST.get(training["precision"])
-    with nullcontext() if complete else distributed.unshared(learner.replica):
+    with nullcontext() if complete else distributed.no_sync(train_state.replica):
         with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
-            loss = F.cross_entropy(learner.forward(images), labels, label_smoothing=training["label_smoothing"])
-        learner.scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]
+            loss = F.cross_entropy(train_state.forward(images), labels, label_smoothing=training["label_smoothing"])
+        train_state.scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]
     return loss.detach()
 
 
-def _step(learner: Learner, training: Mapping[str, Any]) -> None:
+def _step(train_state: TrainState, training: Mapping[str, Any]) -> None:
     """An optimiser's step, with what pruning does before and after it."""
-    pruner, scaler, clip = learner.active_pruner(), learner.scaler, training.get("clip_norm")
-    scaler.unscale_(learner.optimizer)
+    pruner, scaler, clip = train_state.active_pruner(), train_state.scaler, training.get("clip_norm")
+    scaler.unscale_(train_state.optimizer)
     if pruner:
-        pruner.after_backward(scaler.get_scale(), learner.gradients_are_finite())
+        pruner.after_backward(scaler.get_scale(), train_state.gradients_are_finite())
     if clip:
-        torch.nn.utils.clip_grad_norm_(learner.model.parameters(), clip)
-    scaler.step(learner.optimizer)
+        torch.nn.utils.clip_grad_norm_(train_state.model.parameters(), clip)
+    scaler.step(train_state.optimizer)
     scaler.update()
-    learner.optimizer.zero_grad()
+    train_state.optimizer.zero_grad()
     if pruner:
         pruner.after_step()

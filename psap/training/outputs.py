@@ -8,34 +8,34 @@ from typing import Any
 from psap.models import saved
 from psap.pruning.history import COLUMNS as HISTORY_COLUMNS
 from psap.training.loop import Progress
-from psap.training.trainer import Job, Outcome
+from psap.training.trainer import Trainer, TrainResult
 from psap.utils.files import write_csv
 
 _EPOCH_COLUMNS = ("epoch", "lr", "train_loss", "loss", "top1", "reduction", "pruned", "restored", "final")
 
 
-def progress_line(name: str, job: Job, progress: Progress) -> str:
+def progress_line(name: str, trainer: Trainer, progress: Progress) -> str:
     """The last epoch of the run `name` in a line, with the time that is left."""
-    row, total = progress.rows[-1], job.config["training"]["recipe"]["epochs"]
+    row, total = progress.rows[-1], trainer.config["training"]["recipe"]["epochs"]
     scored = "" if row["top1"] is None else f"top-1 {row['top1']:.2f} %  "
     left = progress.seconds / progress.epoch * (total - progress.epoch)
     return (
         f"{name}  epoch {row['epoch']}/{total}  lr {row['lr']:.4f}  loss {row['train_loss']:.3f}  "
         f"{scored}multiply-adds -{100 * row['reduction']:.1f} %  restored {row['restored']}  "
-        f"{job.images_per_second:.0f} images/s  "
+        f"{trainer.images_per_second:.0f} images/s  "
         f"{time.strftime('%H:%M:%S', time.gmtime(left))} left"
     )
 
 
-def write_network(job: Job, outcome: Outcome, folder: Path) -> None:
+def write_network(trainer: Trainer, outcome: TrainResult, folder: Path) -> None:
     """Write the trained network to `folder`, with its accuracy and the size of its images."""
     saved.save(
         outcome.network,
         folder,
-        name=job.config["model"],
-        classes=job.classes,
-        in_channels=job.in_channels,
-        extra={"top1_last": outcome.result["top1_last"], saved.IMAGE_SIZE: job.image_size},
+        name=trainer.config["model"],
+        classes=trainer.classes,
+        in_channels=trainer.in_channels,
+        extra={"top1_last": outcome.result["top1_last"], saved.IMAGE_SIZE: trainer.image_size},
     )
 
 

@@ -12,7 +12,7 @@ from psap.training.optim import sgd
 from psap.utils import distributed
 
 
-class Learner:
+class TrainState:
     """A network in training, pruned on the way if `method` arguments for a Pruner are given.
 
     From the epoch after the freeze on, what trains is the compacted network: the masked one and it are the same
@@ -24,13 +24,13 @@ class Learner:
 
     def __init__(self, model: nn.Module, training: Mapping[str, Any], pruning: Mapping[str, Any] | None = None) -> None:
         self._training = training
-        self._adopt(model)
+        self._set_model(model)
         device = next(model.parameters()).device.type
         self.scaler = torch.amp.GradScaler(device, enabled=training["precision"] == "float16")
         self.pruner = Pruner(self.model, optimizer=self.optimizer, **pruning) if pruning else None
         self.compacted = False
 
-    def begin(self, epoch: int) -> None:
+    def begin_epoch(self, epoch: int) -> None:
         """Begin epoch `epoch` (0-based): prune if the schedule says so, go over to the compacted network if it can."""
         if not self.pruner or self.compacted:
             return
@@ -63,17 +63,17 @@ class Learner:
         for parameter, remembered in zip(self.model.parameters(), momentum.parameters(), strict=True):
             buffer = self.optimizer.state[parameter].get("momentum_buffer")
             remembered.data = torch.zeros_like(parameter) if buffer is None else buffer
-        remains = self.pruner.reduced(momentum)
-        self._adopt(self.pruner.compact())
+        remains = self.pruner.compact_copy(momentum)
+        self._set_model(self.pruner.compact())
         for parameter, remembered in zip(self.model.parameters(), remains.parameters(), strict=True):
             self.optimizer.state[parameter]["momentum_buffer"] = remembered.detach().clone(
                 memory_format=torch.preserve_format
             )
         self.compacted = True
 
-    def _adopt(self, model: nn.Module) -> None:
+    def _set_model(self, model: nn.Module) -> None:
         self.model = model.to(memory_format=torch.channels_last)
-        self.replica = distributed.replica(self.model)
+        self.replica = distributed.wrap_ddp(self.model)
         self.forward = torch.compile(self.replica) if self._training["compile"] else self.replica
         self.optimizer = sgd(self.model, self._training)
 
@@ -88,12 +88,12 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from the `state_dict()` of a learner made with the same arguments."""
+        """Resume from the `state_dict()` of a TrainState made with the same arguments."""
         if self.pruner:
             self.pruner.load_state_dict(state["pruner"])
         if state["compacted"]:
             assert self.pruner
-            self._adopt(self.pruner.reduced(self.model))
+            self._set_model(self.pruner.compact_copy(self.model))
             self.compacted = True
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

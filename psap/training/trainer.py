@@ -7,40 +7,48 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from psap.data.batches import Batches
-from psap.data.dataset import DataSet, cut_validation, subset
+from psap.data.dataset import DataSet, Split, cut_validation, subset
 from psap.data.photo_batches import PhotoBatches, lost_workers
-from psap.data.sharding import Share
+from psap.data.sharding import Shard
 from psap.models import build, published_weights, saved
 from psap.pruning.cost import count_macs, count_params
+from psap.pruning.graph.verify import find_prunable_groups
+from psap.pruning.mechanism import sensitivity
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 from psap.training.checkpoint import Checkpoints
 from psap.training.divergence import Diverged, wrong_score
 from psap.training.evaluation import LATENCY_BATCH, Score, accuracy, compared_latencies, peak_memory_mb
-from psap.training.loop import Batched, Progress, train
-from psap.training.train_state import Learner
+from psap.training.loop import BatchSource, Progress, train
+from psap.training.train_state import TrainState
 from psap.utils import distributed
 
-# The subset of the training images and the validation split are the same for every run of a suite.
+# Draws the subset of the training images and the validation split of all runs of a suite, unless each draws its own.
 _SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a finished run found out: the `result` and `cost` of its row, and its network."""
+class TrainResult:
+    """What a finished run found out: the `result` and `cost` of its row, its network, and what lies next to its row.
+
+    `right`: whether each held-out image (N,) was classified rightly. `sensitivity`: how much the loss on validation
+    images grows when a group alone is pruned, by the group's name (None: no dense run, or no validation split).
+    """
 
     result: dict[str, Any]
     cost: dict[str, float]
     network: nn.Module
+    right: Tensor
+    sensitivity: dict[str, float] | None
 
 
-class Job:
+class Trainer:
     """The training of one run, given its resolved configuration (psap.suites.grid.Run.config).
 
-    `start`: folder of the dense network to start from, or of the architecture to train anew; `dense`: folder of the
+    `start`: folder of the dense network to start from, or of the architecture to train again; `dense`: folder of the
     dense network of the same seed, the baseline (None for a dense run itself). `workers`: processes that decode
     photographs (0: none but this one). `batches` are those that it trains on.
     """
@@ -62,11 +70,12 @@ class Job:
         self.classes, self.in_channels = len(data.classes), data.channels
         photos = config["data"].get("photos")
         self.image_size: list[int] = [photos["size"]] * 2 if photos else list(data.train.images.shape[1:3])
-        self.batches, self._score = self._make_batches()
-        self.learner = Learner(self._network(start).to(device), config["training"], self._pruning())
+        train_split, held_out, self._validation = self._splits()
+        self.batches, self._score = self._batches(train_split, True), self._batches(held_out, False)
+        self.train_state = TrainState(self._network(start).to(device), config["training"], self._pruning())
         self.progress = Progress()
 
-    def run(self, checkpoints: Checkpoints, after_epoch: Any) -> Outcome:
+    def run(self, checkpoints: Checkpoints, after_epoch: Any) -> TrainResult:
         """Train to the end from the newest checkpoint (`resume` first), then compact and evaluate.
 
         Raises Diverged where the training is lost.
@@ -74,12 +83,14 @@ class Job:
 
         def done(progress: Progress) -> None:
             if distributed.rank() == 0:
-                checkpoints.save(progress.epoch, {"learner": self.learner.state_dict(), "progress": vars(progress)})
+                checkpoints.save(
+                    progress.epoch, {"train_state": self.train_state.state_dict(), "progress": vars(progress)}
+                )
                 after_epoch(progress)
 
         with lost_workers():
             train(
-                self.learner,
+                self.train_state,
                 self.batches,
                 self.config["training"],
                 self.config["seed"],
@@ -87,20 +98,20 @@ class Job:
                 self.progress,
                 done,
                 self.classes,
-                0.0 if self.pruner else 1 - self._macs(self.learner.model) / self._macs(self._reference()),
+                0.0 if self.pruner else 1 - self._macs(self.train_state.model) / self._macs(self._reference()),
             )
-            return self._outcome()
+            return self._result()
 
     def resume(self, checkpoints: Checkpoints) -> None:
-        """Go on from the newest whole checkpoint, if there is one, whatever the number of ranks that wrote it."""
-        state = distributed.agreed(checkpoints.load)
+        """Resume from the newest whole checkpoint, if there is one, whatever the number of ranks that wrote it."""
+        state = distributed.decide_on_rank0(checkpoints.load)
         if state is not None:
-            self.learner.load_state_dict(state["learner"])
+            self.train_state.load_state_dict(state["train_state"])
             self.progress = Progress(**state["progress"])
 
     @property
     def pruner(self) -> Pruner | None:
-        return self.learner.pruner
+        return self.train_state.pruner
 
     @property
     def history(self) -> list[dict[str, Any]] | None:
@@ -110,7 +121,7 @@ class Job:
     @property
     def images_per_epoch(self) -> int:
         """Images that all ranks together train on in an epoch; the only batch may be an incomplete one."""
-        complete = len(self.batches) // self.batches.accumulated * int(self.config["training"]["batch_size"])
+        complete = len(self.batches) // self.batches.accumulation_steps * int(self.config["training"]["batch_size"])
         return min(complete, len(self.batches.labels))
 
     @property
@@ -130,28 +141,34 @@ class Job:
             return saved.build_like(start)
         return saved.load(start, expect_name=name)
 
-    def _make_batches(self) -> tuple[Batches | PhotoBatches, Batches | PhotoBatches]:
-        settings, data = self.config["data"], self._data
-        train, held_out = data.train, data.test
+    def _splits(self) -> tuple[Split[Any], Split[Any], Split[Any] | None]:
+        """What is trained on, what is scored, and the validation split."""
+        settings, train, held_out = self.config["data"], self._data.train, self._data.test
+        seed = self.config["seed"] if settings.get("by_seed") else _SPLIT_SEED
+        validation = None
         if settings["validation"]:
-            train, validation = cut_validation(train, settings["validation"], _SPLIT_SEED)
+            train, validation = cut_validation(train, settings["validation"], seed)
             held_out = validation if settings["evaluate"] == "validation" else held_out
         if settings["train_images"]:
-            train = subset(train, settings["train_images"], _SPLIT_SEED)
-        training, seed = self.config["training"], self.config["seed"]
+            train = subset(train, settings["train_images"], seed)
+        return train, held_out, validation
+
+    def _batches(self, split: Split[Any], train: bool) -> Batches | PhotoBatches:
+        """`split` to train on or to score: here alone is asked whether images are photographs."""
+        settings, training, data = self.config["data"], self.config["training"], self._data
         size, micro = training["batch_size"], training.get("micro_batch")
         common: dict[str, Any] = {
             "device": self._device,
-            "share": Share(distributed.rank(), distributed.count(), micro),
+            "shard": Shard(distributed.rank(), distributed.world_size(), micro),
+            "train": train,
         }
-        augmented: dict[str, Any] = {"seed": seed, "train": True, "flip": settings["flip"]}
+        if train:
+            common |= {"seed": self.config["seed"], "flip": settings["flip"]}
         if photos := settings.get("photos"):
-            common |= {"photos": photos, "workers": self._workers}
-            scored = PhotoBatches(held_out, micro or size, train=False, **common)
-            return PhotoBatches(train, size, **common, **augmented), scored
-        common |= {"mean": data.mean, "std": data.std}
-        scored_at_once = Batches(held_out, max(size, 500), train=False, **common)
-        return Batches(train, size, pad=settings["pad"], **common, **augmented), scored_at_once
+            at_once = size if train else micro or size
+            return PhotoBatches(split, at_once, photos, workers=self._workers, **common)
+        at_once = size if train else max(size, 500)
+        return Batches(split, at_once, data.mean, data.std, pad=settings["pad"], **common)
 
     def _pruning(self) -> dict[str, Any] | None:
         """The arguments of the pruner; None where nothing is pruned."""
@@ -161,8 +178,8 @@ class Job:
         return {
             "example_inputs": self._example(1),
             "epochs": self.config["training"]["recipe"]["epochs"],
-            "method": Method.model_validate(method),
-            "steps_per_epoch": len(self.batches) // self.batches.accumulated,
+            "method": Method.of_run(method),
+            "steps_per_epoch": len(self.batches) // self.batches.accumulation_steps,
         } | {name: self.config[name] for name in ("target", "measure", "seed")}
 
     def _example(self, count: int) -> torch.Tensor:
@@ -177,8 +194,8 @@ class Job:
         """The dense network, for its cost only."""
         return build(self.config["model"], self.classes, self.in_channels).to(self._device)
 
-    def _outcome(self) -> Outcome:
-        network = self.learner.network()
+    def _result(self) -> TrainResult:
+        network = self.train_state.network()
         score = accuracy_of(network, self._score)
         if wrong := wrong_score(score):  # such weights may have been published
             raise Diverged(self.progress.epoch, wrong, self.config["training"]["recipe"]["lr"])
@@ -206,7 +223,7 @@ class Job:
             "params": params,
             "params_dense": params_dense,
             "params_reduction": 1 - params / params_dense,
-            "masked_compact_difference": self.pruner.difference if self.pruner else 0.0,
+            "masked_compact_difference": self.pruner.max_output_difference if self.pruner else 0.0,
             "epochs": len(rows),
             "images": images,
         }
@@ -216,7 +233,15 @@ class Job:
             "peak_memory_mb": peak_memory_mb(self._device),
         }
         cost |= dict(zip(("latency_ms", "latency_dense_ms"), latency or (), strict=False))
-        return Outcome(result, cost, network)
+        return TrainResult(result, cost, network, score.right, self._sensitivity(network))
+
+    def _sensitivity(self, network: nn.Module) -> dict[str, float] | None:
+        if self._dense or self._validation is None:
+            return None
+        batches = self._batches(self._validation, False)
+        groups = [group for group in find_prunable_groups(network, self._example(1)) if not group.reason]
+        found = sensitivity(network, groups, lambda model: accuracy_of(model, batches).loss)
+        return {group.name: change for group, change in zip(groups, found, strict=True)}
 
 
 def _be_deterministic(wanted: bool, compiled: bool) -> None:
@@ -227,6 +252,6 @@ def _be_deterministic(wanted: bool, compiled: bool) -> None:
         torch.set_deterministic_debug_mode("error" if wanted else "default")
 
 
-def accuracy_of(model: nn.Module, batches: Batched) -> Score:
+def accuracy_of(model: nn.Module, batches: BatchSource) -> Score:
     """Score a network on the held-out images."""
     return accuracy(model, batches.epoch(0))

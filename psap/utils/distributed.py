@@ -20,7 +20,7 @@ def rank() -> int:
     return dist.get_rank() if _several() else 0
 
 
-def count() -> int:
+def world_size() -> int:
     return dist.get_world_size() if _several() else 1
 
 
@@ -31,43 +31,51 @@ def _several() -> bool:
 @torch.no_grad()
 def average(tensors: Iterable[Tensor]) -> None:
     """Replace every tensor, in place, by its mean over the ranks."""
-    for tensor in tensors if count() > 1 else ():
+    for tensor in tensors if world_size() > 1 else ():
         dist.all_reduce(tensor)
-        tensor /= count()
+        tensor /= world_size()
 
 
-def total(tensor: Tensor) -> Tensor:
+def all_reduce_sum(tensor: Tensor) -> Tensor:
     """The sum over the ranks (in place)."""
-    if count() > 1:
+    if world_size() > 1:
         dist.all_reduce(tensor)
     return tensor
 
 
-def agreed(decide: Callable[[], _T]) -> _T:
+def gather(value: _T) -> list[_T]:
+    """What every rank has, by rank."""
+    found = [value] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(found, value)
+    return found
+
+
+def decide_on_rank0(decide: Callable[[], _T]) -> _T:
     """What rank 0 decides, on every rank: a decision is taken once."""
-    if count() == 1:
+    if world_size() == 1:
         return decide()
     decision = [decide() if rank() == 0 else None]
     dist.broadcast_object_list(decision)
     return decision[0]  # type: ignore[return-value]
 
 
-def replica(model: nn.Module) -> nn.Module:
+def wrap_ddp(model: nn.Module) -> nn.Module:
     """`model` as it is to be called in training, so that its gradients are averaged over the ranks as they come.
 
     Batch-norm normalises by what its own rank sees, as in the recipes that are compared with; running statistics are
     not exchanged on the way (see `average`).
     """
-    return DistributedDataParallel(model, forward_sync_buffers=False) if count() > 1 else model
+    return DistributedDataParallel(model, forward_sync_buffers=False) if world_size() > 1 else model
 
 
-def unshared(replica: nn.Module) -> AbstractContextManager[None]:
+def no_sync(replica: nn.Module) -> AbstractContextManager[None]:
     """While this lasts, the gradients of a replica stay with their rank."""
     return replica.no_sync() if isinstance(replica, DistributedDataParallel) else nullcontext()
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[None]:
+def process_group(device: torch.device) -> Iterator[None]:
     """Be one of the ranks that torchrun has started, if it has. When one is lost, the others end with a PsapError."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield

@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from psap.errors import PsapError
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def os_errors_as_psap_error(path: Path) -> Iterator[None]:
     """Turn what the system says against writing `path` (a full disk, a folder of somebody else's) into a PsapError."""
     try:
         yield
@@ -48,7 +50,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     # The process id keeps two writers apart; the suffix stays last because some writers read it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    with writing(path):
+    with os_errors_as_psap_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -91,24 +93,33 @@ def seal(values: Mapping[str, Any]) -> str:
     )
 
 
-def regular(path: Path) -> Path:
+def regular(path: Path, largest: int | None = None) -> Path:
     """`path`, if it is a file that can be read: a FIFO keeps its reader waiting for ever, and a device has no end.
 
-    Whatever opens a file asks here first. Raises FileNotFoundError, or PsapError for all else that is wrong.
+    Whatever opens a file asks here first. Raises FileNotFoundError, or PsapError for all else that is wrong, such as
+    more bytes than `largest`.
     """
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
         readable = os.access(path, os.R_OK)
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:  # ValueError: no name that a file can have
         raise PsapError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a socket or a device"
         raise PsapError(f"{path}: must be a file, and is {kind}; put the file in its place")
     if not readable:
         raise PsapError(f"{path}: cannot be read (Permission denied)")
+    if largest is not None and status.st_size > largest:
+        size, most = (f"{bytes_ / 2**20:,.0f} MiB" for bytes_ in (status.st_size, largest))
+        raise PsapError(f"{path}: {size}, larger than the {most} that can be read of such a file; replace it")
     return path
+
+
+def free_memory() -> int:
+    """Bytes of memory that can still be had."""
+    return int(psutil.virtual_memory().available)
 
 
 def sha256(content: bytes | Path) -> str:

@@ -15,7 +15,7 @@ _SHARED = "PSAP_JOBS_PER_GPU"
 _held: list[FileLock] = []  # for as long as this process lives: the system frees them when it ends, however it does
 
 
-def visible() -> list[str]:
+def visible_gpus() -> list[str]:
     """The GPUs that this process may use, found without importing torch."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
@@ -23,18 +23,18 @@ def visible() -> list[str]:
     return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
 
 
-def slots() -> int:
+def job_slots() -> int:
     """How many jobs the GPUs here take at once: one each, or as many as $PSAP_JOBS_PER_GPU says."""
-    return len(visible()) * _jobs_per_gpu()
+    return len(visible_gpus()) * _jobs_per_gpu()
 
 
-def claim(count: int) -> None:
+def acquire_gpus(count: int) -> None:
     """Take `count` GPUs until this process ends, waiting for them where other jobs have them; nothing without GPUs.
 
     Must be called before torch is imported: it is CUDA_VISIBLE_DEVICES that leaves just these. Raises PsapError when
     there are fewer.
     """
-    devices = visible()
+    devices = visible_gpus()
     if not devices:
         return
     if count > len(devices):

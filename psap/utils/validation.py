@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from psap.errors import PsapError, near
+from psap.errors import PsapError, one_line, suggestion
 from psap.utils.files import regular
 
 LARGEST = 64 * 2**20  # bytes of a file that psap wrote; its largest are tables of thousands of rows
@@ -29,11 +29,8 @@ _T = TypeVar("_T")
 
 def content(path: Path, largest: int = LARGEST) -> bytes:
     """The bytes of `path`. Raises FileNotFoundError, or PsapError where it is no file or has more than `largest`."""
-    with regular(path).open("rb") as file:
-        data = file.read(largest + 1)
-    if len(data) > largest:
-        raise PsapError(f"{path}: larger than {largest // 2**20} MiB, which no file of its kind is; replace it")
-    return data
+    with regular(path, largest).open("rb") as file:
+        return file.read(largest)
 
 
 def text(path: Path, largest: int = LARGEST) -> str:
@@ -161,9 +158,10 @@ def validated(schema: type[_S], values: Any, where: str) -> _S:
         first = _told_first(error.errors())
         message = _said(first)
         if first["type"] == "extra_forbidden":
-            message = f"unknown key{near(str(first['loc'][-1]), _keys(schema, first['loc'][:-1]))}"
+            message = f"unknown key{suggestion(str(first['loc'][-1]), _keys(schema, first['loc'][:-1]))}"
         place = ".".join(str(part) for part in first["loc"])
-        raise PsapError(f"{where}: {place}: {message}" if place else f"{where}: {message}") from None
+        told = f"{where}: {place}: {message}" if place else f"{where}: {message}"
+        raise PsapError(one_line(told)) from None  # a key may be any text
     except PsapError as error:
         raise PsapError(f"{where}: {error}") from None
 

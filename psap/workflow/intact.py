@@ -1,5 +1,6 @@
 """What a workflow finds before it removes anything: files as they were written, and made from what params/ says."""
 
+import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -12,14 +13,18 @@ from psap.suites.digest import code_digest
 from psap.suites.grid import Grid, Run
 from psap.suites.paths import CHECKPOINTS, RESULTS, data_command, data_file
 from psap.utils.validation import read_json
-from psap.workflow.rules import fingerprint
+from psap.workflow.rules import fingerprint, run_inputs
+
+_SKEW = 5.0  # seconds that a file server's clock may be ahead
 
 
 def check_inputs(grid: Grid, run: Run) -> None:
-    """Raise PsapError where a file that `run` reads is damaged, with the command that mends it.
+    """Raise PsapError where a file that `run` reads is damaged, with the command that fixes it.
 
     What is not there is nobody's damage: the workflow makes it.
     """
+    for name in (*run_inputs(grid, run), f"{RESULTS}/{run.path}/run.json"):
+        _check_time(Path(name))
     _manifest(grid)
     for parent in grid.parents(run):
         _check_network(parent.path)
@@ -68,6 +73,16 @@ def _manifest(grid: Grid) -> prepared.Manifest | None:
 
 
 @cache
+def _check_time(file: Path) -> None:
+    """Raise PsapError where `file` is newer than now: Snakemake throws away what is made from it, as out of date."""
+    if file.exists() and file.stat().st_mtime > time.time() + _SKEW:
+        raise PsapError(
+            f"{file}: its time of change is still to come; set the clock right, or give such files the present time: "
+            f"`find . -newermt now -exec touch {{}} +`"
+        )
+
+
+@cache
 def _read(file: Path) -> prepared.Manifest:
     return prepared.read(file)[1]
 
@@ -82,8 +97,8 @@ def _check_network(path: str) -> None:
             raise PsapError(f"{error}; `psap train {path}` makes it again, or `dvc checkout` restores it") from None
 
 
-def _json(file: Path, mend: str) -> dict[str, Any] | None:
+def _json(file: Path, fix: str) -> dict[str, Any] | None:
     """The object in `file`; None where there is no file."""
     with suppress(FileNotFoundError):
-        return read_json(file, dict[str, Any], mend)
+        return read_json(file, dict[str, Any], fix)
     return None

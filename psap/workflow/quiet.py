@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from functools import partial
 
-from psap.errors import near
+from psap.errors import suggestion
 
 # Blocks of shell code with an exception's name, of a job whose own last line was told already; and notes on rows that a
 # failed job leaves as they were.
@@ -20,7 +20,7 @@ def told_in_plain_words(record: logging.LogRecord, suites: Iterable[str] = ()) -
     whole of it stays in Snakemake's own log file."""
     said = str(record.msg).strip()
     if found := _NO_RULE.match(said):
-        record.msg = f"psap: {found[1]!r} is neither a suite nor a file that one makes{near(found[1], suites)}"
+        record.msg = f"psap: {found[1]!r} is neither a suite nor a file that one makes{suggestion(found[1], suites)}"
     told_before = said.startswith(_NOTES) or said.endswith(_LAST)
     return getattr(record, "exception", None) not in _EXCEPTIONS and not told_before
 

@@ -18,7 +18,7 @@ from psap.suites.paths import CHECKPOINTS, RESULTS, STATE
 from psap.tracking import journal_report, tell_without_journal
 from psap.tracking.background import mirrored
 from psap.utils import gpu_locks
-from psap.utils.files import writing
+from psap.utils.files import os_errors_as_psap_error
 from psap.workflow.slurm import cancel_left_jobs
 from psap.workflow.warm import warm_starts
 
@@ -41,7 +41,7 @@ def run_workflow(suites: Sequence[str], cores: str, options: Sequence[str], anyw
     if not _elsewhere(options) and not {"-n", "--dry-run", "--dryrun"} & set(options):
         tell_plan([grids[suite] for suite in suites], anyway)
     folder = Path(".snakemake")
-    with writing(folder / "psap.lock"):
+    with os_errors_as_psap_error(folder / "psap.lock"):
         folder.mkdir(exist_ok=True)
         (folder / "psap.lock").touch()
     snakemake = [sys.executable, "-m", "snakemake"]
@@ -54,7 +54,7 @@ def run_workflow(suites: Sequence[str], cores: str, options: Sequence[str], anyw
             if any(folder.glob("locks/*")):
                 cancel_left_jobs()
                 subprocess.run([*snakemake, "--unlock"], check=True, capture_output=True)
-            here = not _elsewhere(options) and not gpu_locks.slots()
+            here = not _elsewhere(options) and not gpu_locks.job_slots()
             warm: AbstractContextManager[dict[str, str]] = warm_starts(folder) if here else nullcontext({})
             with warm as more:
                 code = _run_tracked([*snakemake, *suites, *_cores(cores, options), *options], suites, more)
@@ -73,8 +73,8 @@ def _cores(cores: str, options: Sequence[str]) -> list[str]:
     """
     if not cores and _elsewhere(options):
         return []
-    chosen = any(option.startswith(("--resources", "gpu=")) for option in options) or not gpu_locks.slots()
-    return ["--cores", cores or "all", *([] if chosen else ["--resources", f"gpu={gpu_locks.slots()}"])]
+    chosen = any(option.startswith(("--resources", "gpu=")) for option in options) or not gpu_locks.job_slots()
+    return ["--cores", cores or "all", *([] if chosen else ["--resources", f"gpu={gpu_locks.job_slots()}"])]
 
 
 def _elsewhere(options: Sequence[str]) -> bool:
@@ -98,7 +98,7 @@ def _snakemakes() -> list[int]:
 def _run_tracked(command: list[str], suites: Sequence[str], more: dict[str, str]) -> int:
     """Run `command`, with one mirror for all: an import of MLflow in each job would cost as much as a short run."""
     tracked = os.environ.get("PSAP_TRACKING") != "off"
-    environment = os.environ | {"PSAP_TRACKING": "off"} | _own_cache() | more
+    environment = os.environ | {"PSAP_TRACKING": "off"} | more
     # In a process group of its own: a second signal, ours after that to the group, can bring Snakemake to a standstill.
     with mirrored(STATE) if tracked else nullcontext():
         with subprocess.Popen(command, env=environment, process_group=0) as workflow, _stopping(workflow.pid):
@@ -108,13 +108,6 @@ def _run_tracked(command: list[str], suites: Sequence[str], more: dict[str, str]
         if not workflow.returncode:
             tell_without_journal([RESULTS / suite for suite in suites], STATE, CHECKPOINTS)
     return workflow.returncode
-
-
-def _own_cache() -> dict[str, str]:
-    """A place for what Snakemake keeps of itself, where the user's own is not to be written in."""
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    there = next(folder for folder in (usual, *usual.parents) if folder.is_dir())
-    return {} if os.access(there, os.W_OK) else {"XDG_CACHE_HOME": str(Path(".snakemake", "cache").resolve())}
 
 
 @contextmanager

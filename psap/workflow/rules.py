@@ -15,7 +15,7 @@ from psap.suites.paths import data_file
 _T = TypeVar("_T")
 
 
-def or_exit(action: Callable[..., _T], *arguments: Any) -> _T:
+def exit_on_error(action: Callable[..., _T], *arguments: Any) -> _T:
     """Call `action`; a user's mistake ends the process with one line and exit code 2, before any job has started."""
     try:
         return action(*arguments)
@@ -25,21 +25,12 @@ def or_exit(action: Callable[..., _T], *arguments: Any) -> _T:
         os._exit(2)
 
 
-def check_folder(folder: Path) -> None:
-    """Raise PsapError where the workflow cannot work: Snakemake takes braces in a path for names of its own."""
-    if set("{}") & set(str(folder)):
-        raise PsapError(f"{folder}: Snakemake cannot work in a folder with braces in its path; rename it")
-    for name in ("data", "state", "results", "checkpoints", "logs"):
-        if Path(name).exists() and not os.access(name, os.W_OK | os.X_OK):
-            raise PsapError(f"{name}/: nothing can be written in it (Permission denied); make it writable, or yours")
-
-
 def put_this_python_first() -> None:
     """Let jobs find the Python that runs the workflow, whether or not its environment is activated."""
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
-def path_of(wildcards: Any) -> str:
+def run_path(wildcards: Any) -> str:
     """The path of the run that a rule's wildcards name."""
     parts = [getattr(wildcards, name, None) for name in ("suite", "model", "init", "method", "target")]
     if parts[2] is None:
@@ -47,11 +38,11 @@ def path_of(wildcards: Any) -> str:
     return "/".join([*(str(part) for part in parts), f"seed{wildcards.seed}"])
 
 
-def inputs(grid: Grid, run: Run) -> list[str]:
-    """What `run` reads: its data, the dense network (baseline, start), the one whose architecture it trains anew."""
+def run_inputs(grid: Grid, run: Run) -> list[str]:
+    """What `run` reads: its data, the dense network (baseline, start), the one whose architecture it trains again."""
     paths = [prepared_data(grid), *(f"checkpoints/{parent.path}/architecture.json" for parent in grid.parents(run))]
-    if run.init == "pretrained" and not grid.architecture(run):
-        paths.append(f"checkpoints/{grid.dense(run).path}/model.safetensors")
+    if run.init == "pretrained" and not grid.architecture_run(run):
+        paths.append(f"checkpoints/{grid.dense_run(run).path}/model.safetensors")
     return paths
 
 
@@ -65,7 +56,7 @@ def files_of_runs(grid: Grid) -> list[str]:
     ]
 
 
-def targets(grid: Grid) -> list[str]:
+def suite_targets(grid: Grid) -> list[str]:
     """What makes a suite complete: its report, and the networks of all its runs.
 
     Rows are in git and networks are not: a fresh clone has rows that it did not make, which must not pass for its own.

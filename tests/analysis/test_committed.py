@@ -67,7 +67,7 @@ def test_the_table_says_what_the_rows_give(suite: Path) -> None:
 
 def test_the_page_of_results_quotes_the_verdicts_as_they_stand() -> None:
     page = (ROOT / "docs" / "results.md").read_text().splitlines()
-    for claim in json.loads((ROOT / "results" / "cifar10-cpu" / "claims.json").read_text())["claims"]:
+    for claim in json.loads((ROOT / "results" / "cifar10-cpu-v1" / "claims.json").read_text())["claims"]:
         comparison = hardest(claim)
         assert comparison
         effect, low, high = (number(comparison[key], 1, sign=True) for key in ("effect", "low", "high"))

@@ -91,7 +91,7 @@ def test_the_whole_pipeline_finds_what_is_planted(tmp_path: Path, build) -> None
 
 def test_the_script_tells_what_a_suite_can_bear(request) -> None:
     """Three seeds claim nothing that is not there, and are too few to find a point."""
-    command = [sys.executable, "scripts/check_verdicts.py", "results/cifar10-cpu"]
+    command = [sys.executable, "scripts/check_verdicts.py", "results/cifar10-cpu-v1"]
     done = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr == ""
     assert done.stdout.startswith("psap and psap_hard with labels swapped at random by seed (3 seeds, ")

@@ -98,7 +98,7 @@ def test_a_wrong_run_json_is_named(root: Path, change, message: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["run.json", "history.csv", "epochs.csv"])
-@pytest.mark.parametrize("content", ["", "{", "step,epoch\n1,x\n"])
+@pytest.mark.parametrize("content", ["", "{", "step,epoch\n1,x\n", "1," * 200_000])
 def test_a_file_that_is_not_whole_is_named(root: Path, name: str, content: str) -> None:
     file = root / RUN / name
     file.write_text(content)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import make_folder, pixels
+from folders_helpers import make_folder, pixels
 from PIL import Image
 
 from psap.data.dataset import load
@@ -237,3 +237,10 @@ def test_images_of_many_sizes_and_too_many_large_ones_are_photographs(folder: Pa
             (large / split / name / f"{i}.png").hardlink_to(tmp_path / "one.png")
     said = refusal(large)
     assert said.startswith("8,000 images of 8000 x 8000 need 1430.5 GiB of memory") and "--photos" in said
+
+
+@BOTH
+def test_a_file_larger_than_any_image_is_not_read(folder: Path, as_photos: bool) -> None:
+    with (folder / "train" / "cat" / "0.png").open("wb") as file:
+        file.truncate(2**40)
+    assert "0.png: 1,048,576 MiB, larger than the 1,024 MiB that can be read" in refusal(folder, as_photos)

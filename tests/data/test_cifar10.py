@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import make_folder, pixels
+from folders_helpers import make_folder, pixels
 from PIL import Image
 from torchvision.datasets import CIFAR10
 

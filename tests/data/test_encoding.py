@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from folders import pixels
+from folders_helpers import pixels
 from PIL import Image
 
 from psap.data.encoding import jpeg_quality

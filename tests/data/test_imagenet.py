@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import pixels
+from folders_helpers import pixels
 from PIL import Image
 from scipy.io import savemat
 

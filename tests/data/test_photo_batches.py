@@ -16,10 +16,10 @@ from torchvision.transforms import v2
 
 from psap.data import dataset
 from psap.data.dataset import Split
-from psap.data.photo_batches import PhotoBatches, cut
+from psap.data.photo_batches import PhotoBatches, random_resized_crop
 from psap.data.photos import Files
 from psap.data.seeds import generator
-from psap.data.sharding import Share
+from psap.data.sharding import Shard
 from psap.data.sources import prepare
 from psap.errors import PsapError
 
@@ -89,7 +89,7 @@ def test_training_depends_on_seed_and_epoch_alone(data: dataset.DataSet) -> None
 
 def test_ranks_share_an_epoch(data: dataset.DataSet) -> None:
     whole = list(batches(data.train).epoch(0))
-    parts = [list(batches(data.train, share=Share(rank, 2, 2)).epoch(0)) for rank in range(2)]
+    parts = [list(batches(data.train, shard=Shard(rank, 2, 2)).epoch(0)) for rank in range(2)]
     for (x, y), (x0, y0), (x1, y1) in zip(whole, *parts, strict=True):
         assert torch.equal(x, torch.cat([x0, x1])) and torch.equal(y, torch.cat([y0, y1]))
 
@@ -109,7 +109,7 @@ def test_about_half_are_mirrored(data: dataset.DataSet) -> None:
 
 @given(st.integers(1, 400), st.integers(1, 400), st.floats(0.05, 1), st.integers(0, 1000))
 def test_cuts_lie_within_the_image(height: int, width: int, min_area: float, seed: int) -> None:
-    top, left, h, w = cut(height, width, min_area, generator(seed))
+    top, left, h, w = random_resized_crop(height, width, min_area, generator(seed))
     assert min(top, left) >= 0 and min(h, w) > 0 and top + h <= height and left + w <= width
     # Rounding moves a side by half a pixel.
     assert (w - 0.5) / (h + 0.5) <= 4 / 3 and (w + 0.5) / (h - 0.5) >= 3 / 4
@@ -122,7 +122,7 @@ def test_cuts_are_spread_as_torchvision_s(height: int, width: int) -> None:
     image = torch.zeros(3, height, width)
     torch.manual_seed(0)
     theirs = [transforms.RandomResizedCrop.get_params(image, [0.2, 1], [3 / 4, 4 / 3]) for _ in range(3000)]
-    ours = [cut(height, width, 0.2, generator(seed)) for seed in range(3000)]
+    ours = [random_resized_crop(height, width, 0.2, generator(seed)) for seed in range(3000)]
     for name, value in {
         "area": lambda box: box[2] * box[3] / (height * width),
         "stretch": lambda box: math.log(box[3] / box[2]),

@@ -55,22 +55,30 @@ def resnet_formula(depth: int, option_b: bool) -> tuple[int, int]:
     return weights, sum(i * o * k * k * side * side for i, o, k, side in layers) + 640
 
 
-def vgg_formula() -> tuple[int, int]:
-    widths = [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
-    sides = [32, 32, 16, 16, 8, 8, 8, 4, 4, 4, 2, 2, 2]
+VGG = {  # widths, and the sides of what each layer puts out
+    "vgg16_bn": (
+        [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512],
+        [32, 32, 16, 16, 8, 8, 8, 4, 4, 4, 2, 2, 2],
+    ),
+    "vgg11_bn_quarter": ([16, 32, 64, 64, 128, 128, 128, 128], [32, 16, 8, 8, 4, 4, 2, 2]),
+}
+
+
+def vgg_formula(name: str) -> tuple[int, int]:
+    widths, sides = VGG[name]
     inputs = [3, *widths[:-1]]
-    weights = sum(9 * i * o + 3 * o for i, o in zip(inputs, widths, strict=True)) + 5_130
-    return weights, sum(9 * i * o * s * s for i, o, s in zip(inputs, widths, sides, strict=True)) + 5_120
+    weights = sum(9 * i * o + 3 * o for i, o in zip(inputs, widths, strict=True)) + 10 * widths[-1] + 10
+    return weights, sum(9 * i * o * s * s for i, o, s in zip(inputs, widths, sides, strict=True)) + 10 * widths[-1]
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", [*PARAMETERS, "vgg11_bn_quarter"])
 def test_counts_are_those_of_the_literature_and_of_the_formula(name: str) -> None:
     model = build(name, 10)
     found = parameters(model), macs(model)
     digits = "".join(c for c in name.split("_")[0] if c.isdigit())
-    formula = vgg_formula() if name == "vgg16_bn" else resnet_formula(int(digits), name.endswith("_b"))
+    formula = vgg_formula(name) if name in VGG else resnet_formula(int(digits), name.endswith("_b"))
     assert found == formula
-    assert found[0] == PARAMETERS[name]
+    assert found[0] == PARAMETERS.get(name, formula[0])
     if name in MACS:
         assert found[1] / 1e6 == pytest.approx(MACS[name], abs=0.5 if name == "vgg16_bn" else 0.005)
 

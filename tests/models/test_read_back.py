@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from narrow import fill
+from narrow_helpers import fill
 from torch import nn
 from torchvision import models
 

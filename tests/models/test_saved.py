@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from narrow import NARROW, fill, narrowed
+from narrow_helpers import NARROW, fill, narrowed
 from torch import nn
 
 from psap.errors import PsapError
 from psap.models import build
-from psap.models.saved import build_like, load, read, save
+from psap.models.saved import build_like, load, read, save, verify
 from psap.models.widths import widths
 from psap.utils.files import sha256
 
@@ -170,6 +170,14 @@ def test_tensors_other_than_the_described_are_refused(saved: Path, tmp_path: Pat
 def test_another_name_than_expected(saved: Path) -> None:
     with pytest.raises(PsapError, match=r"architecture\.json: a resnet8, where a resnet20 is expected"):
         load(saved, expect_name="resnet20")
+
+
+def test_a_file_larger_than_the_memory_is_not_read(saved: Path) -> None:
+    with (saved / "model.safetensors").open("wb") as file:
+        file.truncate(2**40)
+    for reader in (load, verify):
+        with pytest.raises(PsapError, match="1,048,576 MiB, larger than the"):
+            reader(saved)
 
 
 def test_missing_files(saved: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from narrow import fill, narrowed
+from narrow_helpers import fill, narrowed
 from torch import nn
 
 from psap.errors import PsapError

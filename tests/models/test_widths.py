@@ -1,6 +1,6 @@
 import pytest
 import torch
-from narrow import narrowed
+from narrow_helpers import narrowed
 from torch import nn
 
 from psap.errors import PsapError

@@ -46,8 +46,8 @@ def test_counts_what_committed_rows_have_measured(root: Path, grids: dict[str, G
 
 
 def test_the_work_of_a_run_is_exact(grids: dict[str, Grid]) -> None:
-    grid = grids["cifar10-cpu"]
-    dense = grid.runs["cifar10-cpu/resnet20/dense/seed0"]
+    grid = grids["cifar10-cpu-v1"]
+    dense = grid.runs["cifar10-cpu-v1/resnet20/dense/seed0"]
     trained = 60 * (10_000 // 64) * 64
     assert Estimate(grid).work(dense) == 40_551_040 * (3 * trained + (60 // 4 + 1) * 10_000)
     chosen = grids["design"]  # 20 % of 50,000 images are validation, which is what it scores on

@@ -135,7 +135,7 @@ class Training:
         """All that an iteration leaves behind."""
         momenta = [self.optimizer.state[p].get("momentum_buffer") for p in self.model.parameters()]
         rows = [{column: row[column] for column in COLUMNS} for row in self.pruner.history.rows]
-        return [*self.model.state_dict().values(), *momenta, *self.pruner.pruned, rows]
+        return [*self.model.state_dict().values(), *momenta, *self.pruner.masks, rows]
 
 
 def digest(method: dict[str, Any], resumed: int | None, lost: tuple[int, ...], groups: Any, network: nn.Module) -> str:

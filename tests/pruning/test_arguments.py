@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import Flattened
-from small import Small, X, iterate, start
+from architectures_helpers import Flattened
+from small_helpers import Small, X, iterate, start
 from torch import nn
 
 from psap.errors import PsapError
-from psap.pruning.graph.verify import usable_groups
+from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 
@@ -54,7 +54,7 @@ WRONG = [
     ("model", nn.DataParallel(Small()), "DataParallel wraps the network to train it"),
     ("example_inputs", "images", "example_inputs: no tensor in this str"),
     ("example_inputs", X[:, :2], "cannot be traced for pruning on the example input"),
-    ("groups", usable_groups(Flattened(), torch.randn(1, 3, 16, 16)), "of another network: Small has no conv of"),
+    ("groups", find_prunable_groups(Flattened(), torch.ones(1, 3, 16, 16)), "of another network: Small has no conv of"),
     ("groups", [], "Small has no group of filters that can be pruned"),
     ("groups", "all", "groups is not a list of groups"),
     ("groups", ["conv1"], "groups is not a list of groups"),
@@ -77,7 +77,7 @@ def test_groups_of_a_network_of_other_widths_are_refused() -> None:
     other = Small()
     other.conv1, other.norm1, other.conv2 = nn.Conv2d(3, 12, 3), nn.BatchNorm2d(12), nn.Conv2d(12, 8, 3)
     with pytest.raises(PsapError, match="groups are of another network: Small has no conv1 of that kind and size"):
-        Pruner(Small(), X, 0.5, 3, groups=usable_groups(other, X))
+        Pruner(Small(), X, 0.5, 3, groups=find_prunable_groups(other, X))
 
 
 def test_an_optimizer_of_some_of_the_parameters_and_of_others_is_taken() -> None:
@@ -89,10 +89,10 @@ def test_an_optimizer_of_some_of_the_parameters_and_of_others_is_taken() -> None
 def test_epochs_come_once_each_and_in_order(wrong: Any) -> None:
     pruner, _ = start(Small(), epochs=3, reconstruction="hard")
     pruner.step(0)
-    before = pruner.pruned
+    before = pruner.masks
     with pytest.raises(PsapError, match=re.escape(f"step({wrong!r}): epoch 1 is next, of 3 counted from 0")):
         pruner.step(wrong)
-    assert all(torch.equal(a, b) for a, b in zip(pruner.pruned, before, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(pruner.masks, before, strict=True))
     pruner.step(1)
     pruner.step(2)
     with pytest.raises(PsapError, match=r"step\(3\): all have begun, of 3"):

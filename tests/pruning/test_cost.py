@@ -6,12 +6,12 @@ import pytest
 import timm
 import torch
 import torchvision
-from architectures import Encoder, Tied
+from architectures_helpers import Encoder, Tied
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psap.pruning.cost import CostModel, count_macs, count_params
-from psap.pruning.graph.verify import usable_groups
+from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 
@@ -80,7 +80,7 @@ def test_one_attention_by_itself() -> None:
 def test_tied_embeddings_stay_whole_and_tied_and_the_rest_is_pruned(residual: bool) -> None:
     model = Tied(residual)
     assert count_macs(model, TOKENS) == 10 * (16 * 32 + 32 * 16 + 16 * 11)
-    reasons = {group.name: group.reason for group in usable_groups(model, TOKENS)}
+    reasons = {group.name: group.reason for group in find_prunable_groups(model, TOKENS)}
     assert reasons["up"] == "" and "shares a tensor with" in reasons["down"]
     pruner = Pruner(copy.deepcopy(model), TOKENS, 0.3, 1, method=AT_ONCE)
     pruner.step(0)

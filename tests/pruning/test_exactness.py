@@ -15,7 +15,7 @@ from psap.pruning.channels import zero
 from psap.pruning.cost import CostModel
 from psap.pruning.criteria import CRITERIA
 from psap.pruning.graph.compact import compact
-from psap.pruning.graph.find import find_groups
+from psap.pruning.graph.find import trace_groups
 from psap.pruning.method import Method
 from psap.pruning.parts import make_selector
 from psap.pruning.pruner import Pruner
@@ -61,7 +61,7 @@ class Prepared:
         self.model = randomise(copy.deepcopy(dense), seed=3).eval()
         self.model(self.x).square().mean().backward()
         self.state = copy.deepcopy(self.model.state_dict())
-        self.groups = [group for group in find_groups(self.model, self.x) if not group.reason]
+        self.groups = [group for group in trace_groups(self.model, self.x) if not group.reason]
         self.cost = CostModel(self.model, self.x, self.groups)
 
     def choose(self, criterion: str, allocation: str) -> list[Tensor]:
@@ -118,7 +118,7 @@ def test_targets_in_parameters(name: str, randomise) -> None:
 def test_channels_that_remain_are_multiples(name: str, randomise) -> None:
     dense, x = network(name)
     pruner = prune(randomise(copy.deepcopy(dense)), x, 0.5, round_to=8)
-    left = [group.channels - int(mask.sum()) for group, mask in zip(pruner.groups, pruner.pruned, strict=True)]
+    left = [group.channels - int(mask.sum()) for group, mask in zip(pruner.groups, pruner.masks, strict=True)]
     assert all(n % 8 == 0 for n in left) and left != [group.channels for group in pruner.groups]
     small = pruner.compact()
     widths = {m.weight.shape[0] for m in small.modules() if isinstance(m, nn.Conv2d)}

@@ -6,14 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import Small, X, start
+from small_helpers import Small, X, start
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from psap.models import build
 from psap.pruning.cost import CostModel
 from psap.pruning.folding import folded_weights, norms_behind
-from psap.pruning.graph.find import find_groups
+from psap.pruning.graph.find import trace_groups
 from psap.pruning.method import Method
 from psap.pruning.parts import make_selector
 from psap.pruning.selection import Constraints
@@ -32,7 +32,7 @@ def randomised(model: nn.Module) -> nn.Module:
 def test_folded_weights_are_those_of_the_fused_network(network) -> None:
     """PyTorch's own fusion of a convolution and its batch-norm has the same weights; the biases in front are gone."""
     model = randomised(network()).eval()
-    groups = find_groups(model, X)
+    groups = trace_groups(model, X)
     behind = norms_behind(model, X, groups)
     modules = dict(model.named_modules())
     assert set(behind) == {name for name, module in modules.items() if isinstance(module, nn.Conv2d)}
@@ -60,7 +60,7 @@ def test_a_layer_without_batch_norm_stays_as_it_is() -> None:
             return self.head(self.c(self.norm(x.relu()).relu()).mean((2, 3)))
 
     model = randomised(Mixed())
-    groups = find_groups(model, X)
+    groups = trace_groups(model, X)
     assert norms_behind(model, X, groups) == {}
     for group in groups:
         assert torch.equal(folded_weights({}, group), group.filters().abs())
@@ -72,7 +72,7 @@ def test_scaling_a_layer_in_front_of_batch_norm_changes_no_folded_sparsity(layer
     """The function of the network stays the same, and so do the folded ratios, which the raw ones do not."""
 
     def ratios(model: nn.Module, weights: str) -> list[float]:
-        groups = find_groups(model, X)
+        groups = trace_groups(model, X)
         method = Method.model_validate({"sparsity": {"scale": "model", "weights": weights}})
         selector = make_selector(model, X, groups, CostModel(model, X, groups), method, "macs", 0)
         none = Constraints.none([group.channels for group in groups])
@@ -100,4 +100,4 @@ def test_a_pruner_reads_folded_weights() -> None:
         model.norm1.weight *= 100  # what this group makes is large whatever its weights
     pruner.step(0)
     first, second = (row["sparsity"] for row in pruner.history.rows)
-    assert first < second and pruner.pruned[0].float().mean() < pruner.pruned[1].float().mean()
+    assert first < second and pruner.masks[0].float().mean() < pruner.masks[1].float().mean()

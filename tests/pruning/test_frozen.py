@@ -1,13 +1,13 @@
 """Channels held at zero: exactly, and for no more than a launch before and one after the optimiser's step."""
 
 import torch
-from small import Small
+from small_helpers import Small
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from psap.pruning.channels import FrozenChannels
 from psap.pruning.cost import CostModel
-from psap.pruning.graph.verify import usable_groups
+from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.pruner import Pruner
 from psap.utils.passes import Call, smaller
 
@@ -25,7 +25,7 @@ def test_holding_channels_takes_two_launches_and_is_exact() -> None:
     torch.manual_seed(0)
     model = Small()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, foreach=True)
-    groups = [group for group in usable_groups(model, X) if not group.reason]
+    groups = [group for group in find_prunable_groups(model, X) if not group.reason]
     masks = [torch.arange(group.channels) % 2 == 0 for group in groups]
     held, none = FrozenChannels(), FrozenChannels()
     held.set(groups, masks)
@@ -50,7 +50,7 @@ def test_holding_channels_takes_two_launches_and_is_exact() -> None:
 
 def test_costs_are_counted_in_one_pass(monkeypatch) -> None:
     model, passes = Small(), []
-    groups = [group for group in usable_groups(model, X) if not group.reason]
+    groups = [group for group in find_prunable_groups(model, X) if not group.reason]
     model.register_forward_hook(lambda *_: passes.append(1))
     CostModel(model, X, groups)
     assert len(passes) == 1
@@ -74,7 +74,7 @@ def test_a_network_for_one_size_is_tried_at_that_size() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.head(self.second(self.first(x)).flatten(1))
 
-    groups = usable_groups(OneSize(), torch.randn(1, 3, 96, 96))
+    groups = find_prunable_groups(OneSize(), torch.randn(1, 3, 96, 96))
     assert [group.reason for group in groups[:2]] == ["", ""]
 
 

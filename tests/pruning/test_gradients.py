@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from small import Small, X, Y
+from small_helpers import Small, X, Y
 from torch.nn import functional as F
 
 from psap.pruning.gradients import Gates, gradient_norms
-from psap.pruning.graph.find import find_groups
+from psap.pruning.graph.find import trace_groups
 
 
 @pytest.mark.parametrize("beta", [0.5, -5.0, 0.0])
@@ -14,7 +14,7 @@ def test_both_extremes_of_a_zeroed_filter(beta: float) -> None:
     """Behind batch-norm a zeroed filter's gradient is magnified by scale / sqrt(eps) where the shift is positive, and
     exactly zero where it is not: a filter that weights alone can never bring back."""
     model = Small(beta)
-    group = find_groups(model, X)[0]
+    group = trace_groups(model, X)[0]
     with torch.no_grad():
         model.conv1.weight[:3] = 0
     F.cross_entropy(model(X), Y).backward()
@@ -31,7 +31,7 @@ def test_gates_see_where_weights_are_blind(beta: float) -> None:
     """The gate's gradient equals the derivative of the loss by a factor on the channel's activation, at factor 0."""
     model = Small(beta).double().eval()
     x = X.double()
-    group = find_groups(model, x)[0]
+    group = trace_groups(model, x)[0]
     mask = torch.zeros(10, dtype=torch.bool)
     mask[[1, 4]] = True
     gates = Gates()

@@ -9,7 +9,7 @@ from torch import nn
 from psap.models.open import open_named
 from psap.pruning.cost import count_macs
 from psap.pruning.graph.compact import compact
-from psap.pruning.graph.find import find_groups
+from psap.pruning.graph.find import trace_groups
 from psap.pruning.inspect import COLUMNS, inspect_network, output_change
 
 
@@ -49,7 +49,7 @@ def test_a_residual_network(randomise) -> None:
     assert rows["conv1"]["layers"] == "conv1 layer1.0.conv2 layer1.1.conv2 layer1.2.conv2"
     assert sum(row["channels"] for row in rows.values()) == 16 + 3 * 16 + 32 + 3 * 32 + 64 + 3 * 64 + 10
     # What a group is said to be able to save, and to change, is what removing its channels does.
-    groups = {group.name: group for group in find_groups(network.model, network.images)}
+    groups = {group.name: group for group in trace_groups(network.model, network.images)}
     for name in ("conv1", "layer2.1.conv1"):
         group, row = groups[name], rows[name]
         lowest = group.filters().norm(dim=1).argsort()
@@ -70,7 +70,7 @@ def test_a_residual_network(randomise) -> None:
 def test_a_group_that_nothing_hangs_on_changes_nothing() -> None:
     model = Chain().eval()
     nn.init.zeros_(model.b.weight)
-    group = find_groups(model, torch.zeros(1, 3, 4, 4))[0]
+    group = trace_groups(model, torch.zeros(1, 3, 4, 4))[0]
     x = torch.randn(2, 3, 4, 4)
     with torch.no_grad():
         outputs = model(x)

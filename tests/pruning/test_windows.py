@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import Small, X, Y, iterate, start
+from small_helpers import ACROSS, Small, X, Y, iterate, start
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,7 +34,7 @@ def test_the_freeze_lies_in_its_epoch_whatever_the_window(
             iterate(model, optimizer, pruner)
         assert pruner.frozen == (epoch >= pruner.last_epoch), epoch
     small = pruner.compact()
-    assert pruner.reduction() >= 0.5 and pruner.difference <= 1e-9 and small is not model
+    assert pruner.reduction() >= 0.5 and pruner.max_output_difference <= 1e-9 and small is not model
 
 
 @pytest.mark.parametrize("steps", [None, 4])
@@ -54,6 +54,22 @@ def test_a_freeze_in_the_first_epoch(epochs: int, steps: int | None) -> None:
     first = 4 if steps or epochs > 1 else 1
     assert frozen == [False] * first + [True] * (4 * epochs - first) and pruner.frozen
     pruner.compact()
+
+
+@pytest.mark.parametrize("iterations", [2, 5])
+@pytest.mark.parametrize("steps_known", [True, False])
+def test_a_window_before_a_step_leaves_the_pulse_its_iteration(iterations: int, steps_known: bool) -> None:
+    model = Small()
+    method = Method.model_validate(ACROSS | {"window": 50, "protection": ACROSS["protection"] | {"pulse": 0.2}})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    pruner = Pruner(model, X, 0.5, 5, optimizer, method, steps_per_epoch=iterations if steps_known else None)
+    for epoch in range(5):
+        pruner.step(epoch)
+        for _ in range(iterations):
+            iterate(model, optimizer, pruner)
+        if epoch < pruner.last_epoch and (steps_known or epoch):
+            assert pruner.restored > 0
+    assert pruner.frozen
 
 
 def scaled(

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jobs import PROFILE, kill_all
-from project import Project
+from jobs_helpers import PROFILE, kill_all
+from project_helpers import Project
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
 

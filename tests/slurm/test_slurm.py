@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from jobs import PROFILE, described, first_epoch, in_the_middle, jobs, kill_all, slurm, training
-from project import TINY, Project, last_epoch
+from jobs_helpers import PROFILE, described, first_epoch, in_the_middle, jobs, kill_all, slurm, training
+from project_helpers import TINY, Project, last_epoch
 from strikes import outcome, wrong_in_mlflow
 
 Workflow = subprocess.Popen[bytes]

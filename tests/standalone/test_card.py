@@ -14,7 +14,7 @@ from PIL import Image
 
 import psap as library
 from psap.standalone.request import in_words
-from psap.suites.load import Tuned
+from psap.suites.load import MethodConfig
 from psap.utils.text import escaped, fenced
 
 CLASSES = (
@@ -45,12 +45,12 @@ def test_a_fence_is_not_closed_from_within(text: str) -> None:
 
 def test_a_method_is_named_for_what_it_is() -> None:
     psap = "Protective Self-Adaptive Pruning (arXiv:2303.11881; what the code makes of it: docs/method.md)"
-    assert in_words(Tuned()) == in_words(Tuned(round_to=8, lr_scale=0.5)) == psap
-    assert in_words(Tuned(window=3)) == f"{psap}, with window other than its defaults"
-    plain = Tuned(criterion="l1", allocation="uniform", reconstruction="hard")
+    assert in_words(MethodConfig()) == in_words(MethodConfig(round_to=8, lr_scale=0.5)) == psap
+    assert in_words(MethodConfig(window=3)) == f"{psap}, with window other than its defaults"
+    plain = MethodConfig(criterion="l1", allocation="uniform", reconstruction="hard")
     assert in_words(plain) == "criterion l1, allocation uniform, reconstruction hard, schedule cubic"
     for part, name in (("criterion", "fpgm"), ("allocation", "global"), ("reconstruction", "soft")):
-        words = in_words(Tuned(**{part: name}))
+        words = in_words(MethodConfig(**{part: name}))
         assert f"{part} {name}" in words and "Protective" not in words
 
 
@@ -66,15 +66,23 @@ def test_names_of_the_users_own_have_no_effect(tmp_path: Path, psap, monkeypatch
     Path("parts.py").write_text("")
     out = 'new "net"\n\n```\n$HOME'
     method = {"criterion": "l1", "allocation": "uniform", "reconstruction": "hard", "code": "parts.py"}
-    order = {"model": "resnet8", "data": "p ```", "size": 32, "target": 0.3, "out": out, "epochs": 1, "method": method}
-    Path("order.yaml").write_text(yaml.safe_dump(order))
-    code, said, _ = psap("prune", "--allow-code", "order.yaml")
+    request = {
+        "model": "resnet8",
+        "data": "p ```",
+        "size": 32,
+        "target": 0.3,
+        "out": out,
+        "epochs": 1,
+        "method": method,
+    }
+    Path("request.yaml").write_text(yaml.safe_dump(request))
+    code, said, _ = psap("prune", "--allow-code", "request.yaml")
     assert code == 0 and "method    criterion l1, allocation uniform, reconstruction hard" in said
     card = (Path(out) / "README.md").read_text()
     assert "with criterion l1, allocation uniform, reconstruction hard, schedule cubic." in card
-    assert "Protective" not in card and "order.yaml --allow-code" in card
+    assert "Protective" not in card and "request.yaml --allow-code" in card
     blocks = [token.content for token in MarkdownIt("commonmark").parse(card) if token.type == "fence"]
-    assert yaml.safe_load(blocks[1]) == order
+    assert yaml.safe_load(blocks[1]) == request
     made: dict[str, object] = {}
     exec(blocks[0].replace("import psap\n", ""), {"psap": library}, made)
     assert made["network"]

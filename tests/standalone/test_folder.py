@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 from psap.errors import PsapError
-from psap.standalone.folder import MARKER, claim, clear, finished
-from psap.standalone.request import Order
+from psap.standalone.folder import MARKER, claim, clear, is_finished
+from psap.standalone.request import PruneRequest
 from psap.utils.validation import validated
 
 
-def order(out: str, **values: object) -> Order:
-    return validated(Order, {"model": "resnet8", "data": "digits", "target": 0.5, "out": out} | values, "options")
+def request(out: str, **values: object) -> PruneRequest:
+    return validated(
+        PruneRequest, {"model": "resnet8", "data": "digits", "target": 0.5, "out": out} | values, "options"
+    )
 
 
 def tree(folder: Path) -> dict[str, bytes | str]:
@@ -65,7 +67,7 @@ def test_what_is_not_ours_is_refused_and_left_alone(out: str, place: Path) -> No
         pytest.skip("/proc says that it can be written to")
     before = tree(place)
     with pytest.raises(PsapError) as caught:
-        finished(order(out))
+        is_finished(request(out))
     assert REFUSED[out] in str(caught.value) and "\n" not in str(caught.value)
     assert tree(place) == before
 
@@ -81,26 +83,26 @@ def test_the_command_refuses_before_any_work(place: Path, psap) -> None:
 @pytest.mark.parametrize("part", ["state", "dense"])
 def test_a_part_that_leads_elsewhere_is_refused(part: str, place: Path) -> None:
     claim(place / "own")
-    assert not finished(order("own")), "marked, and nothing done yet"
+    assert not is_finished(request("own")), "marked, and nothing done yet"
     (place / "own" / part).symlink_to(place / "mine")
     with pytest.raises(PsapError, match=rf"own/{part}: not a folder that psap prune made"):
-        finished(order("own"))
+        is_finished(request("own"))
 
 
 def test_nothing_is_put_among_the_images(place: Path) -> None:
     (place / "photos" / "ant").mkdir(parents=True)
     for out in ("photos/new", "photos/ant/new"):
         with pytest.raises(PsapError, match="lies in the folder of the images"):
-            finished(order(out, data="photos"))
-    assert not finished(order("photos-pruned", data="photos"))
+            is_finished(request(out, data="photos"))
+    assert not is_finished(request("photos-pruned", data="photos"))
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"order": 3}', "{}", "[" * 9000])
+@pytest.mark.parametrize("text", ["", "[1]", '{"request": 3}', "{}", "[" * 9000])
 def test_a_result_that_is_none_is_one_line(text: str, place: Path) -> None:
     claim(place / "own")
     (place / "own" / "result.json").write_text(text)
     with pytest.raises(PsapError, match=r"own/result\.json: damaged, or of another kind") as caught:
-        finished(order("own"))
+        is_finished(request("own"))
     assert "\n" not in str(caught.value)
 
 

@@ -16,11 +16,11 @@ from psap.data.dataset import load
 from psap.data.sources import prepare
 from psap.training.evaluation import accuracy
 
-ORDER = {"--model": "resnet8", "--data": "digits", "--target": "0.5", "--epochs": "2", "--batch-size": "128"}
+REQUEST = {"--model": "resnet8", "--data": "digits", "--target": "0.5", "--epochs": "2", "--batch-size": "128"}
 
 
 def command(folder: Path, *more: str) -> subprocess.Popen[str]:
-    words = [word for pair in ORDER.items() for word in pair]
+    words = [word for pair in REQUEST.items() for word in pair]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": hear_interrupts}
     return subprocess.Popen([sys.executable, "-m", "psap", "prune", *words, *more], cwd=folder, **options)
 
@@ -67,7 +67,7 @@ def test_again_there_is_nothing_to_do_and_another_order_is_refused(whole: tuple[
     code, said, _ = finish(command(out.parent, "--out", "pruned"))
     assert code == 0 and said == "pruned/report.html: made before; there is nothing left to do\n"
     code, _, err = finish(command(out.parent, "--out", "pruned", "--seed", "1"))
-    assert code == 2 and "holds the network of another order (its seed differs)" in err
+    assert code == 2 and "holds the network of another request (its seed differs)" in err
     code, _, err = finish(command(out.parent, "--out", "."))
     assert code == 2 and "the folder in which psap runs" in err
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
@@ -97,14 +97,17 @@ def test_struck_it_goes_on_and_ends_with_the_same_bits(
 def test_a_file_says_the_same_as_options(whole: tuple[Path, str], tmp_path: Path) -> None:
     out, said = whole
     text = (out / "README.md").read_text().split("```yaml\n")[1].split("```")[0]
-    (tmp_path / "order.yaml").write_text(text)
+    (tmp_path / "request.yaml").write_text(text)
     process = subprocess.run(
-        [sys.executable, "-m", "psap", "prune", "order.yaml", "--dry-run"], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-m", "psap", "prune", "request.yaml", "--dry-run"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert process.returncode == 0 and process.stdout == said.partition("\ncost ")[0] + "\n"
-    assert [file.name for file in tmp_path.iterdir()] == ["order.yaml"], "a dry run writes nothing"
+    assert [file.name for file in tmp_path.iterdir()] == ["request.yaml"], "a dry run writes nothing"
     (tmp_path / "pruned").symlink_to(out)
-    again = [sys.executable, "-m", "psap", "prune", "order.yaml"]
+    again = [sys.executable, "-m", "psap", "prune", "request.yaml"]
     told = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert told == "pruned/report.html: made before; there is nothing left to do\n"
 

@@ -14,13 +14,15 @@ from PIL import Image
 from psap.errors import PsapError
 from psap.models import build
 from psap.models.saved import save
-from psap.standalone.plan import planned
-from psap.standalone.request import Order
+from psap.standalone.plan import make_plan
+from psap.standalone.request import PruneRequest
 from psap.utils.validation import validated
 
 
-def order(**values: object) -> Order:
-    return validated(Order, {"model": "resnet8", "data": "digits", "target": 0.5, "out": "new"} | values, "options")
+def request(**values: object) -> PruneRequest:
+    return validated(
+        PruneRequest, {"model": "resnet8", "data": "digits", "target": 0.5, "out": "new"} | values, "options"
+    )
 
 
 @pytest.fixture
@@ -41,9 +43,9 @@ def recipes(plan) -> list[tuple[int, float]]:
 
 
 def test_from_nothing_the_network_is_trained_first() -> None:
-    plan = planned(order(epochs=7))
+    plan = make_plan(request(epochs=7))
     assert recipes(plan) == [(7, 0.1), (7, 0.05)]
-    assert recipes(planned(order(epochs=7, dense_epochs=2, lr=0.3))) == [(2, 0.1), (7, 0.3)]
+    assert recipes(make_plan(request(epochs=7, dense_epochs=2, lr=0.3))) == [(2, 0.1), (7, 0.3)]
     assert plan.images.shape == (1, 8, 8) and plan.images.classes == 10
 
 
@@ -52,7 +54,7 @@ def test_weights_that_fit_are_pruned_as_they_are(tmp_path: Path) -> None:
     safetensors.torch.save_file(given.state_dict(), tmp_path / "w.safetensors")
     save(given, tmp_path / "net", name="resnet8", classes=10, in_channels=1)
     for weights in ("w.safetensors", "net"):
-        plan = planned(order(weights=str(tmp_path / weights), epochs=3))
+        plan = make_plan(request(weights=str(tmp_path / weights), epochs=3))
         assert recipes(plan) == [(0, 0.0), (3, 0.01)]
         assert all(map(torch.equal, plan.start.model.state_dict().values(), given.state_dict().values()))
 
@@ -60,17 +62,17 @@ def test_weights_that_fit_are_pruned_as_they_are(tmp_path: Path) -> None:
 def test_a_head_for_other_classes_is_replaced_and_trained_first(photos: Path, tmp_path: Path) -> None:
     given = build("resnet8", 10)
     torch.save(given.state_dict(), tmp_path / "w.pt")
-    plan = planned(order(data=str(photos), size=32, weights=str(tmp_path / "w.pt"), epochs=3))
-    assert recipes(plan) == [(3, 0.01), (3, 0.01)] and "but for the head, which is new" in plan.start.told
+    plan = make_plan(request(data=str(photos), size=32, weights=str(tmp_path / "w.pt"), epochs=3))
+    assert recipes(plan) == [(3, 0.01), (3, 0.01)] and "but for the head, which is new" in plan.start.description
     before, after = given.state_dict(), plan.start.model.state_dict()
     assert {key for key in after if not torch.equal(after[key], before[key])} == {"linear.weight", "linear.bias"}
     assert (plan.images.train, plan.images.test, plan.images.classes) == (15, 3, 3)
 
 
 def test_images_are_normalised_as_the_networks_own_weights_want(photos: Path) -> None:
-    found = planned(order(model="timm:tf_efficientnet_lite0", data=str(photos), size=64, target=0.3)).data.photos
+    found = make_plan(request(model="timm:tf_efficientnet_lite0", data=str(photos), size=64, target=0.3)).data.photos
     assert found.mean == found.std == (0.5, 0.5, 0.5)
-    told = planned(order(data=str(photos), size=32, mean=[0.1, 0.2, 0.3])).data.photos
+    told = make_plan(request(data=str(photos), size=32, mean=[0.1, 0.2, 0.3])).data.photos
     assert told.mean == (0.1, 0.2, 0.3) and told.std == (0.229, 0.224, 0.225)
 
 
@@ -104,7 +106,7 @@ def test_mistakes_are_told_as_the_page_shows(values: str, says: str, photos: Pat
 def test_what_cannot_be_is_one_line(values: dict, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PsapError, match=says) as caught:
-        planned(order(**values))
+        make_plan(request(**values))
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
@@ -115,10 +117,10 @@ def test_a_misspelt_key_is_told_before_the_one_that_is_missing(misspelt: str, ri
     values = {"model": "resnet8", "data": "digits", "target": 0.5, "out": "new"}
     values[misspelt] = values.pop(right)
     with pytest.raises(PsapError, match=f"^options: {misspelt}: unknown key; did you mean '{right}'"):
-        validated(Order, values, "options")
+        validated(PruneRequest, values, "options")
     del values[misspelt]
     with pytest.raises(PsapError, match=f"^options: {right}: Field required"):
-        validated(Order, values, "options")
+        validated(PruneRequest, values, "options")
 
 
 def test_a_dry_run_reads_every_image_and_writes_nothing(photos: Path, psap, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +139,7 @@ def test_a_dry_run_reads_every_image_and_writes_nothing(photos: Path, psap, monk
 def test_weights_of_another_network(tmp_path: Path) -> None:
     torch.save(build("resnet20", 10, 1).state_dict(), tmp_path / "w.pt")
     with pytest.raises(PsapError, match=r"w\.pt: not the weights of resnet8 with 10 classes \(layer\S+ is not in this"):
-        planned(order(weights=str(tmp_path / "w.pt")))
+        make_plan(request(weights=str(tmp_path / "w.pt")))
     save(build("resnet8", 7, 1), tmp_path / "net", name="resnet8", classes=7, in_channels=1)
     with pytest.raises(PsapError, match="net: for 7 classes and 1 colour channels; the data have 10 and 1"):
-        planned(order(weights=str(tmp_path / "net")))
+        make_plan(request(weights=str(tmp_path / "net")))

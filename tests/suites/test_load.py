@@ -2,9 +2,10 @@
 
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from psap.errors import PsapError
@@ -117,6 +118,7 @@ def test_a_scale_of_zero_is_refused(tmp_path: Path) -> None:
                     "rest": st.sampled_from(["free", "hold", "fix"]),
                     "scope": st.sampled_from(["group", "network"]),
                     "immunity": st.integers(0, 3),
+                    "pulse": st.sampled_from([0.0, 0.1]),
                 }
             ),
             "window": st.integers(1, 12),
@@ -126,7 +128,7 @@ def test_a_scale_of_zero_is_refused(tmp_path: Path) -> None:
 )
 def test_a_run_does_what_its_method_says_whatever_the_defaults_are(values: dict) -> None:
     method = Method.model_validate(values)
-    run_with = Method.model_validate(method.effective())
+    run_with = Method.of_run(method.identity())
     made = [make_reconstruction([], each, None) for each in (method, run_with)]
     assert type(made[0]) is type(made[1])
     for part in ("_importance", "_trial"):
@@ -134,12 +136,12 @@ def test_a_run_does_what_its_method_says_whatever_the_defaults_are(values: dict)
     for part in ("_rest", "_live"):
         assert type(vars(made[0]).get(part)) is type(vars(made[1]).get(part))
     assert run_with.round_to == method.round_to
-    assert run_with.effective() == method.effective()
-    known = method.effective()
+    assert run_with.identity() == method.identity()
+    known = method.identity()
     sparsity, protection = known.get("sparsity", {}), known.get("protection", {})
     assert ("round_to" in known) == (method.round_to > 1), "runs from before it was a choice stay valid"
     assert ("scope" in protection) == bool(protection and method.protection.scope == "network")
-    assert "pulse" not in protection
+    assert ("pulse" in protection) == (protection.get("when") == "before" and method.protection.pulse > 0)
     assert ("weights" in sparsity) == bool(sparsity and method.sparsity.weights == "folded")
 
 
@@ -259,3 +261,33 @@ def test_a_target_is_shown_whole_by_its_run_s_path_or_refused(tmp_path_factory, 
     for path, run in found.runs.items():
         assert run.kind == "dense" or float(path.split("/")[4]) == run.target
         assert run.kind == "dense" or re.fullmatch("[0-9.]+", path.split("/")[4]), "what the workflow takes"
+
+
+@settings(deadline=None)  # it writes files
+@given(st.sets(st.sampled_from([0, 1, 2])), st.sets(st.sampled_from([0.5, 0.8])), st.booleans())
+def test_a_method_runs_in_its_part_of_the_grid_alone(seeds: set[int], targets: set[float], everywhere: bool) -> None:
+    part = "{}" if everywhere else f"{{seeds: {sorted(seeds)}, targets: {sorted(targets)}}}"
+    text = SUITE.replace("seeds: [0]", "seeds: [0, 1, 2]").replace("targets: [0.5]", "targets: [0.5, 0.8]")
+    with TemporaryDirectory() as folder:
+        whole, partial = (grid(Path(folder), suite) for suite in (text, f"{text}only: {{own: {part}}}\n"))
+    left_out = set(whole.runs) - set(partial.runs)
+    assert partial.runs.keys() <= whole.runs.keys()
+    for path, run in whole.runs.items():
+        outside = run.method == "own" and not everywhere and (run.seed not in seeds or run.target not in targets)
+        assert (path in left_out) == outside
+    assert all(whole.runs[path].hash == run.hash for path, run in partial.runs.items())
+
+
+@pytest.mark.parametrize(
+    ("only", "says"),
+    [
+        ("{owm: {seeds: [0]}}", r"only.owm: 'owm' is none of the suite's methods; did you mean 'own'"),
+        ("{own: {seeds: [7]}}", r"only.own.seeds: 7 is not in the suite's seeds"),
+        ("{own: {sedes: [0]}}", r"only.own.sedes: unknown key"),
+        ("{psap: {seeds: []}}", r"only.psap: small retrains its networks in more cells; add only.small"),
+    ],
+)
+def test_a_part_that_cannot_be(only: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(PsapError) as caught:
+        grid(tmp_path, f"{SUITE}only: {only}\n")
+    assert says in str(caught.value)

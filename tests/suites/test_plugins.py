@@ -65,7 +65,7 @@ def test_another_thread_may_load_it_too(tmp_path: Path) -> None:
     assert (tmp_path / "ran").exists()
 
 
-ORDER = "model: resnet8\ndata: digits\ntarget: 0.5\nout: new\nmethod: {code: parts.py}\n"
+REQUEST = "model: resnet8\ndata: digits\ntarget: 0.5\nout: new\nmethod: {code: parts.py}\n"
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"], ["--round-to=2"]])
@@ -73,22 +73,22 @@ def test_an_order_runs_no_code_unless_that_is_allowed(
     more: list[str], tmp_path: Path, psap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("order.yaml").write_text(ORDER)
+    Path("request.yaml").write_text(REQUEST)
     Path("parts.py").write_text("import pathlib\npathlib.Path('ran').touch()\nraise SystemExit(0)")
-    code, _, err = psap("prune", *more, "order.yaml")
+    code, _, err = psap("prune", *more, "request.yaml")
     assert code == 2 and not Path("ran").exists()
     assert err == (
-        "psap: order.yaml: method.code: this order runs the Python file 'parts.py'; read that file, then give "
+        "psap: request.yaml: method.code: this request runs the Python file 'parts.py'; read that file, then give "
         "--allow-code\n"
     )
-    code, _, err = psap("prune", *more, "--allow-code", "order.yaml")
+    code, _, err = psap("prune", *more, "--allow-code", "request.yaml")
     assert code == 2 and Path("ran").exists() and not Path("new").exists()
-    assert err == "psap: order.yaml: code: parts.py cannot be run: SystemExit: 0\n"
+    assert err == "psap: request.yaml: code: parts.py cannot be run: SystemExit: 0\n"
 
 
 @pytest.mark.parametrize("method", ["psap", "[1]", "3"])
 def test_a_method_that_is_none_is_one_line(method: str, tmp_path: Path, psap, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("order.yaml").write_text(ORDER.replace("{code: parts.py}", method))
-    code, _, err = psap("prune", "--round-to=2", "order.yaml")
-    assert code == 2 and err.startswith("psap: order.yaml: method: ") and err.count("\n") == 1
+    Path("request.yaml").write_text(REQUEST.replace("{code: parts.py}", method))
+    code, _, err = psap("prune", "--round-to=2", "request.yaml")
+    assert code == 2 and err.startswith("psap: request.yaml: method: ") and err.count("\n") == 1

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tracked import FINISHED, a_head, a_row, add, address, only
+from tracked_helpers import FINISHED, a_head, a_row, add, address, only
 
 from psap.tracking import background
 from psap.tracking.background import mirrored

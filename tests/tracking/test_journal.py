@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tracked import FAILED, FINISHED, a_head, a_row, add
+from tracked_helpers import FAILED, FINISHED, a_head, a_row, add
 
 from psap.tracking import tell_without_journal
 from psap.tracking.journal import Head, acknowledge, begin, line, read

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tracked import FINISHED, a_head, a_row, add, address, expected, only, stored
+from tracked_helpers import FINISHED, a_head, a_row, add, address, expected, only, stored
 
 from psap.tracking import replay
 from psap.tracking.journal import begin

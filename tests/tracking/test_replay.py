@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from tracked import FAILED, FINISHED, a_head, a_row, add, address, expected, only, stored
+from tracked_helpers import FAILED, FINISHED, a_head, a_row, add, address, expected, only, stored
 
 from psap.errors import PsapError, one_line
 from psap.tracking import Replay, replay

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tracked import address, only, stored
+from tracked_helpers import address, only, stored
 
 from psap.tracking import Replay, journal_report, replay
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tracked import TRAINER, a_row, assert_whole, stored, trainer, wait_until
+from tracked_helpers import TRAINER, a_row, assert_whole, stored, trainer, wait_until
 
 from psap.tracking import Replay, Tracker, replay
 

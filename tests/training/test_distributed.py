@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-SCRIPT = Path(__file__).with_name("together.py")
+SCRIPT = Path(__file__).with_name("together_helpers.py")
 METHODS = {
     "before": {"schedule": {"freeze": 0.5}, "window": 2},
     "gates": {

@@ -8,11 +8,11 @@ from torch import nn
 
 from psap.data.batches import Batches
 from psap.data.dataset import Split
-from psap.data.sharding import Share
+from psap.data.sharding import Shard
 from psap.models import build
 from psap.pruning.method import Method
 from psap.training.loop import run_epoch
-from psap.training.train_state import Learner
+from psap.training.train_state import TrainState
 
 CPU = torch.device("cpu")
 EPOCHS = 5
@@ -41,16 +41,16 @@ def network(dtype: torch.dtype = torch.float32) -> nn.Module:
     return model
 
 
-def learner(dtype: torch.dtype = torch.float32, method: Method | None = None, **training) -> Learner:
+def train_state(dtype: torch.dtype = torch.float32, method: Method | None = None, **training) -> TrainState:
     method = method or Method(schedule={"freeze": 0.4})
     pruning = {"example_inputs": torch.zeros(1, 3, 8, 8, dtype=dtype), "target": 0.6, "epochs": EPOCHS}
-    return Learner(network(dtype), TRAINING | training, pruning | {"method": method})
+    return TrainState(network(dtype), TRAINING | training, pruning | {"method": method})
 
 
-def trained(subject: Learner, data: Batches, training: dict = TRAINING) -> list[float]:
+def trained(subject: TrainState, data: Batches, training: dict = TRAINING) -> list[float]:
     losses = []
     for epoch in range(EPOCHS):
-        subject.begin(epoch)
+        subject.begin_epoch(epoch)
         losses.append(run_epoch(subject, data, training, epoch)[0])
     return losses
 
@@ -66,13 +66,13 @@ def trained(subject: Learner, data: Batches, training: dict = TRAINING) -> list[
 )
 def test_the_compacted_network_trains_as_the_masked_one_would(method, monkeypatch) -> None:
     data = batches(torch.float64)
-    small = learner(torch.float64, method)
+    small = train_state(torch.float64, method)
     losses = trained(small, data)
     assert small.compacted
     assert sum(p.numel() for p in small.model.parameters()) < 0.7 * sum(p.numel() for p in network().parameters())
 
-    monkeypatch.setattr(Learner, "_compact", lambda self: None)
-    masked = learner(torch.float64, method)
+    monkeypatch.setattr(TrainState, "_compact", lambda self: None)
+    masked = train_state(torch.float64, method)
     assert trained(masked, data) == pytest.approx(losses, rel=1e-9)
     assert not masked.compacted
     x = torch.randn(8, 3, 8, 8, dtype=torch.float64)
@@ -82,7 +82,7 @@ def test_the_compacted_network_trains_as_the_masked_one_would(method, monkeypatc
 
 def test_bfloat16_computes_in_it_and_keeps_float32_weights() -> None:
     data = batches()
-    exact, half = learner(), learner()
+    exact, half = train_state(), train_state()
     losses = trained(exact, data)
     rounded = trained(half, data, TRAINING | {"precision": "bfloat16"})
     assert rounded != losses and rounded == pytest.approx(losses, rel=0.05)
@@ -97,25 +97,25 @@ def test_a_compiled_network_takes_the_same_path() -> None:
         layers = [nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.Flatten()]
         model = nn.Sequential(*layers, nn.Linear(16 * 16, 10))
         pruning = {"example_inputs": torch.zeros(1, 3, 8, 8), "target": 0.6, "epochs": EPOCHS}
-        subject = Learner(model, TRAINING | {"compile": compiled}, pruning)
+        subject = TrainState(model, TRAINING | {"compile": compiled}, pruning)
         losses.append(trained(subject, data))
         assert subject.compacted and (subject.forward is subject.model) is not compiled
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-def plain(training: dict) -> Learner:
+def plain(training: dict) -> TrainState:
     """A network without batch-norm, whose batches can be taken in parts."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 10)]
-    return Learner(nn.Sequential(*layers).double(), TRAINING | training)
+    return TrainState(nn.Sequential(*layers).double(), TRAINING | training)
 
 
 def in_parts(micro_batch: int | None) -> Batches:
     numbers = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (96, 8, 8, 3), generator=numbers, dtype=torch.uint8)
     split = Split(images, torch.randint(0, 10, (96,), generator=numbers))
-    share = Share(micro_batch=micro_batch)
-    return Batches(split, 48, (0.5,) * 3, (0.25,) * 3, train=True, flip=True, pad=1, dtype=torch.float64, share=share)
+    shard = Shard(micro_batch=micro_batch)
+    return Batches(split, 48, (0.5,) * 3, (0.25,) * 3, train=True, flip=True, pad=1, dtype=torch.float64, shard=shard)
 
 
 def test_a_batch_taken_in_parts_is_the_same_batch() -> None:
@@ -152,17 +152,17 @@ def test_the_norm_of_a_gradient_is_bounded() -> None:
 )
 def test_float16_leaves_out_steps_that_overflow_and_signals_with_them(method: Method) -> None:
     data = batches()
-    exact, half = learner(method=method), learner(method=method, precision="float16")
+    exact, half = train_state(method=method), train_state(method=method, precision="float16")
     training = TRAINING | {"precision": "float16"}
     half.scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
     half.scaler._scale.fill_(2.0**127)
-    half.begin(0)
+    half.begin_epoch(0)
     before = [p.detach().clone() for p in half.model.parameters()]
     run_epoch(half, data, training, 0)
     assert all(torch.equal(a, b) for a, b in zip(before, half.model.parameters(), strict=True))
     assert half.scaler.get_scale() == 2.0**124 and half.pruner._window.seen == 0
 
-    half = learner(method=method, precision="float16")
+    half = train_state(method=method, precision="float16")
     half.scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
     half.scaler._scale.fill_(2.0**10)
     losses = trained(exact, data)
@@ -172,6 +172,6 @@ def test_float16_leaves_out_steps_that_overflow_and_signals_with_them(method: Me
     restored = [sum(row["restored"] for row in each.pruner.history.rows) for each in (exact, half)]
     assert (restored[0] > 0) is (restored[1] > 0) is (method.protection.when == "after")
 
-    again = learner(method=method, precision="float16")
+    again = train_state(method=method, precision="float16")
     again.load_state_dict(half.state_dict())
     assert again.scaler.get_scale() == half.scaler.get_scale()

@@ -3,19 +3,23 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from psap.data import dataset, sources
-from psap.data.dataset import DataSet
+from psap.data.batches import Batches
+from psap.data.dataset import DataSet, cut_validation
 from psap.errors import PsapError
 from psap.models import build, saved
+from psap.pruning.channels import zero
 from psap.pruning.cost import count_macs
+from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.method import Method
 from psap.training.checkpoint import Checkpoints
 from psap.training.divergence import Diverged, wrong_network
 from psap.training.evaluation import Score, accuracy, compared_latencies, latencies
-from psap.training.trainer import Job
+from psap.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -29,7 +33,7 @@ def config(epochs: int = 3, lr: float = 0.05, **more) -> dict:
 
 
 def pruning(**parameters) -> dict:
-    return {"target": 0.5, "measure": "macs", "method": Method.model_validate(parameters).effective()}
+    return {"target": 0.5, "measure": "macs", "method": Method.model_validate(parameters).identity()}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
 def dense(digits: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dense network on disk, as a dense run leaves it."""
     folder = tmp_path_factory.mktemp("dense")
-    outcome = Job(config(), digits, CPU, None, None).run(Checkpoints(folder / "state", "a run"), lambda progress: None)
+    outcome = Trainer(config(), digits, CPU, None, None).run(
+        Checkpoints(folder / "state", "a run"), lambda progress: None
+    )
     extra = {"top1_last": outcome.result["top1_last"]}
     saved.save(outcome.network, folder, name="resnet8", classes=10, in_channels=1, extra=extra)
     return folder
@@ -53,26 +59,26 @@ class Stopped(Exception):
     pass
 
 
-def finish(job: Job, folder: Path, stop: int | None = None):
+def finish(trainer: Trainer, folder: Path, stop: int | None = None):
     def after(progress) -> None:
         if progress.epoch == stop:
             raise Stopped
 
-    return job.run(Checkpoints(folder, "a run"), after)
+    return trainer.run(Checkpoints(folder, "a run"), after)
 
 
 @pytest.mark.parametrize(
     "method", [{}, {"criterion": "taylor", "allocation": "global", "reconstruction": "hard", "window": 2}]
 )
 def test_a_pruned_run_tells_the_truth_about_its_network(digits, dense, tmp_path, method) -> None:
-    job = Job(config(**pruning(**method)), digits, CPU, dense, dense)
-    outcome = finish(job, tmp_path)
+    trainer = Trainer(config(**pruning(**method)), digits, CPU, dense, dense)
+    outcome = finish(trainer, tmp_path)
     result, x = outcome.result, torch.zeros(1, 1, 8, 8)
     assert result["macs"] == count_macs(outcome.network, x)
     assert result["macs_dense"] == count_macs(build("resnet8", 10, 1), x)
     assert 0.5 <= result["macs_reduction"] < 0.53
     assert result["params"] == sum(p.numel() for p in outcome.network.parameters())
-    batches = [(images, labels) for images, labels in job._score.epoch(0)]
+    batches = [(images, labels) for images, labels in trainer._score.epoch(0)]
     assert sum(len(labels) for _, labels in batches) == len(digits.test)
     assert result["top1_last"] == accuracy(outcome.network, batches).top1
     right = sum(int((outcome.network.eval()(x).argmax(1) == y).sum()) for x, y in batches)
@@ -81,11 +87,11 @@ def test_a_pruned_run_tells_the_truth_about_its_network(digits, dense, tmp_path,
     assert result["drop"] == result["dense_top1"] - result["top1_last"]
     assert result["masked_compact_difference"] < 1e-5
     assert result["images"] == 3 * 6 * 50
-    rows = job.progress.rows
+    rows = trainer.progress.rows
     assert [row["epoch"] for row in rows] == [1, 2, 3] and rows[-1]["final"] == 1
     assert result["top1_best"] == max(row["top1"] for row in rows if row["final"])
     assert rows[-1]["reduction"] == pytest.approx(result["macs_reduction"])
-    assert len({row["group"] for row in job.pruner.history.rows}) == len(job.pruner.groups)
+    assert len({row["group"] for row in trainer.pruner.history.rows}) == len(trainer.pruner.groups)
     json.dumps(outcome.result, allow_nan=False)
 
 
@@ -93,14 +99,16 @@ def test_a_pruned_run_tells_the_truth_about_its_network(digits, dense, tmp_path,
 def test_stopped_after_any_epoch_and_resumed_is_the_same_run(digits, dense, tmp_path, kind) -> None:
     settings = config(epochs=4) if kind == "dense" else config(epochs=4, **pruning())
 
-    def job() -> Job:
-        return Job(settings, digits, CPU, dense if kind == "pretrained" else None, None if kind == "dense" else dense)
+    def trainer() -> Trainer:
+        return Trainer(
+            settings, digits, CPU, dense if kind == "pretrained" else None, None if kind == "dense" else dense
+        )
 
-    whole = finish(job(), tmp_path / "whole")
+    whole = finish(trainer(), tmp_path / "whole")
     for stop in (1, 2, 3):  # while pruning, with the final masks, in the compacted network
         with pytest.raises(Stopped):
-            finish(job(), tmp_path / f"stop{stop}", stop)
-        resumed = job()
+            finish(trainer(), tmp_path / f"stop{stop}", stop)
+        resumed = trainer()
         resumed.resume(Checkpoints(tmp_path / f"stop{stop}", "a run"))
         assert resumed.progress.epoch == stop
         again = finish(resumed, tmp_path / f"stop{stop}")
@@ -110,39 +118,39 @@ def test_stopped_after_any_epoch_and_resumed_is_the_same_run(digits, dense, tmp_
 
 
 def test_scoring_seldom_changes_only_what_is_seen_on_the_way(digits, dense, tmp_path) -> None:
-    often = finish(Job(config(epochs=4, **pruning()), digits, CPU, dense, dense), tmp_path / "a")
+    often = finish(Trainer(config(epochs=4, **pruning()), digits, CPU, dense, dense), tmp_path / "a")
     settings = config(epochs=4, **pruning())
     settings["training"]["score_every"] = 3
-    job = Job(settings, digits, CPU, dense, dense)
-    seldom = finish(job, tmp_path / "b")
-    assert [row["top1"] is None for row in job.progress.rows] == [True, True, False, False]
+    trainer = Trainer(settings, digits, CPU, dense, dense)
+    seldom = finish(trainer, tmp_path / "b")
+    assert [row["top1"] is None for row in trainer.progress.rows] == [True, True, False, False]
     assert often.result | {"top1_best": 0} == seldom.result | {"top1_best": 0}
-    assert seldom.result["top1_best"] == max(row["top1"] for row in job.progress.rows[2:])
+    assert seldom.result["top1_best"] == max(row["top1"] for row in trainer.progress.rows[2:])
 
 
 def test_a_retrained_run_has_the_architecture_and_none_of_the_weights(digits, dense, tmp_path) -> None:
-    pruned = finish(Job(config(**pruning()), digits, CPU, dense, dense), tmp_path / "a")
+    pruned = finish(Trainer(config(**pruning()), digits, CPU, dense, dense), tmp_path / "a")
     saved.save(pruned.network, tmp_path, name="resnet8", classes=10, in_channels=1)
-    job = Job(config(target=0.5, measure="macs", method={"retrain": "psap"}), digits, CPU, tmp_path, dense)
+    trainer = Trainer(config(target=0.5, measure="macs", method={"retrain": "psap"}), digits, CPU, tmp_path, dense)
     shapes = {name: tensor.shape for name, tensor in pruned.network.state_dict().items()}
-    assert {name: tensor.shape for name, tensor in job.learner.model.state_dict().items()} == shapes
-    assert not torch.equal(job.learner.model.conv1.weight, pruned.network.conv1.weight)
-    outcome = finish(job, tmp_path / "b")
-    assert outcome.result["macs"] == pruned.result["macs"] and job.pruner is None
-    assert all(row["reduction"] == pytest.approx(outcome.result["macs_reduction"]) for row in job.progress.rows)
+    assert {name: tensor.shape for name, tensor in trainer.train_state.model.state_dict().items()} == shapes
+    assert not torch.equal(trainer.train_state.model.conv1.weight, pruned.network.conv1.weight)
+    outcome = finish(trainer, tmp_path / "b")
+    assert outcome.result["macs"] == pruned.result["macs"] and trainer.pruner is None
+    assert all(row["reduction"] == pytest.approx(outcome.result["macs_reduction"]) for row in trainer.progress.rows)
 
 
 def test_validation_keeps_away_from_the_test_images(digits, dense) -> None:
     settings = config()
     settings["data"] |= {"validation": 0.2, "evaluate": "validation", "train_images": None}
-    job = Job(settings, digits, CPU, None, None)
+    trainer = Trainer(settings, digits, CPU, None, None)
     seen = {row.numpy().tobytes() for row in digits.train.images}
-    held_out = [image for images, _ in job._score.epoch(0) for image in images]
+    held_out = [image for images, _ in trainer._score.epoch(0) for image in images]
     mean, std = torch.tensor(digits.mean), torch.tensor(digits.std)
     back = [((image.permute(1, 2, 0) * std + mean) * 255).round().to(torch.uint8) for image in held_out]
     assert all(image.numpy().tobytes() in seen for image in back), "every scored image is a training image set aside"
     assert len(back) == pytest.approx(0.2 * len(digits.train), abs=10)
-    assert len(job.batches) == (len(digits.train) - len(back)) // 50
+    assert len(trainer.batches) == (len(digits.train) - len(back)) // 50
 
 
 @pytest.mark.parametrize(
@@ -155,11 +163,11 @@ def test_validation_keeps_away_from_the_test_images(digits, dense) -> None:
 )
 @pytest.mark.parametrize("method", [None, {}, {"protection": {"when": "after"}}, {"criterion": "taylor"}])
 def test_a_training_that_explodes_ends_after_that_epoch(digits, tmp_path, lr, what, method) -> None:
-    job = Job(config(lr=lr, **({} if method is None else pruning(**method))), digits, CPU, None, None)
+    trainer = Trainer(config(lr=lr, **({} if method is None else pruning(**method))), digits, CPU, None, None)
     with pytest.raises(Diverged, match=f"{what}.* in epoch 1; a lower training lr than .* may help") as lost:
-        finish(job, tmp_path)
+        finish(trainer, tmp_path)
     assert lost.value.epoch == 1 and "\n" not in str(lost.value)
-    (row,) = job.progress.rows
+    (row,) = trainer.progress.rows
     json.dumps(row, allow_nan=False)
     assert row["top1"] is None and not list(tmp_path.glob("*.pt")), "there is no state to go on from"
 
@@ -175,18 +183,18 @@ def test_a_network_without_numbers_is_known_by_any_tensor(value) -> None:
 
 
 def test_a_score_that_is_no_number_ends_the_run(digits, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("psap.training.trainer.accuracy", lambda *_: Score(float("nan"), 10.0, 50.0))
-    job = Job(config(), digits, CPU, None, None)
+    monkeypatch.setattr("psap.training.trainer.accuracy", lambda *_: Score(float("nan"), 10.0, 50.0, torch.tensor([])))
+    trainer = Trainer(config(), digits, CPU, None, None)
     with pytest.raises(Diverged, match="the loss on held-out images is nan in epoch 1"):
-        finish(job, tmp_path)
-    (row,) = job.progress.rows
+        finish(trainer, tmp_path)
+    (row,) = trainer.progress.rows
     assert row["loss"] is None and row["train_loss"] < 10
 
 
 def test_another_architecture_is_refused(digits, dense) -> None:
     settings = config(**pruning()) | {"model": "resnet20"}
     with pytest.raises(PsapError, match=r"architecture\.json: a resnet8, where a resnet20 is expected"):
-        Job(settings, digits, CPU, dense, dense)
+        Trainer(settings, digits, CPU, dense, dense)
 
 
 def test_latencies_are_measured_in_turns() -> None:
@@ -199,15 +207,15 @@ def test_latencies_are_measured_in_turns() -> None:
 def test_images_are_those_of_the_data_set_however_large_the_batch(digits: DataSet, batch: int, images: int) -> None:
     described = config()
     described["training"]["batch_size"] = batch
-    job = Job(described, digits, CPU, None, None)
-    assert job.images_per_epoch == images == sum(len(labels) for _, labels in job.batches.epoch(0))
-    assert job.images_per_second == 0
-    job.progress.rows = [{}, {}]
+    trainer = Trainer(described, digits, CPU, None, None)
+    assert trainer.images_per_epoch == images == sum(len(labels) for _, labels in trainer.batches.epoch(0))
+    assert trainer.images_per_second == 0
+    trainer.progress.rows = [{}, {}]
     for seconds in (0.0, 1e-300):  # whatever a clock says, the rate is a number
-        job.progress.seconds = seconds
-        assert job.images_per_second == pytest.approx(2 * images / 1e-6)
-    job.progress.seconds = 4.0
-    assert job.images_per_second == images / 2
+        trainer.progress.seconds = seconds
+        assert trainer.images_per_second == pytest.approx(2 * images / 1e-6)
+    trainer.progress.seconds = 4.0
+    assert trainer.images_per_second == images / 2
 
 
 def test_a_latency_needs_a_machine_that_agrees_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,3 +223,50 @@ def test_a_latency_needs_a_machine_that_agrees_with_itself(monkeypatch: pytest.M
     for again, told in ((2.0, True), (2.09, True), (2.11, False), (1.89, False)):
         monkeypatch.setattr("psap.training.evaluation.latencies", lambda models, images, again=again: [1.0, 2.0, again])
         assert compared_latencies(network, network, images) == ((1.0, 2.0) if told else None)
+
+
+def test_images_got_right_are_those_of_the_network(digits: DataSet, dense: Path, tmp_path: Path) -> None:
+    outcome = Trainer(config(**pruning()), digits, CPU, dense, dense).run(
+        Checkpoints(tmp_path, "a run"), lambda _: None
+    )
+    images = torch.from_numpy(np.asarray(digits.test.images)).float() / 255
+    mean, std = (torch.tensor(values) for values in (digits.mean, digits.std))
+    with torch.no_grad():
+        logits = outcome.network.eval()(((images - mean) / std).permute(0, 3, 1, 2))
+    assert torch.equal(outcome.right, logits.argmax(1) == digits.test.labels)
+    assert outcome.result["top1_last"] == pytest.approx(100 * float(outcome.right.double().mean()))
+
+
+def test_sensitivity_is_measured_on_validation_images_of_dense_runs(digits: DataSet, tmp_path: Path) -> None:
+    split = config()["data"] | {"validation": 0.2}
+    trainer = Trainer(config(data=split), digits, CPU, None, None)
+    outcome = trainer.run(Checkpoints(tmp_path, "a run"), lambda _: None)
+    found = find_prunable_groups(outcome.network, torch.randn(1, 1, 8, 8))
+    groups = {group.name: group for group in found if not group.reason}
+    assert outcome.sensitivity is not None and set(outcome.sensitivity) == set(groups)
+    _, validation = cut_validation(digits.train, 0.2, 0)
+    batches = Batches(validation, 500, digits.mean, digits.std, train=False)
+    name, group = next(iter(groups.items()))
+    whole = accuracy(outcome.network, batches.epoch(0)).loss
+    ranked = torch.linalg.vector_norm(group.filters(), dim=1).argsort(stable=True)
+    zero(group.slots, torch.zeros(group.channels, dtype=torch.bool).index_fill(0, ranked[: group.channels // 2], True))
+    change = accuracy(outcome.network, batches.epoch(0)).loss - whole
+    assert outcome.sensitivity[name] == pytest.approx(change, abs=1e-9)
+
+
+def test_without_validation_images_no_sensitivity_is_told(digits: DataSet, tmp_path: Path) -> None:
+    outcome = Trainer(config(epochs=1), digits, CPU, None, None).run(Checkpoints(tmp_path, "a run"), lambda _: None)
+    assert outcome.sensitivity is None
+
+
+def test_each_seed_draws_its_own_images_where_asked(digits: DataSet) -> None:
+    split = config()["data"] | {"validation": 0.2}
+    drawn = {
+        (by_seed, seed): Trainer(
+            config(seed=seed, data=split | {"by_seed": by_seed}), digits, CPU, None, None
+        ).batches.labels
+        for by_seed in (False, True)
+        for seed in (1, 2)
+    }
+    assert torch.equal(drawn[False, 1], drawn[False, 2])
+    assert not torch.equal(drawn[True, 1], drawn[True, 2]) and not torch.equal(drawn[True, 1], drawn[False, 1])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 # Takes GPUs, says which, and keeps them until it is told to end.
-JOB = "import os, sys; from psap.utils.gpu_locks import claim; claim(int(sys.argv[1])); " + (
+JOB = "import os, sys; from psap.utils.gpu_locks import acquire_gpus; acquire_gpus(int(sys.argv[1])); " + (
     "print(os.environ.get('CUDA_VISIBLE_DEVICES', 'none'), flush=True); sys.stdin.read()"
 )
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from psap.errors import PsapError, near, one_line
+from psap.errors import PsapError, one_line, suggestion
 from psap.utils import bounds
 from psap.utils.files import sha256
 from psap.utils.validation import checked, content, read_json, read_mapping, read_rows, text
@@ -24,8 +24,8 @@ class Shape(BaseModel):
 
 READERS = {
     "YAML": read_mapping,
-    "JSON": lambda path: read_json(path, Shape, "write it anew"),
-    "CSV": lambda path: read_rows(path, ["a"], "write it anew"),
+    "JSON": lambda path: read_json(path, Shape, "write it again"),
+    "CSV": lambda path: read_rows(path, ["a"], "write it again"),
     "text": text,
     "bytes": content,
     "digest": sha256,
@@ -143,15 +143,15 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
 )
 def test_json_of_another_shape_is_one_line(tmp_path: Path, written: bytes) -> None:
     (tmp_path / "x.json").write_bytes(written)
-    with pytest.raises(PsapError, match=r"x\.json: damaged, or of another kind \(.*; write it anew$"):
-        read_json(tmp_path / "x.json", Shape, "write it anew")
+    with pytest.raises(PsapError, match=r"x\.json: damaged, or of another kind \(.*; write it again$"):
+        read_json(tmp_path / "x.json", Shape, "write it again")
 
 
 @pytest.mark.parametrize("written", [b'a,b\n"1,2\n', b"b\n1\n", b"b,a\n1\n", b"\xff"])
 def test_csv_of_another_shape_is_one_line(tmp_path: Path, written: bytes) -> None:
     (tmp_path / "x.csv").write_bytes(written)
     with pytest.raises(PsapError, match=r"x\.csv: "):
-        read_rows(tmp_path / "x.csv", ["a"], "write it anew")
+        read_rows(tmp_path / "x.csv", ["a"], "write it again")
 
 
 @pytest.mark.parametrize(
@@ -179,5 +179,5 @@ def test_a_line_is_one_line_without_escapes_or_passwords() -> None:
 
 def test_a_long_word_is_compared_at_once() -> None:
     start = time.monotonic()
-    assert near("x" * 10**6, ["psap", "l1"] * 200).startswith("; known: ")
+    assert suggestion("x" * 10**6, ["psap", "l1"] * 200).startswith("; known: ")
     assert time.monotonic() - start < 1

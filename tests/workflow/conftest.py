@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from project import Project
+from project_helpers import Project
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
-from project import content
+from project_helpers import content
 
 KILLS = ("job", "snakemake", "everything")  # kill -9
 SIGNALS = ("terminate", "interrupt")  # to the whole process group, as batch systems do, and as Ctrl-C does

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from project import TINY, Project
+from project_helpers import TINY, Project
 
 SPELLING = "tiny.yaml: training.dense.epoch: unknown key; did you mean 'epochs'?"
 CASES = {

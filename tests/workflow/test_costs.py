@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from PIL import Image
-from project import TINY, Project
+from project_helpers import TINY, Project
 
 from psap.suites.grid import suite_files
 

@@ -1,4 +1,4 @@
-"""Damage is told before Snakemake removes anything, with a command that mends it and costs no other training."""
+"""Damage is told before Snakemake removes anything, with a command that fixes it and costs no other training."""
 
 import re
 import shlex
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from project import Project
+from project_helpers import Project
 
 from psap.errors import PsapError
 from psap.suites.grid import load_grid

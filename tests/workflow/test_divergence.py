@@ -4,7 +4,7 @@ import csv
 import json
 from typing import Any
 
-from project import TINY, Project
+from project_helpers import TINY, Project
 
 WILDEST = {"lr_scale": 1000.0, "bn_penalty": 1000.0}
 WILD = TINY | {

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from project import TINY, Project
+from project_helpers import TINY, Project
 
 SUITE = TINY | {"methods": {"pretrained": ["psap", "l1"]}}
 

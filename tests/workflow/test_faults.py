@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from project import TINY, Project
+from project_helpers import TINY, Project
 from strikes import KILLS, SIGNALS, networks, outcome, strike_often, wrong_in_mlflow
 
 EPOCHS = {

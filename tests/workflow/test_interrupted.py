@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from project import Project
+from project_helpers import Project
 
 
 def test_rows_survive_ctrl_c_and_jobs_that_fail(finished: Project) -> None:

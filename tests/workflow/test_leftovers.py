@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from filelock import FileLock
-from project import TINY, Project
+from project_helpers import TINY, Project
 
-from psap.suites.cleanup import tidy
+from psap.suites.cleanup import delete_finished_checkpoints
 from psap.tracking.journal import End, line, new_head
 
 TOPS = ("results", "checkpoints", "state")
@@ -66,6 +66,6 @@ def test_only_checkpoints_that_nothing_goes_on_from_are_tidied_away(tmp_path: Pa
         head = new_head(name, "tiny", {}, {})
         (folder / "journal.jsonl").write_text("".join(line(record) for record in [head, *records]))
     with FileLock(tmp_path / "busy" / "0f" / "lock"):
-        tidy(tmp_path)
+        delete_finished_checkpoints(tmp_path)
     assert {file.parts[-3] for file in tmp_path.rglob("*.pt")} == {"cut", "failed", "busy"}
     assert (tmp_path / "complete" / "0f" / "journal.jsonl").exists(), "MLflow can be filled again"

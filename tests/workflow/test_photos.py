@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
-from project import Project
+from project_helpers import Project
 
 from psap.models import build
 

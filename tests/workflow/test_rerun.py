@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from project import Project
+from project_helpers import Project
 
 from psap.errors import PsapError
 from psap.suites.compare import compare

@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from project import TINY, Project, last_epoch
+from project_helpers import TINY, Project, last_epoch
 
 DENSE, PRUNED = "tiny/resnet8/dense/seed0", "tiny/resnet8/scratch/psap/0.5/seed0"
 EPOCHS = 8

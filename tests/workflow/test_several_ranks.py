@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from project import TINY, Project, last_epoch
+from project_helpers import TINY, Project, last_epoch
 
 CHANGED = {"pretrained": {"epochs": 12, "lr": 0.02}, "micro_batch": 25}
 RUN = "tiny/resnet8/pretrained/psap/0.5/seed0"

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import yaml
-from project import TINY, Project
+from project_helpers import TINY, Project
 
 from psap.suites import digest
 
@@ -129,7 +129,7 @@ def test_the_ablation_differs_from_psap_in_one_word_each(root: Path) -> None:
             "psap_plain": {"reconstruction": "soft", "allocation": "uniform"},
         }
         for name, change in changes.items():
-            assert methods[name][i].effective() == psap.model_copy(update=change).effective()
+            assert methods[name][i].identity() == psap.model_copy(update=change).identity()
 
 
 def test_the_library_default_is_the_preset(root: Path) -> None:

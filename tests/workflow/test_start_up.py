@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from project import Project
+from project_helpers import Project
 
 HEAVY = ("torch._dynamo", "torchvision", "timm", "scipy", "pandas", "matplotlib", "mlflow", "onnx", "rich", "sklearn")
 COMMANDS = """

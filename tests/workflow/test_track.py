@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from project import Project
+from project_helpers import Project
 from safetensors.torch import load_file
 
 DENSE = "tiny/resnet8/dense/seed0"

@@ -51,4 +51,4 @@ for name in GRIDS:
         name:
             name
         input:
-            psap_rules.targets(GRIDS[name]),
+            psap_rules.suite_targets(GRIDS[name]),

@@ -4,15 +4,18 @@ import os
 import sys
 from pathlib import Path
 
-from psap.planning import report as costs
+from psap.workflow import rules as psap_rules
+from psap.workflow.surroundings import check_surroundings
 
+psap_rules.exit_on_error(check_surroundings, Path.cwd())
+
+from psap.planning.report import announce_all, announce_fitting
 from psap.utils import gpu_locks
-
-from psap.workflow import intact, rules as psap_rules
+from psap.workflow import intact
 from psap.suites.digest import code_digest
 from psap.suites.grid import NO_SUITES, load_good_grids
 from psap.planning.estimate import Estimate
-from psap.suites.cleanup import tidy
+from psap.suites.cleanup import delete_finished_checkpoints
 from psap.suites.paths import STATE
 from psap.workflow.quiet import quieten
 from snakemake.io import IOFile
@@ -27,8 +30,7 @@ ASKED = [
     for word in sys.argv[1:]
     if Path("params", f"{word}.yaml").is_file() and f"{word}.yaml" not in NO_SUITES
 ]
-psap_rules.or_exit(psap_rules.check_folder, Path.cwd())
-GRIDS, WRONG = psap_rules.or_exit(load_good_grids, Path("params"), ASKED)
+GRIDS, WRONG = psap_rules.exit_on_error(load_good_grids, Path("params"), ASKED)
 if workflow.is_main_process:
     for problem in WRONG.values():
         print(
@@ -43,7 +45,7 @@ JUDGED_BY = ["params/verdicts.yaml", "params/readings.yaml"]
 psap_rules.put_this_python_first()
 if not workflow.output_settings.verbose:
     quieten(logger, GRIDS)
-GPU = min(1, gpu_locks.slots())
+GPU = min(1, gpu_locks.job_slots())
 # Tries would multiply if the Snakemake inside of a job on a node started it again, too.
 RETRIES = 3 if workflow.is_main_process else 0
 # What a job says goes to its log; the last line of one that fails also to whoever watches.
@@ -65,17 +67,21 @@ wildcard_constraints:
 
 
 def suites_that_fit(wildcards):
-    suites = psap_rules.or_exit(costs.announce_fitting, GRIDS)
-    return [target for suite in suites for target in psap_rules.targets(GRIDS[suite])]
+    suites = psap_rules.exit_on_error(announce_fitting, GRIDS)
+    return [
+        target for suite in suites for target in psap_rules.suite_targets(GRIDS[suite])
+    ]
 
 
 def every_suite(wildcards):
-    psap_rules.or_exit(costs.announce_all, GRIDS)
-    return [target for grid in GRIDS.values() for target in psap_rules.targets(grid)]
+    psap_rules.exit_on_error(announce_all, GRIDS)
+    return [
+        target for grid in GRIDS.values() for target in psap_rules.suite_targets(grid)
+    ]
 
 
 def run_hash(wildcards):
-    return RUNS[psap_rules.path_of(wildcards)].hash
+    return RUNS[psap_rules.run_path(wildcards)].hash
 
 
 # Snakemake knows by its own records what is out of date. Where these are gone, or files of others came in, what the
@@ -91,25 +97,26 @@ def recorded(file):
 
 # One function for all that a run reads: with thousands of runs, every call that Snakemake makes for each of them counts.
 def inputs_of_run(wildcards):
-    grid, run = GRIDS[wildcards.suite], RUNS[psap_rules.path_of(wildcards)]
+    grid, run = GRIDS[wildcards.suite], RUNS[psap_rules.run_path(wildcards)]
     if workflow.is_main_process:
         row = f"results/{run.path}/run.json"
-        psap_rules.or_exit(intact.check_inputs, grid, run)
+        psap_rules.exit_on_error(intact.check_inputs, grid, run)
         again_unless(
-            psap_rules.or_exit(intact.row_is_current, grid, run, recorded(row)), row
+            psap_rules.exit_on_error(intact.row_is_current, grid, run, recorded(row)),
+            row,
         )
         again_unless(
-            psap_rules.or_exit(intact.data_are_current, grid, workflow.dryrun),
+            psap_rules.exit_on_error(intact.data_are_current, grid, workflow.dryrun),
             psap_rules.prepared_data(grid),
         )
-    return psap_rules.inputs(grid, run)
+    return psap_rules.run_inputs(grid, run)
 
 
 def prepared_data(wildcards):
     grid = GRIDS[wildcards.suite]
     if workflow.is_main_process:
         again_unless(
-            psap_rules.or_exit(intact.suite_is_current, grid),
+            psap_rules.exit_on_error(intact.suite_is_current, grid),
             f"results/{grid.name}/suite.json",
         )
     return psap_rules.prepared_data(grid)
@@ -138,7 +145,7 @@ def photos_of_data(wildcards):
 
 def fingerprint_of_data(wildcards):
     grid = psap_rules.suite_with_data(GRIDS, wildcards.dataset)
-    return psap_rules.or_exit(psap_rules.fingerprint, grid, workflow.dryrun)
+    return psap_rules.exit_on_error(psap_rules.fingerprint, grid, workflow.dryrun)
 
 
 def gpu_of_run(wildcards):
@@ -150,8 +157,8 @@ def gpu_of_run(wildcards):
 
 
 def request(wildcards):
-    run = RUNS[psap_rules.path_of(wildcards)]
-    return psap_rules.or_exit(
+    run = RUNS[psap_rules.run_path(wildcards)]
+    return psap_rules.exit_on_error(
         ESTIMATES[run.suite].request, run, gpu_of_run(wildcards) > 0
     )
 
@@ -161,7 +168,7 @@ def threads_of_run(wildcards):
     if workflow.non_local_exec:
         return wanted
     # Here the jobs of all GPUs share the cores.
-    return min(wanted, max(1, (os.cpu_count() or 1) // max(1, gpu_locks.slots())))
+    return min(wanted, max(1, (os.cpu_count() or 1) // max(1, gpu_locks.job_slots())))
 
 
 # A run that was killed for want of memory or time resumes with more of both.
@@ -175,7 +182,7 @@ def minutes_of_run(wildcards, attempt):
 
 def request_of_data(wildcards):
     grid = psap_rules.suite_with_data(GRIDS, wildcards.dataset)
-    return psap_rules.or_exit(ESTIMATES[grid.name].request_of_data)
+    return psap_rules.exit_on_error(ESTIMATES[grid.name].request_of_data)
 
 
 def memory_of_data(wildcards):

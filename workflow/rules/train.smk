@@ -1,4 +1,4 @@
-# A run is one process: it trains (or goes on), compacts, evaluates, tracks, and writes its files last. What it resumes
+# A run is one process: it trains (or resumes), compacts, evaluates, tracks, and writes its files last. What it resumes
 # from lies in state/, which no rule declares, since Snakemake deletes what rules declare before a job starts again.
 # Rows are in git: `update` keeps the old ones until the new are there, whatever interrupts the job.
 
@@ -23,7 +23,7 @@ rule dense:
         mem_mb=memory_of_run,
         runtime=minutes_of_run,
     params:
-        run=psap_rules.path_of,
+        run=psap_rules.run_path,
         config=run_hash,
         code=code_digest("train"),
     shell:

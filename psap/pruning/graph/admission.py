@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from psap.errors import PsapError
+from psap.errors import PsapError, raise_out_of_memory
 from psap.utils.passes import Call, forward, tensors
 
 _WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
@@ -54,6 +54,7 @@ def check_outputs(doubled: nn.Module, example_inputs: Any) -> None:
     try:
         output = forward(doubled, example_inputs)
     except Exception as error:
+        raise_out_of_memory(error)
         raise PsapError(
             f"{kind} does not run in float64, where masked and compacted network are compared ({one_line(error)}); let "
             "its forward pass take the type of numbers that its input has"

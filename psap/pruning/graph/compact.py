@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from psap.errors import PsapError
+from psap.errors import PsapError, raise_out_of_memory
 from psap.pruning.graph._torch_pruning import pruning_group
 from psap.pruning.graph.groups import Group
 from psap.pruning.graph.trace import dependency_graph
@@ -23,7 +23,7 @@ def compact(model: nn.Module, example_inputs: Any, groups: Sequence[Group], mask
     """A copy of `model` without the channels in `masks[g]` (bool, (C_g,)) of each group; `model` is left alone.
 
     The channels should be zero in `model` (see `difference`). Parameters of the copy are new, so an optimiser has to be
-    made anew for it.
+    made for it.
     """
     small = copy.deepcopy(model)
     unwatch(small)
@@ -91,11 +91,13 @@ class Pair(NamedTuple):
         call = doubled(inputs)
         try:
             expected = tensors(forward(self.model, call))
-        except Exception:  # whatever a network says to values that it is not for
+        except Exception as error:  # whatever a network says to values that it is not for
+            raise_out_of_memory(error)
             return 0.0
         if not all(bool(tensor.isfinite().all()) for tensor in expected):
             return 0.0
         try:
             return self._gap(expected, call)
-        except Exception:
+        except Exception as error:
+            raise_out_of_memory(error)
             return math.inf

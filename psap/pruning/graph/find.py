@@ -25,7 +25,7 @@ _WHOLE = (nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 OUTPUT = "feeds the network's output"
 
 
-def find_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
+def trace_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
     """All filter groups of `model` in the order of its modules, the unprunable ones with their reason.
 
     Raises PsapError when there is none that can be pruned.
@@ -37,11 +37,11 @@ def find_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
         warnings.simplefilter("ignore")
         found = list(_all_groups(graph, names, dict(_bound(model))))
     groups = sorted(found, key=lambda group: order[group.name])
-    check_any(model, groups)
+    require_prunable(model, groups)
     return groups
 
 
-def check_any(model: nn.Module, groups: Sequence[Group]) -> None:
+def require_prunable(model: nn.Module, groups: Sequence[Group]) -> None:
     """Raise PsapError, with the reasons, unless one of `groups` can be pruned."""
     if not any(not group.reason for group in groups):
         reasons = summary(groups) or "no convolution or linear layer"

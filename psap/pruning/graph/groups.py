@@ -4,7 +4,7 @@ A channel c of a group owns slices (along dimension 0) of the tensors of its *pr
 padded shortcuts whose output it is) and of the *norms* it passes; its *consumers* read it as an input channel.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -125,15 +125,29 @@ class Group:
 
     def scales(self) -> Tensor | None:
         """Sum over the group's batch-norms of |scale|, shape (C,); None where it has no batch-norm with a scale."""
-        slots = [
-            slot for slot in self.others if slot.attribute == "weight" and isinstance(slot.member.module, _BatchNorm)
-        ]
-        if not slots:
+        return self._over_norms(("weight",), lambda scale: scale.detach().abs())
+
+    def gate_gradients(self) -> Tensor | None:
+        """Derivative of the loss with respect to a gate on each channel behind its batch-norms, open: shape (C,).
+
+        By the chain rule it is the sum of scale times its gradient and shift times its gradient. None where the group
+        has no batch-norm with a scale. A gradient that is None counts as zero.
+        """
+        return self._over_norms(
+            ("weight", "bias"),
+            lambda value: value.detach() * (torch.zeros_like(value) if value.grad is None else value.grad),
+        )
+
+    def _over_norms(self, attributes: Sequence[str], read: Callable[[Tensor], Tensor]) -> Tensor | None:
+        """Sum by channel, (C,), of what is read of the batch-norms' scales or shifts; None where there is no scale."""
+        norms = [slot for slot in self.others if isinstance(slot.member.module, _BatchNorm)]
+        if not any(slot.attribute == "weight" for slot in norms):
             return None
+        slots = [slot for slot in norms if slot.attribute in attributes]
         total = slots[0].tensor.new_zeros(self.channels).detach()
         for slot in slots:
             channel = slot.member.channel.to(total.device)
-            total.index_add_(0, channel, slot.tensor.detach().abs()[slot.member.position.to(total.device)])
+            total.index_add_(0, channel, read(slot.tensor)[slot.member.position.to(total.device)])
         return total
 
 

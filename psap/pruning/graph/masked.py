@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from psap.errors import PsapError
 from psap.pruning.graph.compact import compact, difference
 from psap.pruning.graph.groups import Group
-from psap.pruning.graph.verify import usable_groups
+from psap.pruning.graph.verify import find_prunable_groups
 from psap.utils.passes import varied
 
 
@@ -17,7 +17,7 @@ def compact_masked(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, in
 
     Raises PsapError when the network has nothing to prune, no channel is zero, or outputs would change.
     """
-    groups = [group for group in usable_groups(model, example_inputs) if not group.reason]
+    groups = [group for group in find_prunable_groups(model, example_inputs) if not group.reason]
     masks = [zeroed(group) for group in groups]
     removed = sum(int(mask.sum()) for mask in masks)
     if not removed:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from psap.errors import PsapError
+from psap.errors import PsapError, raise_out_of_memory
 from psap.layers import PadShortcut
 from psap.pruning.graph._torch_pruning import tp
 from psap.pruning.graph.admission import check_inputs, check_network, one_line, traceable
@@ -55,6 +55,7 @@ def dependency_graph(model: nn.Module, example_inputs: Any) -> Any:
         except PsapError as error:
             raise PsapError(f"{type(model).__name__} cannot be traced for pruning: {error}") from None
         except Exception as error:
+            raise_out_of_memory(error)
             raise PsapError(
                 f"{type(model).__name__} cannot be traced for pruning on the example input: {one_line(error)}; "
                 f"pass example_inputs {_wanted(example_inputs)}"

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from psap.errors import raise_out_of_memory
 from psap.pruning.channels import zero
 from psap.pruning.cost import CostModel, count_macs, count_params
 from psap.pruning.graph.admission import check_outputs
 from psap.pruning.graph.compact import TOLERANCE, Pair, compact
-from psap.pruning.graph.find import OUTPUT, check_any, find_groups
+from psap.pruning.graph.find import OUTPUT, require_prunable, trace_groups
 from psap.pruning.graph.groups import Group
 from psap.utils.passes import Call, doubled, forward, smaller, tensors, varied
 
@@ -28,19 +29,19 @@ _BRANCHES = "needed for inputs of other values than the example's; the forward p
 _SPEAKS = "channels that are zero still have a say in the outputs, or lie elsewhere than the graph tells"
 
 
-def usable_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
+def find_prunable_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
     """All filter groups of `model` in the order of its modules, those that cannot be pruned with their reason.
 
     Raises PsapError when there is none that can be pruned.
     """
-    groups = find_groups(model, example_inputs)
+    groups = trace_groups(model, example_inputs)
     copied = copy.deepcopy(model).double().eval()
     inputs = _trial_inputs(copied, doubled(example_inputs))
-    stir(copied)
+    randomise_parameters(copied)
     prunable = [group for group in groups if not group.reason]
     faults = _Trial(copied, inputs, prunable).faults(prunable)
     groups = [replace(group, reason=faults.get(group.name, group.reason)) for group in groups]
-    check_any(model, groups)
+    require_prunable(model, groups)
     return groups
 
 
@@ -62,7 +63,7 @@ def _trial_inputs(network: nn.Module, inputs: Call) -> Call:
 
 
 @torch.no_grad()
-def stir(model: nn.Module, seed: int = 0) -> None:
+def randomise_parameters(model: nn.Module, seed: int = 0) -> None:
     """Give values of their own to parameters that are all alike, and to running statistics, in place.
 
     A fresh network hides mistakes behind them: zero biases and shifts, unit scales, layer scales of nearly nothing.
@@ -115,6 +116,7 @@ class _Trial:
             same = pair.gap(self._inputs)
             counted = count_macs(small, self._inputs), count_params(small)
         except Exception as error:  # whatever a layer says to widths that it does not expect
+            raise_out_of_memory(error)
             return f"a layer or the forward pass counts on their number ({type(error).__name__})"
         if not same <= TOLERANCE:
             return OUTPUT if math.isinf(same) else _SPEAKS

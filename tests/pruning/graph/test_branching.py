@@ -5,11 +5,11 @@ import io
 
 import pytest
 import torch
-from architectures import Branching, Layered
-from small import X
+from architectures_helpers import Branching, Layered
+from small_helpers import X
 
 from psap.errors import PsapError
-from psap.pruning.graph.verify import usable_groups
+from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 from psap.pruning.witness import Witness
@@ -20,10 +20,10 @@ AT_ONCE = Method(reconstruction="hard", schedule={"kind": "one_shot", "freeze": 
 
 @pytest.mark.parametrize("limit", [0.5, 2.0])
 def test_groups_that_a_branch_needs_are_refused_before_any_training(limit: float) -> None:
-    reasons = {group.name: group.reason for group in usable_groups(Branching("place", limit), X)}
+    reasons = {group.name: group.reason for group in find_prunable_groups(Branching("place", limit), X)}
     assert "branches on its input" in reasons["a"] and reasons["b"] == reasons["c"] == ""
     with pytest.raises(PsapError, match="branches on its input"):
-        usable_groups(Branching("layer", limit), X)
+        find_prunable_groups(Branching("layer", limit), X)
 
 
 def test_a_branch_that_no_random_input_takes_is_found_on_the_batches_of_the_training() -> None:
@@ -46,7 +46,7 @@ def test_a_network_that_takes_only_some_inputs_is_judged_on_those() -> None:
                 raise ValueError("not normalised")
             return super().forward(x).sqrt() if x.mean() < -0.5 else super().forward(x)
 
-    assert [group.name for group in usable_groups(Guarded(), X) if not group.reason] == ["a", "b", "c"]
+    assert [group.name for group in find_prunable_groups(Guarded(), X) if not group.reason] == ["a", "b", "c"]
 
 
 def test_varied_inputs_have_the_shape_and_kind_of_the_example_and_are_always_the_same() -> None:
@@ -80,7 +80,7 @@ def test_a_witness_keeps_little_of_a_long_training_and_nothing_stays_behind() ->
     again.step(0)
     small = again.compact()
     assert not model._forward_pre_hooks and not small._forward_pre_hooks
-    assert not again.reduced(copied)._forward_pre_hooks
+    assert not again.compact_copy(copied)._forward_pre_hooks
     assert pruner.groups
 
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 import timm
 import torch
-from architectures import (
+from architectures_helpers import (
     Bilinear,
     Concatenated,
     Flattened,
@@ -23,7 +23,7 @@ from psap.errors import PsapError
 from psap.layers import PadShortcut
 from psap.models import build
 from psap.pruning.graph import _torch_pruning as walks
-from psap.pruning.graph.find import find_groups
+from psap.pruning.graph.find import trace_groups
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 
@@ -31,7 +31,7 @@ IMAGE = torch.randn(2, 3, 16, 16)
 
 
 def by_name(model: nn.Module, x: Tensor = IMAGE) -> dict:
-    return {group.name: group for group in find_groups(model, x)}
+    return {group.name: group for group in trace_groups(model, x)}
 
 
 def test_residual_stream_of_option_a_is_one_group_for_each_stage() -> None:
@@ -45,14 +45,14 @@ def test_residual_stream_of_option_a_is_one_group_for_each_stage() -> None:
 
 def test_the_classifier_is_never_a_group() -> None:
     model = build("resnet8", 10)
-    reasons = {group.name: group.reason for group in find_groups(model, IMAGE) if group.reason}
+    reasons = {group.name: group.reason for group in trace_groups(model, IMAGE) if group.reason}
     assert set(reasons.values()) == {"feeds the network's output"}
     assert all(model.get_submodule(name).weight.shape[0] == 10 for name in reasons)
 
 
 def test_depthwise_pairs_go_together() -> None:
     net, found = timm.create_model("mobilenetv2_100"), 0
-    for group in find_groups(net, torch.randn(1, 3, 32, 32)):
+    for group in trace_groups(net, torch.randn(1, 3, 32, 32)):
         for member in group.producers:
             if getattr(member.module, "groups", 1) > 1:
                 assert len(group.producers) > 1, "a depthwise convolution cannot lose a channel alone"
@@ -82,7 +82,7 @@ def test_small_architectures_compact_exactly(make, randomise) -> None:
     pruner = Pruner(model, x, 0.25, 1, method=Method(reconstruction="hard"))
     pruner.step(0)
     small = pruner.compact()
-    assert pruner.difference <= 1e-12
+    assert pruner.max_output_difference <= 1e-12
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in model.parameters())
 
 
@@ -96,14 +96,14 @@ def test_refused_with_the_reason() -> None:
 
 def test_a_network_without_a_prunable_group_is_one_line() -> None:
     with pytest.raises(PsapError, match=r"no group of filters that can be pruned .*feeds the network's output"):
-        find_groups(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 5)), IMAGE)
+        trace_groups(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 5)), IMAGE)
     with pytest.raises(PsapError, match="no convolution or linear layer"):
-        find_groups(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3 * 16 * 16)), IMAGE)
+        trace_groups(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3 * 16 * 16)), IMAGE)
 
 
 def test_wrong_example_input_is_one_line() -> None:
     with pytest.raises(PsapError, match="cannot be traced for pruning on the example input"):
-        find_groups(build("resnet8", 10), torch.randn(1, 5, 8, 8))
+        trace_groups(build("resnet8", 10), torch.randn(1, 5, 8, 8))
 
 
 def test_frozen_parameters_and_no_grad_hide_nothing() -> None:
@@ -132,7 +132,7 @@ def test_gated_linear_layers_are_split_in_their_last_dimension() -> None:
 
 def test_what_a_network_keeps_in_eval_mode_is_not_kept_from_tracing() -> None:
     model = Keeping().eval()
-    find_groups(model, IMAGE)
+    trace_groups(model, IMAGE)
     assert model.kept is None and not model.training
     copy.deepcopy(model)  # which a kept tensor with gradients would forbid
 
@@ -159,7 +159,7 @@ def test_torch_pruning_used_beside_us_is_not_cut_short(monkeypatch) -> None:
     monkeypatch.setattr(walks, "_ITEM", 0)
     monkeypatch.setattr(walks, "_MOST_INDICES", 5)
     model = Flattened()
-    find_groups(model, IMAGE)
+    trace_groups(model, IMAGE)
     graph = walks.tp.DependencyGraph().build_dependency(model, IMAGE)
     group = graph.get_pruning_group(model.conv, walks.tp.prune_conv_out_channels, [0])
     group.prune()
@@ -184,7 +184,7 @@ def test_a_frozen_layer_with_a_bias_is_pruned_and_compacted() -> None:
         pruner.after_backward()
         optimizer.step()
         pruner.after_step()
-    assert pruner.pruned[0].any()
+    assert pruner.masks[0].any()
     pruner.compact()
 
 

@@ -10,7 +10,7 @@ from psap.errors import PsapError
 from psap.models import build
 from psap.models.open import open_saved
 from psap.pruning.channels import zero
-from psap.pruning.graph.find import find_groups
+from psap.pruning.graph.find import trace_groups
 from psap.pruning.graph.masked import compact_masked, zeroed
 from psap.pruning.pruner import Pruner
 
@@ -18,7 +18,7 @@ from psap.pruning.pruner import Pruner
 @pytest.mark.parametrize("name", ["resnet8", "resnet8_b", "vgg16_bn", "torchvision:mobilenet_v2"])
 def test_what_is_zero_goes_and_nothing_else_changes(name: str, randomise) -> None:
     model, images = randomise(build(name, 10)).eval(), torch.randn(2, 3, 32, 32)
-    groups = [group for group in find_groups(model, images) if not group.reason]
+    groups = [group for group in trace_groups(model, images) if not group.reason]
     masks = [
         torch.rand(group.channels, generator=torch.Generator().manual_seed(g)) < 0.4 for g, group in enumerate(groups)
     ]
@@ -33,7 +33,7 @@ def test_what_is_zero_goes_and_nothing_else_changes(name: str, randomise) -> Non
 
 def test_statistics_do_not_matter_but_weights_biases_and_shifts_do() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
-    group = next(group for group in find_groups(model, torch.zeros(1, 3, 8, 8)) if not group.reason)
+    group = next(group for group in trace_groups(model, torch.zeros(1, 3, 8, 8)) if not group.reason)
     with torch.no_grad():
         for tensor in (model[0].weight, model[0].bias, model[1].weight, model[1].bias):
             tensor[1:3] = 0
@@ -48,7 +48,7 @@ def test_one_channel_stays_and_a_network_without_zeros_is_refused(randomise) -> 
     model, images = randomise(build("resnet8", 10)), torch.zeros(1, 3, 32, 32)
     with pytest.raises(PsapError, match="no channel of its 6 groups is zero"):
         compact_masked(model, images)
-    group = find_groups(model, images)[1]
+    group = trace_groups(model, images)[1]
     zero(group.slots, torch.ones(group.channels, dtype=torch.bool))
     assert int(zeroed(group).sum()) == group.channels - 1
     compact_masked(model, images)

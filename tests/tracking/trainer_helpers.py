@@ -1,0 +1,44 @@
+"""A run for the tests: `python trainer_helpers.py STATE URI EPOCHS SECONDS PATIENCE`, resuming from its checkpoint."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from filelock import FileLock
+
+from psap.tracking import Row, Tracker
+from psap.utils import files
+
+
+def train(state: Path, uri: str, epochs: int, seconds: float, patience: float) -> None:
+    """`epochs` epochs of `seconds` each: checkpoint first, then the row; at last a result file and the end."""
+    checkpoint = state / "checkpoint.json"
+    with FileLock(state / "lock"):
+        rows: list[Row] = json.loads(checkpoint.read_text()) if checkpoint.exists() else []
+        tracker = Tracker(
+            state,
+            run=f"demo/{state.name}",
+            experiment="demo",
+            tags={"psap.suites.grid": "demo"},
+            params={"seed": 0, "note": "x" * 10_000},
+            uri=uri,
+            patience=patience,
+        )
+        tracker.start(rows)
+        for step in range(len(rows), epochs):
+            time.sleep(seconds)
+            row: Row = {
+                "step": step,
+                "time": time.time_ns() // 1_000_000,
+                "metrics": {"loss": 1 / (step + 1), "top1": step},
+            }
+            rows.append(row)
+            files.write_json(checkpoint, rows)
+            tracker.log(row)
+        files.write_text(state / "run.json", "{}\n")
+        tracker.finish({"top1_last": 97.5}, [state / "run.json"], [checkpoint])
+
+
+if __name__ == "__main__":
+    train(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), *map(float, sys.argv[4:6]))
