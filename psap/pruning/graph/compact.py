@@ -76,7 +76,11 @@ class Pair(NamedTuple):
     @torch.no_grad()
     def gap(self, inputs: Any) -> float:
         """Their largest difference, relative to the largest output of `model`; infinite where shapes differ."""
-        expected, found = (tensors(forward(network, doubled(inputs))) for network in self)
+        call = doubled(inputs)
+        return self._gap(tensors(forward(self.model, call)), call)
+
+    def _gap(self, expected: list[Tensor], call: Any) -> float:
+        found = tensors(forward(self.small, call))
         if [tensor.shape for tensor in expected] != [tensor.shape for tensor in found]:
             return math.inf
         return gap(expected, found)
@@ -93,7 +97,7 @@ class Pair(NamedTuple):
         if not all(bool(tensor.isfinite().all()) for tensor in expected):
             return 0.0
         try:
-            return self.gap(call)
+            return self._gap(expected, call)
         except Exception as error:
             raise_out_of_memory(error)
             return math.inf
