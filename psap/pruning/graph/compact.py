@@ -20,10 +20,16 @@ TOLERANCE = 1e-9  # of the largest output, in float64
 
 
 def compact(model: nn.Module, example_inputs: Any, groups: Sequence[Group], masks: Sequence[Tensor]) -> nn.Module:
-    """A copy of `model` without the channels in `masks[g]` (bool, (C_g,)) of each group; `model` is left alone.
+    """Copy a network without some of its channels; the network itself is left alone.
 
-    The channels should be zero in `model` (see `difference`). Parameters of the copy are new, so an optimiser has to be
-    made for it.
+    Args:
+        model: The network. The channels should be zero in it (see `difference`).
+        example_inputs: A batch of the shape that it takes, as for `Pruner`.
+        groups: Its groups.
+        masks: For each group, which channels to remove: bool, (C_g,).
+
+    Returns:
+        The smaller network. Its parameters are new, so an optimiser has to be made for it.
     """
     small = copy.deepcopy(model)
     unwatch(small)
