@@ -6,7 +6,6 @@ Which channels protection spared and restored is told in the history (psap.pruni
 from collections.abc import Callable, Sequence
 
 import torch
-from scipy.stats import spearmanr
 from torch import nn
 
 from psap.pruning.channels import ChannelBackup, zero
@@ -42,4 +41,6 @@ def rank_correlation(ratios: Sequence[float], sensitivities: Sequence[float]) ->
     """Spearman's correlation over groups, negative where ratios adapt; None where either is the same for all."""
     if len(set(ratios)) < 2 or len(set(sensitivities)) < 2:
         return None
+    from scipy.stats import spearmanr  # here, since trainings import this module and scipy.stats takes half a second
+
     return float(spearmanr(ratios, sensitivities).statistic)
