@@ -109,7 +109,7 @@ class Group:
         """
         values = [(slot, slot.tensor.grad if gradients else slot.tensor) for slot in self.weights]
         rows = [self.rows(slot, torch.zeros_like(slot.tensor) if value is None else value) for slot, value in values]
-        return torch.cat(rows, dim=1)
+        return torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]
 
     def rows(self, slot: Slot, value: Tensor) -> Tensor:
         """`value`, shaped like the slot's tensor, by channel: shape (C, D), detached."""
