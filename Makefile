@@ -1,5 +1,6 @@
 # make reproduce   set up, then run the demo suite to results/demo/report.html (again: resume, or nothing to do)
 # make test        set up, then run the tests          make lint     static checks
+# make test-fast   the tests of single parts, for the loop of edit and test (about a minute and a half)
 # make ui          MLflow's pages on this machine      make lock     renew requirements.lock from pyproject.toml
 # make leftovers   runs that are in no suite any more  make clean-leftovers   the same; with YES=1 remove them
 # make site        the documentation, to site/index.html (its page of parameters is made again)
@@ -19,7 +20,7 @@ export DO_NOT_TRACK := 1
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help clean setup reproduce test slurm-test lint format site ui lock audit leftovers clean-leftovers
+.PHONY: help clean setup reproduce test test-fast slurm-test lint format site ui lock audit leftovers clean-leftovers
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -32,6 +33,9 @@ reproduce: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
+
+test-fast: $(READY)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(addprefix tests/,utils suites planning cli data training pruning test_walls.py) $(ARGS)
 
 slurm-test: $(READY)
 	@tests/slurm/cluster.sh install

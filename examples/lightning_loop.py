@@ -4,6 +4,8 @@ It needs the package lightning: pip install lightning
 python examples/lightning_loop.py
 """
 
+from typing import Any
+
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from sklearn.datasets import load_digits
@@ -40,7 +42,12 @@ train, test = random_split(TensorDataset(images, torch.tensor(digits.target)), [
 
 module = Classifier()
 callback = PruningCallback(images[:1], target=0.5, network="network")
-quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+quiet: dict[str, Any] = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
 trainer = Trainer(max_epochs=12, accelerator="cpu", callbacks=[callback], gradient_clip_val=1.0, **quiet)
 trainer.fit(module, DataLoader(train, 64, shuffle=True, drop_last=True))
 

@@ -21,10 +21,10 @@ PROTECTED, OF_GROUP, PULSE = 0.2, 0.7, 0.03  # S3: share of channels to protect,
 
 
 class Groups:
-    """Channels that go together: those inside a block, or of a stage's residual stream. Masks list group by group."""
+    """Channels that go together: those inside a block, or of a stage's residual stream. Masks are flat, by group."""
 
     def __init__(self, network: CifarResNet, side: int) -> None:
-        stream, outside = 0, -1  # layers: ..., multiply-adds for a channel read and one made, group read, group made
+        stream, outside = 0, -1  # a layer: modules, multiply-adds for one channel in and one out, groups in and out
         layers = [(network.conv1, network.bn1, 9 * side**2 * network.conv1.in_channels, outside, stream)]
         for block in [*network.layer1, *network.layer2, *network.layer3]:
             side, source, inner = -(-side // block.conv1.stride[0]), stream, 1 + max(made for *_, made in layers)
@@ -81,7 +81,7 @@ def prune(network: CifarResNet, side: int, optimizer, loader, epochs: int, targe
             optimizer.step()
             optimizer.zero_grad()
             if epoch <= last and i == WINDOW - 1:  # what came back after the last step is safe from this one
-                aim = target * (1 - (1 - (epoch + 1) / (last + 1)) ** 3)
+                aim = target * (1 - (1 - (epoch + 1) / (last + 1)) ** 3)  # rises fast at first, gently at the end
                 protected = strongest(groups, gates, ~pruned, PROTECTED) | restored
                 selected, shielded, tau = select(groups, tau, norms, protected, pruned, aim)
                 backup, restored = [tensor.clone() for tensor, _ in owned], restored & False
@@ -115,7 +115,7 @@ def select(groups: Groups, tau, norms: Tensor, protected: Tensor, pruned: Tensor
     bounds = (groups.sizes - tenths * spared // 10 for tenths in range(10, -1, -1))  # all protected stay, or fewer
     bounds = (bound.minimum((MAX_RATIO * groups.sizes + 1e-9).floor()).maximum(gone) for bound in bounds)
     most = next(bound for bound in bounds if groups.reduction(bound) >= aim)
-    place, lost = groups.place(norms, protected.int() - pruned.int()), gone.clone()  # pruned first, protected last
+    place, lost = groups.place(norms, protected.int()), gone.clone()  # those at zero go first, protected ones last
     kappa = place / (groups.sizes * (s / s.mean()).clamp(min=1e-3) ** ALPHA)[groups.of]  # at which each channel goes
     for channel in kappa.argsort(stable=True):
         group = groups.of[channel]
@@ -125,10 +125,10 @@ def select(groups: Groups, tau, norms: Tensor, protected: Tensor, pruned: Tensor
     while spare := [(r, g) for g, n in enumerate(lost - gone) if n and (r := groups.reduction(lost - one[g])) >= aim]:
         lost -= one[min(spare)[1]]
     lost = lost[groups.of]
-    return place <= lost, (place > lost) & (groups.place(norms, -pruned.int()) <= lost), tau
+    return place <= lost, (place > lost) & (groups.place(norms) <= lost), tau
 
 
-# S3. Supervising gradients keep important filters from being pruned: of gates before a step, and its pulse after it.
+# S3. Supervising gradients keep important filters from being pruned: of gates before a step, of zeroed filters after.
 def strongest(groups: Groups, signal: Tensor, candidates: Tensor, share: float) -> Tensor:
     """The `share` of all channels with the strongest signals, at most OF_GROUP of a group; never silent ones."""
     signal = signal * candidates

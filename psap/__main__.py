@@ -6,8 +6,8 @@ import sys
 
 def main() -> None:
     """Run the command line; a package that an extra would bring is one line, not a traceback."""
-    # A workflow has one process for all of its runs that has imported all this already (psap.cli.warm).
-    if sys.argv[1:2] == ["train"] and (address := os.environ.pop("PSAP_WARM", "")):
+    # A workflow has one process for all of its jobs that has imported all this already (psap.cli.warm).
+    if address := os.environ.pop("PSAP_WARM", ""):
         from psap.utils.forking import ask
 
         if (code := ask(address, sys.argv[1:])) is not None:

@@ -15,7 +15,7 @@ from psap.models import build
 from psap.pruning.cost import count_macs
 from psap.pruning.graph.masked import compact_masked
 
-EPOCHS, SIDE, TARGET = 5, 8, 0.7
+EPOCHS, STEPS, SIDE = 4, 3, 8
 BATCHES = Method().window + 2  # the step, the pulse, and one after both
 SCRIPT = Path("examples", "psap_in_one_file.py")
 
@@ -30,17 +30,19 @@ def images(seed: int) -> list[tuple[Tensor, Tensor]]:
     return list(zip(x, torch.randint(10, (BATCHES, 8), generator=generator), strict=True))
 
 
-@pytest.mark.parametrize("seed", range(3))
+# The last target needs protected channels too, and a group with a scale of 1,000 has hardly a small weight.
+@pytest.mark.parametrize(("seed", "target", "scale"), [(0, 0.7, 1.0), (1, 0.5, 1e3), (2, 0.95, 1.0)])
 @pytest.mark.parametrize("name", ["resnet8_b", "resnet20_b"])
 def test_one_file_is_the_library(
-    name: str, seed: int, root: Path, randomise: Callable[[nn.Module, int], nn.Module]
+    name: str, seed: int, target: float, scale: float, root: Path, randomise: Callable[[nn.Module, int], nn.Module]
 ) -> None:
     """Bit for bit, from parameters of their own, but for running variances of pruned channels, which only scale 0."""
     torch.manual_seed(seed)
     model, data = randomise(build(name, 10, 1), seed), images(seed)
+    nn.init.constant_(model.get_submodule("layer2.0.bn1").weight, scale)
     other, optimizer = copy.deepcopy(model), sgd(model)
-    pruner = Pruner(model, data[0][0], TARGET, EPOCHS, optimizer, steps_per_epoch=BATCHES)
-    steps = runpy.run_path(str(root / SCRIPT))["prune"](other, SIDE, sgd(other), data, EPOCHS, TARGET)
+    pruner = Pruner(model, data[0][0], target, EPOCHS, optimizer, steps_per_epoch=BATCHES)
+    steps = runpy.run_path(str(root / SCRIPT))["prune"](other, SIDE, sgd(other), data, EPOCHS, target)
     size, found, restored = len(pruner.groups), [], []
     for epoch in range(EPOCHS):
         pruner.step(epoch)
@@ -57,9 +59,11 @@ def test_one_file_is_the_library(
         found.append(int(shielded.sum()))
         restored.append(pruner.restored)
     assert pruner.frozen and next(steps, None) is None
-    # Both mechanisms acted: protection changed what is selected, the pulse gave back, and steps took other channels.
-    saved = [row["protected"] for row in pruner.history.rows]
-    assert found[0] == sum(saved[:size]) > 0 and min(found[:4]) > 0 and min(restored[:3]) > 0
+    sparsity = [row["sparsity"] for row in pruner.history.rows[:size]]
+    assert (scale > 1) == (min(sparsity) < 1e-3 * sum(sparsity) / size)
+    # Both mechanisms acted in every step: protection changed what is selected, and the pulse gave back.
+    saved = [sum(row["protected"] for row in pruner.history.rows if row["step"] == step) for step in range(STEPS)]
+    assert min(saved) > 0 and min(found[:STEPS]) > 0 and min(restored[: STEPS - 1]) > 0
     for group, mask in zip(pruner.groups, pruner.masks, strict=True):
         for slot in group.others:
             if slot.attribute == "running_var":
@@ -68,7 +72,18 @@ def test_one_file_is_the_library(
         assert torch.equal(one, two), key
     small, removed = compact_masked(other, data[0][0])
     assert removed == int(pruned.sum())
-    assert 1 - count_macs(small, data[0][0]) / pruner.cost.macs == reduction >= TARGET
+    assert 1 - count_macs(small, data[0][0]) / pruner.cost.macs == reduction >= target
+
+
+def test_it_runs_as_a_script(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(root / SCRIPT), run_name="__main__")
+    *_, dense, header, first, _, _, _, _, _, last, _, _, done = capsys.readouterr().out.splitlines()
+    names, rows = header.split(), [line.split() for line in (dense, first, last, done)]
+    assert names == ["epoch", "target", "multiply-adds", "pruned", "shielded", "restored", "accuracy"]
+    cut = [-float(row[2].rstrip("%")) for row in rows]
+    assert cut[0] == 0 < cut[1] < 70 <= cut[2] == cut[3] < 73
+    assert [row[5] != "0" for row in rows] == [False, True, False, False]
+    assert float(rows[0][-1].rstrip("%")) > 90 and float(rows[3][-1].rstrip("%")) > 90
 
 
 def test_its_parameters_are_the_method_s_defaults(root: Path) -> None:

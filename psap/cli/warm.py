@@ -1,4 +1,4 @@
-"""`python -m psap.cli.warm SOCKET`: imports what `psap train` does, once, and runs it in forks for all who ask."""
+"""`python -m psap.cli.warm SOCKET` imports what `psap train` does, once, and runs the commands of all who ask."""
 
 import sys
 

@@ -29,12 +29,19 @@ def __getattr__(name: str) -> Any:
 
 
 def build(name: str, classes: int, in_channels: int = 3) -> "nn.Module":
-    """Build the network `name` for `classes` classes, with fresh weights (never pretrained ones).
+    """Build a network with fresh weights (never pretrained ones).
 
-    Names: `resnet{8,20,32,56,110}` (shortcut option A), the same with `_b` (option B), `vgg16_bn`,
-    `vgg11_bn_quarter` (a quarter of its channels), `timm:<name>`, `torchvision:<name>`. Input (N, in_channels, H, W),
-    output (N, classes). Raises PsapError for an unknown name, and for a torchvision network of other than 3 input
-    channels.
+    Args:
+        name: `resnet{8,20,32,56,110}` (shortcut option A), the same with `_b` (option B), `vgg16_bn`,
+            `vgg11_bn_quarter` (a quarter of its channels), `timm:<name>` or `torchvision:<name>`.
+        classes: Number of classes.
+        in_channels: Channels of an image.
+
+    Returns:
+        A network from images (N, in_channels, H, W) to scores (N, classes).
+
+    Raises:
+        PsapError: For an unknown name, and for a torchvision network of other than 3 input channels.
     """
     check_name(name)
     library, entry = split(name)

@@ -65,13 +65,22 @@ def save(
     in_channels: int,
     extra: JsonObject | None = None,
 ) -> None:
-    """Write `model`, a network `name` with the widths it has now, to `folder`, atomically.
+    """Write a network to a folder, atomically, with the widths that it has now.
 
     What cannot be loaded is not written: before anything is, the network is built again from what the files will hold,
-    and compared. Raises PsapError where it is another one, or cannot be built.
+    and compared. The weights come first and the description, which holds their digest, last: whoever reads in between,
+    or after a crash in between, is told that the two do not match.
 
-    The weights come first and the description, which holds their digest, last: whoever reads in between, or after
-    a crash in between, is told that the two do not match.
+    Args:
+        model: The network.
+        folder: Where to write `model.safetensors` and `architecture.json`.
+        name: The name that `build` knows the network by.
+        classes: Number of classes.
+        in_channels: Channels of an image.
+        extra: What else the description is to say.
+
+    Raises:
+        PsapError: Where the network is another one than `name`, or cannot be built.
     """
     about = {"name": name, "classes": classes, "in_channels": in_channels, "extra": extra or {}}
     write_checked(model, folder, lambda: build(name, classes, in_channels), about)
@@ -150,13 +159,20 @@ def verify(folder: Path) -> None:
 
 
 def load(folder: Path | str, expect_name: str | None = None, into: nn.Module | None = None) -> nn.Module:
-    """Rebuild the network saved in `folder`, on the CPU and in training mode.
+    """Rebuild a saved network, on the CPU and in training mode. Nothing is ever unpickled.
 
-    A network of a class of your own, which `psap.save` has written, is laid into a fresh one: `into`, made as it was
-    before it was pruned, gets the saved widths and weights, and is given back.
+    Args:
+        folder: The folder that it was saved to.
+        expect_name: The name that it must have (default: any).
+        into: For a network of a class of your own, which `psap.save` has written: a fresh one, made as it was before it
+            was pruned. It gets the saved widths and weights.
 
-    Raises PsapError, naming the file: a missing, damaged or foreign file, a pair that does not belong together, or
-    a network of another name than `expect_name`. Nothing is ever unpickled.
+    Returns:
+        The network, with the widths that it was saved with; `into`, where that is given.
+
+    Raises:
+        PsapError: For a missing, damaged or foreign file, a pair that does not belong together, or another name. The
+            message names the file.
     """
     folder = Path(folder)
     described = read(folder)

@@ -88,7 +88,10 @@ class ChannelBackup:
 
 
 class FrozenChannels:
-    """Keeps pruned channels at exactly zero while the rest of the network trains."""
+    """Keeps pruned channels at exactly zero while the rest of the network trains: one launch for all of them at once.
+
+    On a GPU a mask is as large as its tensor, since what differs in shape would be multiplied one by one.
+    """
 
     def __init__(self) -> None:
         self._frozen: list[tuple[Slot, Tensor]] = []
@@ -102,7 +105,8 @@ class FrozenChannels:
                     outputs = len(slot.outputs_first(slot.tensor))
                     keep = torch.ones(outputs, *[1] * (slot.tensor.dim() - 1))
                     keep[slot.member.positions(mask)] = 0
-                    self._frozen.append((slot, slot.outputs_first(keep).to(slot.tensor)))
+                    keep = slot.outputs_first(keep).to(slot.tensor)
+                    self._frozen.append((slot, keep * torch.ones_like(slot.tensor) if keep.is_cuda else keep))
 
     def clear(self) -> None:
         """Let all channels train."""
@@ -111,12 +115,17 @@ class FrozenChannels:
     @torch.no_grad()
     def mask_gradients(self) -> None:
         """Drop the frozen channels' gradients, so that neither momentum nor a clipped norm sees them."""
-        for slot, keep in self._frozen:
-            if slot.tensor.grad is not None:
-                slot.tensor.grad.mul_(keep)
+        pairs = [(slot.tensor.grad, keep) for slot, keep in self._frozen]
+        _multiply([(gradient, keep) for gradient, keep in pairs if gradient is not None])
 
     @torch.no_grad()
     def mask_values(self) -> None:
         """Set the frozen channels to zero, whatever the optimiser did."""
-        for slot, keep in self._frozen:
-            slot.tensor.mul_(keep)
+        _multiply([(slot.tensor, keep) for slot, keep in self._frozen])
+
+
+def _multiply(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Multiply the first of each pair by the second, in place."""
+    if pairs:
+        values, factors = zip(*pairs, strict=True)
+        torch._foreach_mul_(values, factors)

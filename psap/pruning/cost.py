@@ -73,7 +73,7 @@ class CostModel:
 
     def __init__(self, model: nn.Module, example_inputs: Any, groups: Sequence[Group]) -> None:
         names = {name: module for name, module in model.named_modules() if _parameters(module)}
-        places = _count_places(model, example_inputs)
+        places, macs = _count(model, example_inputs)
         self._names = list(names)
         index = {name: i for i, name in enumerate(names)}
         self._layers = [_layer(module, places.get(name, 0)) for name, module in names.items()]
@@ -81,7 +81,7 @@ class CostModel:
         self._channels = [group.channels for group in groups]
         full_macs, full_params = self._evaluate(np.zeros((2, len(self._layers)), dtype=np.int64))
         # What no convolution, linear layer or norm accounts for (attention, bare parameters) does not shrink.
-        self._rest_macs = count_macs(model, example_inputs) - full_macs
+        self._rest_macs = macs - full_macs
         self._rest_params = count_params(model) - full_params
         self.macs, self.params = full_macs + self._rest_macs, full_params + self._rest_params
 
@@ -165,7 +165,8 @@ def _touches(groups: Sequence[Group], index: dict[str, int]) -> Iterator[_Touch]
                 yield _Touch(index[member.name], False, g, member.per_channel(group.channels))
 
 
-def _count_places(model: nn.Module, example_inputs: Any) -> dict[str, int]:
+def _count(model: nn.Module, example_inputs: Any) -> tuple[dict[str, int], int]:
+    """The places of each layer, by its name, and the network's multiply-adds: one pass for both."""
     places: dict[str, int] = {}
 
     def record(name: str) -> Any:
@@ -186,9 +187,8 @@ def _count_places(model: nn.Module, example_inputs: Any) -> dict[str, int]:
         if isinstance(module, (_CONV, nn.Linear))
     ]
     try:
-        with evaluating(model):
-            forward(model, example_inputs)
+        macs = count_macs(model, example_inputs)
     finally:
         for hook in hooks:
             hook.remove()
-    return places
+    return places, macs

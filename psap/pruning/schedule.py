@@ -36,10 +36,17 @@ SCHEDULES: dict[str, Schedule] = {
 
 
 def steps(kind: str, *, start: float, freeze: float, interval: int, epochs: int) -> dict[int, float]:
-    """Epoch of each pruning step -> share of the target it aims at, in order; the last one is the freeze.
+    """The pruning steps of a training. The freeze always aims at the whole target.
 
-    `start` and `freeze` are shares of `epochs`; between them a step every `interval` epochs. The freeze lies within
-    the training (at the latest before its last epoch) and always aims at the whole target.
+    Args:
+        kind: How the target rises: a name of `Schedule.kind`.
+        start: Share of the epochs after which the first step comes.
+        freeze: Share of the epochs after which the last step comes, within the training at the latest.
+        interval: Epochs from one step to the next.
+        epochs: Epochs of the training.
+
+    Returns:
+        For the epoch of each step, in order, the share of the target that it aims at; the last one is the freeze.
     """
     last = min(round(freeze * epochs), epochs - 1)
     first = min(round(start * epochs), last)

@@ -47,6 +47,10 @@ class Constraints:
         free = [torch.zeros(size, dtype=torch.bool) for size in sizes]
         return cls(free, free, free, free)
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to respect."""
+        return any(bool(mask.any()) for masks in vars(self).values() for mask in masks)
+
     def counts(self) -> tuple[Tensor, Tensor]:
         """How many channels of each group are spared, and how many stay pruned: int64 (G,) each."""
         spared = [int((keep & ~first).sum()) for keep, first in zip(self.spared, self.first, strict=True)]
@@ -134,7 +138,8 @@ class Selector:
             for old, held, new in zip(self._scores or scores, constraints.first, scores, strict=True)
         ]
         plain = self._pick(self._scores, sparsity, target, Constraints.none([len(score) for score in scores]))
-        return Selection(self._pick(scores, sparsity, target, constraints), plain, sparsity)
+        masks = self._pick(scores, sparsity, target, constraints) if constraints else plain
+        return Selection([mask.clone() for mask in masks], plain, sparsity)
 
     def _pick(
         self, scores: Sequence[Tensor], sparsity: Sequence[float], target: float, constraints: Constraints

@@ -11,7 +11,7 @@ from psap.utils.mappings import StateDict
 
 def weight_sparsity(weights: Tensor, tau: float) -> float:
     """Weight sparsity ratio: the share of `weights` (any shape) with |w| <= tau."""
-    return float((weights.abs() <= tau).double().mean())
+    return float(torch.count_nonzero(weights.abs() <= tau).double() / weights.numel())
 
 
 def model_threshold(weights: Sequence[Tensor], quantile: float) -> float:

@@ -1,7 +1,9 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from project_helpers import Project
 
 
@@ -12,11 +14,16 @@ def project(root: Path, tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose suite ran to its end; tests work on copies of it."""
-    project = Project(root, tmp_path_factory.mktemp("trained"))
-    done = project.psap("reproduce", "tiny")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project
+    """A project whose suite ran to its end, one for all workers of pytest-xdist; tests work on copies of it."""
+    base = tmp_path_factory.getbasetemp()
+    ready = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    with FileLock(f"{ready}.lock"):
+        if not ready.exists():
+            project = Project(root, tmp_path_factory.mktemp("training"))
+            done = project.psap("reproduce", "tiny")
+            assert done.returncode == 0, done.stdout + done.stderr
+            project.folder.rename(ready)
+    return Project(root, ready)
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """A small project in a folder of its own, run through the real tools."""
 
+import atexit
 import copy
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +30,29 @@ TINY = {
 }
 
 
+@cache
+def _warm() -> str:
+    """The address of a process with all imports done, of this test process's own."""
+    address = f"{tempfile.mkdtemp()}/warm"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "psap.cli.warm", address], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    atexit.register(server.wait, 60)
+    atexit.register(server.stdin.close)  # which comes first: the last registered does
+    return address
+
+
 class Project:
-    """`folder` holds what a clone holds of the workflow, and the suite `tiny`."""
+    """`folder` holds what a clone holds of the workflow, and the suite `tiny`; one that is there stays as it is."""
 
     def __init__(self, root: Path, folder: Path, tracking: bool = False) -> None:
         self.folder = folder
+        self.environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        self.environment.pop("PSAP_DATA", None)
+        if not tracking:
+            self.environment["PSAP_TRACKING"] = "off"
+        if (folder / "Snakefile").exists():
+            return
         for name in ("workflow", "profiles"):
             shutil.copytree(root / name, folder / name)
         for name in ("Snakefile", "environment.yml"):
@@ -40,10 +61,6 @@ class Project:
         for name in ("methods.yaml", "published.csv"):
             shutil.copy(root / "params" / name, folder / "params" / name)
         self.suite("tiny", TINY)
-        self.environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        self.environment.pop("PSAP_DATA", None)
-        if not tracking:
-            self.environment["PSAP_TRACKING"] = "off"
 
     def suite(self, name: str, values: Any) -> None:
         (self.folder / "params" / f"{name}.yaml").write_text(yaml.safe_dump(values))
@@ -56,15 +73,19 @@ class Project:
         return project
 
     def psap(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return self._run("psap", arguments, options)
+        """Run `psap` to its end, started as a workflow starts it."""
+        address = {} if arguments[0] == "reproduce" else {"PSAP_WARM": _warm()}
+        return self._run("psap", arguments, options, address)
 
     def snakemake(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return self._run("snakemake", arguments, options)
+        return self._run("snakemake", arguments, options, {})
 
-    def _run(self, module: str, arguments: tuple[str, ...], options: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", module, *arguments]
+    def _run(
+        self, module: str, arguments: tuple[str, ...], options: Any, more: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        command, environment = [sys.executable, "-m", module, *arguments], self.environment | more
         return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, **options
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, **options
         )
 
     def start(self, *arguments: str, stderr: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":

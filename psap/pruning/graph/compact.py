@@ -20,10 +20,16 @@ TOLERANCE = 1e-9  # of the largest output, in float64
 
 
 def compact(model: nn.Module, example_inputs: Any, groups: Sequence[Group], masks: Sequence[Tensor]) -> nn.Module:
-    """A copy of `model` without the channels in `masks[g]` (bool, (C_g,)) of each group; `model` is left alone.
+    """Copy a network without some of its channels; the network itself is left alone.
 
-    The channels should be zero in `model` (see `difference`). Parameters of the copy are new, so an optimiser has to be
-    made for it.
+    Args:
+        model: The network. The channels should be zero in it (see `difference`).
+        example_inputs: A batch of the shape that it takes, as for `Pruner`.
+        groups: Its groups.
+        masks: For each group, which channels to remove: bool, (C_g,).
+
+    Returns:
+        The smaller network. Its parameters are new, so an optimiser has to be made for it.
     """
     small = copy.deepcopy(model)
     unwatch(small)
@@ -76,7 +82,11 @@ class Pair(NamedTuple):
     @torch.no_grad()
     def gap(self, inputs: Any) -> float:
         """Their largest difference, relative to the largest output of `model`; infinite where shapes differ."""
-        expected, found = (tensors(forward(network, doubled(inputs))) for network in self)
+        call = doubled(inputs)
+        return self._gap(tensors(forward(self.model, call)), call)
+
+    def _gap(self, expected: list[Tensor], call: Any) -> float:
+        found = tensors(forward(self.small, call))
         if [tensor.shape for tensor in expected] != [tensor.shape for tensor in found]:
             return math.inf
         return gap(expected, found)
@@ -93,7 +103,7 @@ class Pair(NamedTuple):
         if not all(bool(tensor.isfinite().all()) for tensor in expected):
             return 0.0
         try:
-            return self.gap(call)
+            return self._gap(expected, call)
         except Exception as error:
             raise_out_of_memory(error)
             return math.inf

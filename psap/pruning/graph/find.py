@@ -25,9 +25,17 @@ OUTPUT = "feeds the network's output"
 
 
 def trace_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
-    """All filter groups of `model` in the order of its modules, the unprunable ones with their reason.
+    """Find the groups of filters of a network, from its dependency graph alone.
 
-    Raises PsapError when there is none that can be pruned.
+    Args:
+        model: The network.
+        example_inputs: A batch of the shape that it takes, as for `Pruner`.
+
+    Returns:
+        All groups in the order of the network's modules, the unprunable ones with their reason.
+
+    Raises:
+        PsapError: When there is none that can be pruned.
     """
     graph = dependency_graph(model, example_inputs)
     names = {module: name for name, module in model.named_modules()}

@@ -119,7 +119,7 @@ class Group:
         values = [(slot, slot.tensor.grad if gradients else slot.tensor) for slot in self.weights]
         given = [(slot, torch.zeros_like(slot.tensor) if value is None else value) for slot, value in values]
         rows = [self.rows(slot, slot.outputs_first(value)) for slot, value in given]
-        return torch.cat(rows, dim=1)
+        return torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]
 
     def rows(self, slot: Slot, value: Tensor) -> Tensor:
         """`value`, shaped like the slot's tensor with outputs first, by channel: shape (C, D), detached."""

@@ -13,9 +13,17 @@ from psap.utils.passes import varied
 
 
 def compact_masked(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, int]:
-    """A copy of `model` without the channels that are zero, and how many those are; same outputs in eval mode.
+    """Copy a network without the channels that are zero; its outputs in eval mode are the same.
 
-    Raises PsapError when the network has nothing to prune, no channel is zero, or outputs would change.
+    Args:
+        model: The network, such as a masked checkpoint.
+        example_inputs: A batch of the shape that it takes, as for `Pruner`.
+
+    Returns:
+        The smaller network, and how many channels it lacks.
+
+    Raises:
+        PsapError: When the network has nothing to prune, no channel is zero, or outputs would change.
     """
     groups = [group for group in find_prunable_groups(model, example_inputs) if not group.reason]
     masks = [zeroed(group) for group in groups]

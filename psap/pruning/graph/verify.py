@@ -8,6 +8,7 @@ outputs and counted cost compared, on inputs of several kinds; where they differ
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from psap.pruning.graph.admission import check_outputs
 from psap.pruning.graph.compact import TOLERANCE, Pair, compact
 from psap.pruning.graph.find import OUTPUT, require_prunable, trace_groups
 from psap.pruning.graph.groups import Group
-from psap.utils.passes import doubled, varied
+from psap.utils.passes import Call, doubled, forward, smaller, tensors, varied
 
 _UNCOUNTED = "its multiply-adds or parameters do not shrink with its layers"
 _BRANCHES = "needed for inputs of other values than the example's; the forward pass branches on its input"
@@ -35,13 +36,30 @@ def find_prunable_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
     """
     groups = trace_groups(model, example_inputs)
     copied = copy.deepcopy(model).double().eval()
-    check_outputs(copied, doubled(example_inputs))
+    inputs = _trial_inputs(copied, doubled(example_inputs))
     randomise_parameters(copied)
     prunable = [group for group in groups if not group.reason]
-    faults = _Trial(copied, doubled(example_inputs), prunable).faults(prunable)
+    faults = _Trial(copied, inputs, prunable).faults(prunable)
     groups = [replace(group, reason=faults.get(group.name, group.reason)) for group in groups]
     require_prunable(model, groups)
     return groups
+
+
+@torch.no_grad()
+def _trial_inputs(network: nn.Module, inputs: Call) -> Call:
+    """What `network`, in float64, is tried on: the example, or smaller images where it takes those.
+
+    Where channels go shows in few pixels as well, and convolutions in float64 take long. Raises PsapError where the
+    network gives no numbers.
+    """
+    cut = smaller(inputs)
+    finite = all(bool(tensor.isfinite().all()) for tensor in tensors([*inputs]) if tensor.is_floating_point())
+    if cut is not inputs and finite:
+        with suppress(Exception):  # whatever it says to a size that it is not for
+            if all(bool(tensor.isfinite().all()) for tensor in tensors(forward(network, cut))):
+                return cut
+    check_outputs(network, inputs)
+    return inputs
 
 
 @torch.no_grad()
