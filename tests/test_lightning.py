@@ -104,7 +104,7 @@ def fit(net: nn.Module, method: Method, checkpoint: Path | None = None, callback
 def plain(net: nn.Module, method: Method, every: int, clip: float, half: bool) -> Pruner:
     """The loop of the README, with all that a Trainer can add to it."""
     optimizer, scale, left_out = optimizer_of(net), scaler() if half else None, 0
-    pruner = Pruner(net, X[0], 0.5, EPOCHS, optimizer, method)
+    pruner = Pruner(net, X[0], 0.5, EPOCHS, optimizer, method, steps_per_epoch=-(-BATCHES // every))
     for epoch in range(EPOCHS):
         pruner.step(epoch)
         for i, (x, y) in enumerate(zip(X, Y, strict=True)):

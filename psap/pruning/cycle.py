@@ -43,6 +43,11 @@ class Cycle:
         """The epoch of the freeze."""
         return max(self._targets)
 
+    @property
+    def hooked(self) -> bool:
+        """Whether hooks on the network's layers look now."""
+        return self._reconstruction.hooked
+
     def begin_epoch(self, epoch: int, steps: int | None) -> None:
         """Prune if the schedule has a step here, at once or after a window of gradients. A window still open ends.
 

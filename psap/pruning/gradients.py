@@ -33,6 +33,10 @@ class Gates:
         self._gates: list[Tensor] = []
         self._hooks: list[Any] = []
 
+    def __len__(self) -> int:
+        """How many gates there are: one for each group, or none."""
+        return len(self._gates)
+
     def close(self, groups: Sequence[Group], masks: Sequence[Tensor]) -> None:
         """Close the gates of the channels in `masks[g]`; all others stand open."""
         for group, mask in zip(groups, masks, strict=True):
@@ -76,6 +80,8 @@ def _multiply(gate: Tensor, member: Member) -> Callable[[nn.Module, tuple[Tensor
 class NoPulse:
     """The calls that every signal shares. Here: nothing is looked at."""
 
+    hooked = False
+    """Whether hooks on the network's layers look now: a compiled network does not run those set after it was made."""
     looks = False
     """Whether there is anything to look at."""
     zeroes_at_once = True
@@ -128,6 +134,10 @@ class GatePulse(NoPulse):
     def __init__(self, groups: Sequence[Group], set_free: Callable[[list[Tensor]], None]) -> None:
         super().__init__(groups, set_free)
         self._gates = Gates()
+
+    @property
+    def hooked(self) -> bool:  # type: ignore[override]
+        return bool(len(self._gates))
 
     def open(self, masks: list[Tensor]) -> None:
         self._gates.close(self._groups, masks)

@@ -61,7 +61,12 @@ class Protective(Reconstruction):
         self._live = protection.signal(groups, self.set_free)
         self.looks_before = self._live.looks
 
+    @property
+    def hooked(self) -> bool:  # type: ignore[override]
+        return self._live.hooked
+
     def look_before(self) -> None:
+        self._live.close()  # where an epoch without a step has left it open
         self._live.open(self._none())
 
     def signals_before(self, scale: float) -> list[Tensor]:
@@ -123,6 +128,10 @@ class Returning(Protective):
     def _protected(self, masks: Masks, signals: Sequence[Tensor]) -> Masks:
         important = super()._protected(masks, signals)
         return [mask | (immune > 0) for mask, immune in zip(important, self._immune, strict=True)]
+
+    @property
+    def hooked(self) -> bool:  # type: ignore[override]
+        return self._live.hooked or self._pulse.hooked
 
     def step(self, before: Masks, selected: Masks) -> int:
         self._end(before)

@@ -185,6 +185,14 @@ class Pruner:
         return self._cycle.last_epoch
 
     @property
+    def hooked(self) -> bool:
+        """Whether hooks on the network's layers look now: call the network itself then, not a compiled one.
+
+        torch.compile does not run hooks that are set after it.
+        """
+        return self._cycle.hooked
+
+    @property
     def steps_per_epoch(self) -> int | None:
         """The optimiser's steps in an epoch, as far as is known; may be told once the data are there."""
         return self._calls.steps_per_epoch

@@ -39,6 +39,8 @@ class Reconstruction:
 
     looks_before = False
     """Whether `constraints` wants signals gathered before a step."""
+    hooked = False
+    """Whether hooks on the network's layers look now."""
     looks_after = 0
     """How many iterations after a step it looks at."""
     zeroes_at_once = True

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from psap.pruning.pruner import Pruner
 from psap.training.optim import sgd
@@ -38,6 +38,11 @@ class TrainState:
         if self.pruner.frozen:
             self._compact()
         self.pruner.step(epoch)
+
+    @property
+    def forward(self) -> Callable[..., Tensor]:
+        """What to call in training: compiled if the training asks for it, but not while the pruner's hooks look."""
+        return self.replica if (pruner := self.active_pruner()) and pruner.hooked else self._compiled
 
     def active_pruner(self) -> Pruner | None:
         """The pruner while its masks act on the network in training."""
@@ -75,7 +80,7 @@ class TrainState:
     def _set_model(self, model: nn.Module) -> None:
         self.model = model.to(memory_format=torch.channels_last)
         self.replica = distributed.wrap_ddp(self.model)
-        self.forward = torch.compile(self.replica) if self._training.compile else self.replica
+        self._compiled = torch.compile(self.replica) if self._training.compile else self.replica
         self.optimizer = sgd(self.model, self._training)
 
     def state_dict(self) -> StateDict:

@@ -94,6 +94,6 @@ def test_the_script_tells_what_a_suite_can_bear(request) -> None:
     command = [sys.executable, "scripts/check_verdicts.py", "results/cifar10-cpu-v1"]
     done = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr == ""
-    assert done.stdout.startswith("psap and psap_hard with labels swapped at random by seed (3 seeds, ")
+    assert done.stdout.startswith("psap_v1 and psap_v1_hard with labels swapped at random by seed (3 seeds, ")
     quiet, found = (int(number) for number in re.findall(r"(\d+) of 100 (?:verdicts|found)", done.stdout))
     assert quiet >= 95 and found < 80

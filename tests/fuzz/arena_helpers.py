@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from psap.errors import PsapError
 
 SECONDS = 10  # of the processor that any case may take
@@ -99,7 +101,8 @@ def _try(case: Case, place: Path, seconds: int) -> None:
     """In the child: what a shell would do, without the time that a new Python takes. Never returns."""
     os.setpgid(0, 0)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+    # On top of what the tests before have left in the process that this is a fork of.
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY + psutil.Process().memory_info().data,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.chdir(place)
     for stream, end in ((1, ".out"), (2, ".err")):

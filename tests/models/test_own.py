@@ -1,6 +1,5 @@
 """Networks of one's own class: written only if they can be laid into a fresh one, which then is the same."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,10 +109,12 @@ def test_a_class_that_needs_arguments_needs_one_given(tmp_path: Path) -> None:
             psap.load(tmp_path / "net", into=wrong)
 
 
-def test_other_commands_say_what_such_a_folder_is(tmp_path: Path, psap: Callable[..., tuple[int, str, str]]) -> None:
+def test_other_commands_say_what_such_a_folder_is(
+    tmp_path: Path, psap: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from psap import save
 
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     save(pruned(Mine()), "net")
     for command in (("inspect", "net"), ("export", "net")):
         code, _, err = psap(*command)

@@ -10,17 +10,25 @@ import pytest
 import torch
 
 SCRIPT = Path(__file__).with_name("together_helpers.py")
+# Not with folded weights: these read running statistics, which one process gathers in another order than two.
+RAW = {"weights": "raw"}
 METHODS = {
-    "before": {"schedule": {"freeze": 0.5}, "window": 2},
+    "before": {
+        "schedule": {"freeze": 0.5},
+        "window": 2,
+        "sparsity": RAW,
+        "protection": {"signal": "weight_gradient", "scope": "group", "pulse": 0.0, "rest": "hold"},
+    },
     "gates": {
         "schedule": {"freeze": 0.5},
         "window": 2,
+        "sparsity": RAW,
         "protection": {"when": "after", "signal": "gate_gradient", "rest": "free"},
     },
-    # Not with folded weights: these read running statistics, which one process gathers in another order than two.
     "across": {
         "schedule": {"freeze": 0.5},
         "window": 2,
+        "sparsity": RAW,
         "protection": {"signal": "gate_gradient", "scope": "network", "pulse": 0.2, "share": 0.7, "rest": "fix"},
     },
     "taylor": {"criterion": "taylor", "allocation": "global", "reconstruction": "hard", "schedule": {"freeze": 0.5}},
