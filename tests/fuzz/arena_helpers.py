@@ -100,6 +100,8 @@ def _wait(child: int, until: float) -> int | None:
 def _try(case: Case, place: Path, seconds: int) -> None:
     """In the child: what a shell would do, without the time that a new Python takes. Never returns."""
     os.setpgid(0, 0)
+    os.environ["PSAP_TRACKING"] = "off"
+    os.environ.pop("PSAP_DATA", None)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     # On top of what the tests before have left in the process that this is a fork of.
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY + psutil.Process().memory_info().data,) * 2)

@@ -1,7 +1,6 @@
 """A small project with one of everything that psap reads, made once by psap itself."""
 
 import importlib
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -64,8 +63,6 @@ _USED += ["psap.suites.rerun", "psap.standalone.plan", "psap.standalone.run", "p
 def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for module in _USED:
         importlib.import_module(module)
-    os.environ["PSAP_TRACKING"] = "off"
-    os.environ.pop("PSAP_DATA", None)
     made = tmp_path_factory.mktemp("fuzz") / "made"
     (made / "params").mkdir(parents=True)
     for name in ("methods.yaml", "published.csv", "readings.yaml", "verdicts.yaml"):

@@ -17,6 +17,8 @@ def test_rows_survive_ctrl_c_and_jobs_that_fail(finished: Project) -> None:
     rows = {file: file.read_bytes() for file in folder.glob("results/**/seed0/*")}
     command = [sys.executable, "-m", "snakemake", "tiny", "--cores", "2"]
     streams = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    # Who runs the tests in the background of a shell ignores Ctrl-C.
+    streams["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(
         command, cwd=folder, env=finished.environment, text=True, process_group=0, **streams
     ) as workflow:
