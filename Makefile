@@ -1,6 +1,6 @@
 # make reproduce   set up, then run the demo suite to results/demo/report.html (again: resume, or nothing to do)
 # make test        set up, then run the tests          make lint     static checks
-# make test-fast   the tests of single parts, for the loop of edit and test (about a minute and a half)
+# make test-fast   the tests of single parts, for the loop of edit and test (about two and a half minutes)
 # make ui          MLflow's pages on this machine      make lock     renew requirements.lock from pyproject.toml
 # make leftovers   runs that are in no suite any more  make clean-leftovers   the same; with YES=1 remove them
 # make site        the documentation, to site/index.html (its page of parameters is made again)
