@@ -14,7 +14,7 @@ Ratio = Annotated[
     list[str] | None,
     typer.Option(
         metavar="GLOB=LEAST:MOST",
-        help="Shard that some layers lose, such as 'layer4.*=0:0.3'; may be given several times.",
+        help="Share that some layers lose, such as 'layer4.*=0:0.3'; may be given several times.",
     ),
 ]
 

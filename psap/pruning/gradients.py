@@ -80,8 +80,6 @@ def _multiply(gate: Tensor, member: Member) -> Callable[[nn.Module, tuple[Tensor
 class NoPulse:
     """The calls that every signal shares. Here: nothing is looked at."""
 
-    hooked = False
-    """Whether hooks on the network's layers look now: a compiled network does not run those set after it was made."""
     looks = False
     """Whether there is anything to look at."""
     zeroes_at_once = True
@@ -89,6 +87,11 @@ class NoPulse:
 
     def __init__(self, groups: Sequence[Group], set_free: Callable[[list[Tensor]], None]) -> None:
         self._groups, self._set_free = groups, set_free
+
+    @property
+    def hooked(self) -> bool:
+        """Whether hooks on the network's layers look now: a compiled network does not run those set after it."""
+        return False
 
     def open(self, masks: list[Tensor]) -> None:
         """Begin to look, at the channels in `masks` as pruned ones and at all others as live ones."""
@@ -136,8 +139,8 @@ class GatePulse(NoPulse):
         self._gates = Gates()
 
     @property
-    def hooked(self) -> bool:  # type: ignore[override]
-        return bool(len(self._gates))
+    def hooked(self) -> bool:
+        return len(self._gates) > 0
 
     def open(self, masks: list[Tensor]) -> None:
         self._gates.close(self._groups, masks)

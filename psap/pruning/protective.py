@@ -62,7 +62,7 @@ class Protective(Reconstruction):
         self.looks_before = self._live.looks
 
     @property
-    def hooked(self) -> bool:  # type: ignore[override]
+    def hooked(self) -> bool:
         return self._live.hooked
 
     def look_before(self) -> None:
@@ -130,7 +130,7 @@ class Returning(Protective):
         return [mask | (immune > 0) for mask, immune in zip(important, self._immune, strict=True)]
 
     @property
-    def hooked(self) -> bool:  # type: ignore[override]
+    def hooked(self) -> bool:
         return self._live.hooked or self._pulse.hooked
 
     def step(self, before: Masks, selected: Masks) -> int:

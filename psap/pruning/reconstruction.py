@@ -39,8 +39,6 @@ class Reconstruction:
 
     looks_before = False
     """Whether `constraints` wants signals gathered before a step."""
-    hooked = False
-    """Whether hooks on the network's layers look now."""
     looks_after = 0
     """How many iterations after a step it looks at."""
     zeroes_at_once = True
@@ -56,6 +54,11 @@ class Reconstruction:
         self._groups, self._optimizer = groups, optimizer
         self._prune_weights, self._keep_momentum = prune_weights, keep_momentum
         self.frozen = FrozenChannels()
+
+    @property
+    def hooked(self) -> bool:
+        """Whether hooks on the network's layers look now."""
+        return False
 
     def look_before(self) -> None:
         """A window before a step opens."""

@@ -19,10 +19,9 @@ _IDENTITY = ("suite", "model", "init", "method", "target", "seed", "hash")
 
 def write_run(run: Run, trainer: Trainer, outcome: TrainResult, labels: JsonObject, paths: Paths) -> list[Path]:
     """Write all that a finished run leaves; returns the files in its folder of results."""
-    folder = paths.checkpoints / run.path
+    folder, results = paths.checkpoints / run.path, paths.results / run.path
     write_network(trainer, outcome, folder)
-    tables = write_tables(paths.results / run.path, trainer.progress.rows, trainer.history)
-    results = paths.results / run.path
+    tables = write_tables(results, trainer.progress.rows, trainer.history)
     write_correct(results / CORRECT, outcome.right.numpy())
     if outcome.sensitivity is not None:
         write_sensitivity(results / SENSITIVITY, outcome.sensitivity)
