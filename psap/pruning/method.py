@@ -120,8 +120,7 @@ class Method(_Section):
 
     criterion: Name = "l2"
     """The score of a channel, of which the lowest are pruned: `l1`, `l2` norm of its filters, `fpgm` distance to the
-    group's others, `bn_scale`, `taylor`, `taylor_bn` first-order change of the loss,
-    `random`.
+    group's others, `bn_scale`, `taylor`, `taylor_bn` first-order change of the loss, `random`.
     """
     allocation: Name = "sparsity"
     """How the target is shared out among groups: one ratio (`uniform`), by weight `sparsity`, or one threshold over all
