@@ -12,8 +12,8 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,17 @@ def ask(address: str, arguments: list[str]) -> int | None:
     request = {"arguments": arguments, "folder": str(Path.cwd()), "environment": dict(os.environ)}
     body = json.dumps(request).encode()
     with socket.socket(socket.AF_UNIX) as connection:
-        try:
-            connection.connect(address)
-            socket.send_fds(connection, [len(body).to_bytes(_SIZE)], [0, 1, 2])
-            connection.sendall(body)
-        except OSError:
-            return None
-        if not (fork := _number(connection)):
-            return None
-        for number in _HANDED_ON:
-            signal.signal(number, lambda number, _: os.kill(fork, number))
+        with _signals_held():  # until there is a fork to hand them on to
+            try:
+                connection.connect(address)
+                socket.send_fds(connection, [len(body).to_bytes(_SIZE)], [0, 1, 2])
+                connection.sendall(body)
+            except OSError:
+                return None
+            if not (fork := _number(connection)):
+                return None
+            for number in _HANDED_ON:
+                signal.signal(number, lambda number, _: os.kill(fork, number))
         code = _number(connection)
     if code is not None and code < 0:  # as the fork died
         signal.signal(-code, signal.SIG_DFL)
@@ -113,6 +114,15 @@ def _take_over(environment: Mapping[str, str]) -> None:
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDED_ON)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _send(connection: socket.socket, number: int) -> None:

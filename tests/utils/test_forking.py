@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -90,6 +91,22 @@ def test_a_signal_reaches_the_fork_and_its_death_is_the_askers(asker) -> None:
     process, _ = sleeper(asker)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == -signal.SIGTERM
+
+
+def test_a_signal_waits_until_there_is_a_fork_to_hand_it_to(tmp_path: Path) -> None:
+    """The other end answers only once the signal is there: before, it ended the asker, and the fork was killed."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        command = [sys.executable, "-c", ASKER, str(tmp_path / "s"), ""]
+        with subprocess.Popen(command, env=ENVIRONMENT) as asker, listener.accept()[0] as connection:
+            fork = subprocess.Popen(["sleep", "60"])
+            asker.send_signal(signal.SIGTERM)
+            time.sleep(0.1)
+            connection.sendall(fork.pid.to_bytes(4, signed=True))
+            assert fork.wait(30) == -signal.SIGTERM
+            connection.sendall((3).to_bytes(4, signed=True))
+            assert asker.wait(30) == 3
 
 
 def test_no_fork_outlives_its_asker_or_the_server(asker, server) -> None:
