@@ -36,8 +36,15 @@ def ask(address: str, arguments: list[str]) -> int | None:
                 return None
             if not (fork := _number(connection)):
                 return None
+            signals, into = socket.socketpair()
+            into.setblocking(False)
+            signal.set_wakeup_fd(into.fileno())
             for number in _HANDED_ON:
-                signal.signal(number, lambda number, _: os.kill(fork, number))
+                signal.signal(number, lambda number, _: None)
+        while connection not in select.select([connection, signals], [], [])[0]:
+            for sent in signals.recv(100):  # a byte for each signal
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.kill(fork, sent)
         code = _number(connection)
     if code is not None and code < 0:  # as the fork died
         signal.signal(-code, signal.SIG_DFL)
