@@ -24,7 +24,8 @@ def members(owner: Any, module: str) -> Iterator[tuple[str, Any]]:
     """The public functions, classes, methods and properties that `module` defines in `owner`, with their full names."""
     for name, value in vars(owner).items():
         value = value.__func__ if isinstance(value, classmethod | staticmethod) else value
-        code = inspect.unwrap(value.fget if isinstance(value, property) else value)
+        code: Any = value.fget if isinstance(value, property) else value
+        code = inspect.unwrap(code)
         documented = inspect.isfunction(code) or inspect.isclass(code)
         if name.startswith("_") or name in FROM_OUTSIDE or not documented or code.__module__ != module:
             continue

@@ -16,6 +16,7 @@ from psap.models import build
 from psap.planning.estimate import GPUS, UTILISATION, Estimate
 from psap.planning.workload import Images, count, images_of
 from psap.pruning.cost import count_macs, count_params
+from psap.pruning.method import Method
 from psap.suites.grid import Grid, load_grid, load_grids, suite_files
 
 MEASURED = ("demo", "design", "design-screen")
@@ -63,6 +64,7 @@ def test_layers_that_a_method_keeps_are_looked_up_before_any_job(root: Path, tmp
     estimate = planned("conv1")
     runs = [run for run in estimate._grid.runs.values() if run.method == "psap_kept"]
     assert runs and all(estimate.network(run) for run in runs)
+    assert isinstance(runs[0].config.method, Method)
     assert runs[0].config.method.ignore == ("conv1",)
     wrong = planned("layer4")
     with pytest.raises(
