@@ -145,10 +145,10 @@ def _data_here(grid: Grid) -> bool:
 
 def _weights_not_here(grid: Grid) -> list[str]:
     """The networks that start from published weights which would have to be downloaded."""
-    from psap.models import published_weights, saved
+    from psap.models import architecture, published_weights
 
     start = [run for run in grid.runs.values() if run.kind == "dense" and run.config.training.recipe.weights]
-    missing = [run.model for run in start if not (CHECKPOINTS / run.path / saved.DESCRIPTION).exists()]
+    missing = [run.model for run in start if not (CHECKPOINTS / run.path / architecture.DESCRIPTION).exists()]
     return [model for model in dict.fromkeys(missing) if not published_weights.here(model)]
 
 

@@ -68,8 +68,10 @@ def train(
         loss, lr = run_epoch(train_state, batches, training, epoch)
         distributed.average(buffer for buffer in train_state.model.buffers() if buffer.is_floating_point())
         wrong = wrong_loss(loss, classes) or wrong_network(train_state.model)
-        due = (epoch + 1) % training.score_every == 0 or epoch + 1 == recipe.epochs
-        result = score(train_state.model) if due and not wrong else None
+        last = epoch + 1 == recipe.epochs  # which counts, and is scored in float32
+        due = last or (epoch + 1) % training.score_every == 0
+        with nullcontext() if last else autocast(train_state.device, training):
+            result = score(train_state.model) if due and not wrong else None
         wrong = wrong or (wrong_score(result) if result else "")
         progress.rows.append(
             {
@@ -116,13 +118,18 @@ def run_epoch(train_state: TrainState, batches: BatchSource, training: TrainConf
     return float(total) / len(batches), lr
 
 
+def autocast(device: torch.device, training: TrainConfig) -> torch.autocast:
+    """What computes in the training's precision."""
+    dtype = _AUTOCAST.get(training.precision)
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
 def _backward(
     train_state: TrainState, images: Tensor, labels: Tensor, training: TrainConfig, weight: float, complete: bool
 ) -> Tensor:
     """Add `weight` times the gradient of a micro-batch; once the batch is `complete`, it is the mean over the ranks."""
-    dtype = _AUTOCAST.get(training.precision)
     with nullcontext() if complete else distributed.no_sync(train_state.replica):
-        with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
+        with autocast(images.device, training):
             loss = F.cross_entropy(train_state.forward(images), labels, label_smoothing=training.label_smoothing)
         train_state.scaler.scale(loss * weight).backward()
     return loss.detach()

@@ -62,7 +62,8 @@ class Optimisation(Growing):
     clip_norm: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Bound on the norm of the gradient, after signals were read from it (default: no bound)."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Below `float32`: computed under autocast, on devices with arithmetic for it; `float16` with loss scaling."""
+    """Below `float32`: computed under autocast, on devices with arithmetic for it; `float16` with loss scaling. The
+    score of the last epoch is always computed in `float32`."""
     compile: bool = False
     """Use torch.compile (needs a C++ compiler; `psap bench train` shows whether it pays back)."""
     score_every: Epochs = 1
