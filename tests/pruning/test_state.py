@@ -67,10 +67,9 @@ def test_resumed_at_any_iteration_equals_uninterrupted(parameters: JsonObject, t
                 model = Small(beta=0.1)
                 pruner, optimizer = start(model, epochs=5, **parameters)
                 loaded = torch.load(tmp_path / "state.pt", weights_only=True)
-                for load, state in zip(
-                    (model.load_state_dict, optimizer.load_state_dict, pruner.load_state_dict), loaded, strict=True
-                ):
-                    load(state)
+                model.load_state_dict(loaded[0])
+                optimizer.load_state_dict(loaded[1])
+                pruner.load_state_dict(loaded[2])
             if iteration % 4 == 0:
                 pruner.step(iteration // 4)
             iterate(model, optimizer, pruner)
