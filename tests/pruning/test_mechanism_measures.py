@@ -13,9 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from psap.models import build
+from psap.pruning.adaptivity import rank_correlation, spread
 from psap.pruning.graph.find import trace_groups
 from psap.pruning.importance import AcrossNetwork, select_protected
-from psap.pruning.mechanism import rank_correlation, sensitivity, spread
+from psap.pruning.mechanism import sensitivity
 from psap.pruning.method import Method
 
 
