@@ -35,8 +35,6 @@ from psap.utils.bounds import Measure
 from psap.utils.mappings import StateDict
 from psap.utils.passes import varied
 
-_STATE = {"masks", "frozen", "max_output_difference", "window", "calls", "reconstruction", "selector", "history"}
-
 
 class Pruner:
     """Prunes a network in place while it trains; see the module's text for the calls and docs/method.md for the method.
@@ -257,7 +255,7 @@ class Pruner:
             PsapError: When it is not a state of such a pruner.
         """
         sizes = [len(mask) for mask in state.get("masks", [])]
-        if state.keys() != _STATE or sizes != [group.channels for group in self.groups]:
+        if state.keys() != self.state_dict().keys() or sizes != [group.channels for group in self.groups]:
             raise PsapError(
                 "the state is not one of this pruner: its network, its arguments or psap's version were others"
             )

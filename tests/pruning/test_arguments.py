@@ -159,6 +159,12 @@ def test_a_foreign_state_is_refused(state: dict[str, Any]) -> None:
     pruner, _ = start(Small())
     with pytest.raises(PsapError, match="the state is not one of this pruner"):
         pruner.load_state_dict(state)
+    own = pruner.state_dict()
+    for part in own:
+        with pytest.raises(PsapError, match="the state is not one of this pruner"):
+            pruner.load_state_dict({name: value for name, value in own.items() if name != part})
+    with pytest.raises(PsapError, match="the state is not one of this pruner"):
+        pruner.load_state_dict(own | {"more": 1})
     wider = Flattened()
     with pytest.raises(PsapError, match="the state is not one of this pruner"):
         pruner.load_state_dict(Pruner(wider, torch.randn(1, 3, 16, 16), 0.3, 3, method=HARD).state_dict())
