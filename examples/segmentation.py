@@ -58,8 +58,8 @@ pruner = Pruner(model, {"image": images[:1]}, target=0.7, epochs=EPOCHS, optimiz
 for epoch in range(EPOCHS):
     model.train()
     pruner.step(epoch)
-    for batch in torch.randperm(96).split(BATCH):  # type: ignore[no-untyped-call]
-        F.cross_entropy(model(image=images[batch])["out"], labels[batch]).backward()  # type: ignore[no-untyped-call]
+    for batch in torch.randperm(96).split(BATCH):
+        F.cross_entropy(model(image=images[batch])["out"], labels[batch]).backward()
         pruner.after_backward()
         optimizer.step()
         optimizer.zero_grad()

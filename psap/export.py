@@ -28,7 +28,12 @@ _INPUT, _OUTPUT = "images", "logits"
 
 @dataclass(frozen=True)
 class Difference:
-    """Largest difference between the outputs of a file and its network: absolute, and over the largest output."""
+    """Largest difference between the outputs of a file and of its network.
+
+    Attributes:
+        absolute: In the unit of the outputs.
+        relative: As a share of the largest output.
+    """
 
     absolute: float
     relative: float
@@ -37,13 +42,24 @@ class Difference:
 def export(
     model: nn.Module, images: Tensor, file: Path, format: Format, told: Mapping[str, Any] | None = None
 ) -> Difference:
-    """Write `model` in evaluation mode to `file`, for inputs like `images` (N, C, H, W) in batches of any size.
+    """Write a network in evaluation mode to a file, for batches of any size.
 
-    `told` is what a reader of the file should know, in plain values: an ONNX file has it in its metadata, each value as
-    JSON, a program of torch.export in the extra file `psap.json`.
+    The file is read again and compared with the network, on random normal inputs in batches of 1, 2 and 7.
 
-    The file is read again and compared with the network (see `difference`). Raises PsapError, and leaves no file, where
-    the largest difference is above 1e-4 of the largest output, the network cannot be exported, or packages are missing.
+    Args:
+        model: The network, from images to scores; it is left alone.
+        images: A batch of the size that it takes, shape (N, C, H, W).
+        file: Where to write.
+        format: `"onnx"`, or `"torch"` for a program of torch.export.
+        told: What a reader of the file should know, in plain values. An ONNX file has it in its metadata, each value as
+            JSON; a program of torch.export in the extra file `psap.json`.
+
+    Returns:
+        The largest difference between the outputs of the file and of the network.
+
+    Raises:
+        PsapError: When the difference is above 1e-4 of the largest output, the network cannot be exported, or packages
+            are missing. What was at `file` before then stays.
     """
     if packages := missing(format):
         raise PsapError(f"{format} needs {', '.join(packages)}, not installed here: pip install {' '.join(packages)}")

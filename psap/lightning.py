@@ -30,14 +30,21 @@ except ModuleNotFoundError as error:
 class PruningCallback(Callback):
     """Prunes a LightningModule, or a network inside it, while `Trainer.fit` trains it over `Trainer(max_epochs=...)`.
 
-    example_inputs: a batch (or tuple of arguments) of the shape that the network takes, on any device.
-    target, method, measure, seed: as for `psap.Pruner`. network: name of the attribute that holds the network to prune
-    ("" for the module itself).
-
     For automatic optimisation, with accumulated and clipped gradients and loss scaling as the Trainer has them. The
-    pruner's state is part of Lightning's checkpoints: `fit(ckpt_path=...)` goes on as if never interrupted, where the
-    data do. Errors: PsapError as for `psap.Pruner`; and when `fit` begins, for manual optimisation, a training without
-    an end, without an optimiser or that ends before the last pruning step, and a strategy that shards parameters.
+    pruner's state is part of Lightning's checkpoints: `fit(ckpt_path=...)` resumes as if never interrupted, where the
+    data do.
+
+    Args:
+        example_inputs: A batch (or tuple of arguments) of the shape that the network takes, on any device.
+        target: As for `psap.Pruner`.
+        method: As for `psap.Pruner`.
+        measure: As for `psap.Pruner`.
+        seed: As for `psap.Pruner`.
+        network: Name of the attribute that holds the network to prune (`""`: the module itself).
+
+    Raises:
+        PsapError: As for `psap.Pruner`. Also when `fit` begins: for manual optimisation, a training without an end,
+            without an optimiser or that ends before the last pruning step, and a strategy that shards parameters.
     """
 
     def __init__(
@@ -64,9 +71,13 @@ class PruningCallback(Callback):
         return self._pruner
 
     def compact(self) -> nn.Module:
-        """The network without its pruned channels, an ordinary smaller one with the same outputs, where it lies now.
+        """The network without its pruned channels: in eval mode its outputs equal the masked network's.
 
-        Raises PsapError before the masks are final.
+        Returns:
+            A smaller ordinary network, on the device where the network lies now.
+
+        Raises:
+            PsapError: Before the masks are final.
         """
         pruner, network = self.pruner, self._trained
         place = next(network.parameters()).device

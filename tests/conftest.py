@@ -1,11 +1,11 @@
 """What several tests share. One thread each: the tests run side by side, and one thread is what jobs get."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from fixture_types import Psap, Randomise
 from torch import Tensor, nn
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,7 +13,7 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def randomise() -> Callable[[nn.Module, int], nn.Module]:
+def randomise() -> Randomise:
     """Give a network the batch-norm scales, shifts, statistics and biases that a fresh one hides mistakes behind."""
 
     def change(model: nn.Module, seed: int = 0) -> nn.Module:
@@ -37,7 +37,7 @@ def randomise() -> Callable[[nn.Module, int], nn.Module]:
 
 
 @pytest.fixture
-def psap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def psap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Psap:
     """Run a command line; returns its exit code and what it wrote to stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:

@@ -2,10 +2,12 @@
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import onnxruntime
 import pytest
 import torch
+from fixture_types import Randomise
 from torch import Tensor, nn
 
 from psap.errors import PsapError
@@ -26,7 +28,7 @@ def stored(folder: Path, network: Network) -> Network:
 
 
 @pytest.mark.parametrize("name", COMPACTED + WHOLE)
-def test_onnx_runtime_computes_what_the_network_does(tmp_path: Path, name: str, randomise) -> None:
+def test_onnx_runtime_computes_what_the_network_does(tmp_path: Path, name: str, randomise: Randomise) -> None:
     torch.manual_seed(0)
     network = open_named(name, size=32, classes=10)
     randomise(network.model)
@@ -46,7 +48,7 @@ def test_onnx_runtime_computes_what_the_network_does(tmp_path: Path, name: str, 
 
 
 @pytest.mark.parametrize("name", ["resnet20", "vgg16_bn"])
-def test_a_program_of_torch_export_does_too(tmp_path: Path, name: str, randomise) -> None:
+def test_a_program_of_torch_export_does_too(tmp_path: Path, name: str, randomise: Randomise) -> None:
     network = open_named(name, size=32, classes=10)
     randomise(network.model)
     network = stored(tmp_path, network._replace(model=prune_at_once(network.model, network.images, 0.4, round_to=8)))
@@ -75,7 +77,9 @@ class Undecided(nn.Module):
 @pytest.mark.parametrize(
     ("network", "says"), [(Noisy(), "not written: its outputs differ"), (Undecided(), "Undecided")]
 )
-def test_a_file_that_would_be_wrong_is_not_there(tmp_path: Path, network: nn.Module, says: str, format: str) -> None:
+def test_a_file_that_would_be_wrong_is_not_there(
+    tmp_path: Path, network: nn.Module, says: str, format: Literal["onnx", "torch"]
+) -> None:
     file = tmp_path / "model"
     file.write_text("what was there before")
     with pytest.raises(PsapError, match=says) as caught:
@@ -106,7 +110,7 @@ def test_the_network_stays_as_it_was(tmp_path: Path) -> None:
     assert model.training and all(p.requires_grad for p in model.parameters())
 
 
-def test_without_the_packages_it_says_what_to_install(tmp_path: Path, monkeypatch) -> None:
+def test_without_the_packages_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
     with pytest.raises(PsapError, match=r"onnx needs onnxruntime, not installed here: pip install onnxruntime"):
         export(nn.Flatten(), torch.zeros(1, 3, 8, 8), tmp_path / "model.onnx", "onnx")

@@ -10,7 +10,7 @@ import yaml
 
 
 def test_the_rehearsal_leaves_all_that_it_promises(root: Path, tmp_path: Path) -> None:
-    script = [root / "scripts/gpu_check.sh", "--rehearse", tmp_path / "found"]
+    script = [str(root / "scripts/gpu_check.sh"), "--rehearse", str(tmp_path / "found")]
     done = subprocess.run(script, env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True)
     found = tmp_path / "found"
     assert done.returncode == 0, done.stdout + done.stderr + (found / "study.txt").read_text()

@@ -1,13 +1,14 @@
 """Lightning with the callback is the plain loop with the Pruner, bit for bit; a resumed fit is an uninterrupted one."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fixture_types import Randomise
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import MixedPrecision
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from psap import Method, Pruner
 from psap.errors import PsapError
 from psap.lightning import PruningCallback
+from psap.utils.mappings import JsonObject
 
 EPOCHS, BATCHES = 5, 7
 X = torch.randn(BATCHES, 6, 3, 10, 10, generator=torch.Generator().manual_seed(5))
@@ -44,7 +46,8 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm1(self.conv1(x)).relu()
-        return self.head(self.norm2(self.conv2(x)).relu().mean((2, 3)))
+        out: Tensor = self.head(self.norm2(self.conv2(x)).relu().mean((2, 3)))
+        return out
 
 
 def optimizer_of(module: nn.Module) -> torch.optim.Optimizer:
@@ -90,10 +93,12 @@ def scaler() -> torch.amp.GradScaler:
     return torch.amp.GradScaler("cpu", init_scale=2.0**24, growth_interval=3)
 
 
-def fit(net: nn.Module, method: Method, checkpoint: Path | None = None, callbacks: Any = (), **settings: Any) -> Any:
+def fit(
+    net: nn.Module, method: Method, checkpoint: Path | None = None, callbacks: Sequence[Callback] = (), **settings: Any
+) -> PruningCallback:
     callback = PruningCallback(X[0], target=0.5, method=method, network="net")
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
-    saving = {"enable_checkpointing": any(isinstance(other, ModelCheckpoint) for other in callbacks)}
+    quiet: JsonObject = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    saving: JsonObject = {"enable_checkpointing": any(isinstance(other, ModelCheckpoint) for other in callbacks)}
     trainer = Trainer(
         accelerator="cpu", max_epochs=EPOCHS, callbacks=[callback, *callbacks], **quiet, **saving, **settings
     )
@@ -133,7 +138,7 @@ def plain(net: nn.Module, method: Method, every: int, clip: float, half: bool) -
     return pruner
 
 
-def everything(net: nn.Module, pruner: Any) -> dict[str, Tensor]:
+def everything(net: nn.Module, pruner: Pruner | PruningCallback) -> dict[str, Tensor]:
     return {**net.state_dict(), **{f"small.{name}": value for name, value in pruner.compact().state_dict().items()}}
 
 
@@ -143,7 +148,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 @pytest.mark.parametrize("method", [BEFORE, AFTER], ids=["before", "after"])
 @pytest.mark.parametrize(("every", "clip", "half"), [(1, 0.0, False), (3, 0.2, False), (2, 0.2, True)])
-def test_lightning_is_the_plain_loop(method: Method, every: int, clip: float, half: bool, randomise: Any) -> None:
+def test_lightning_is_the_plain_loop(method: Method, every: int, clip: float, half: bool, randomise: Randomise) -> None:
     one, two = randomise(Net()), randomise(Net())
     settings: dict[str, Any] = {"accumulate_grad_batches": every, "gradient_clip_val": clip or None}
     if half:
@@ -156,7 +161,7 @@ def test_lightning_is_the_plain_loop(method: Method, every: int, clip: float, ha
 
 
 @pytest.mark.parametrize("method", [BEFORE, AFTER], ids=["before", "after"])
-def test_a_resumed_fit_is_an_uninterrupted_one(method: Method, tmp_path: Path, randomise: Any) -> None:
+def test_a_resumed_fit_is_an_uninterrupted_one(method: Method, tmp_path: Path, randomise: Randomise) -> None:
     """From checkpoints between any two steps, windows open, and from the one at the end, when nothing is left."""
     net = randomise(Net())
     keep = ModelCheckpoint(dirpath=tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1)
@@ -194,14 +199,18 @@ def test_what_cannot_be_pruned_is_one_line_before_any_training(monkeypatch: pyte
 )
 def test_a_wrong_setting_is_one_line_when_the_callback_is_made(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(PsapError, match=said):
-        PruningCallback(**{"example_inputs": X[0], "target": 0.5} | settings)
+        PruningCallback(**{"example_inputs": X[0], "target": 0.5, **settings})
 
 
-def trainer_of(callback: PruningCallback, **settings: Any) -> Trainer:
-    return Trainer(accelerator="cpu", callbacks=[callback], logger=False, enable_checkpointing=False, **settings)
+def trainer_of(*callbacks: Callback, **settings: Any) -> Trainer:
+    return Trainer(accelerator="cpu", callbacks=list(callbacks), logger=False, enable_checkpointing=False, **settings)
 
 
-def test_a_training_that_leaves_no_room_for_pruning_is_one_line() -> None:
+def giving(value: object) -> Callable[[], object]:
+    return lambda: value
+
+
+def test_a_training_that_leaves_no_room_for_pruning_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PsapError, match="Module has no network 'nett'; did you mean 'net'"):
         trainer_of(PruningCallback(X[0], 0.5, network="nett"), max_epochs=2).fit(Module(Net()), Loader())
     module = Module(Net())
@@ -209,7 +218,7 @@ def test_a_training_that_leaves_no_room_for_pruning_is_one_line() -> None:
         (None, "optimizer trains none of the parameters of this Net"),
         ([], "Module has no optimiser"),
     ):
-        module.configure_optimizers = lambda nothing=nothing: nothing
+        monkeypatch.setattr(module, "configure_optimizers", giving(nothing))
         with pytest.raises(PsapError, match=said):
             trainer_of(PruningCallback(X[0], 0.5, network="net"), max_epochs=2).fit(module, Loader())
     short = trainer_of(PruningCallback(X[0], 0.5, network="net", method=BEFORE), max_epochs=5, max_steps=21)
@@ -220,7 +229,7 @@ def test_a_training_that_leaves_no_room_for_pruning_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(("epochs", "every"), [(1, 1), (1, 3), (3, 1)])
-def test_a_window_longer_than_an_epoch_ends_with_it(epochs: int, every: int, randomise: Any) -> None:
+def test_a_window_longer_than_an_epoch_ends_with_it(epochs: int, every: int, randomise: Randomise) -> None:
     """The first epoch too, since Lightning knows its length: the last step comes in its last iteration."""
     method = Method.model_validate({"schedule": {"kind": "one_shot", "freeze": 0}, "window": 50, "criterion": "taylor"})
     callback = PruningCallback(X[0], 0.5, method, network="net")
@@ -230,17 +239,17 @@ def test_a_window_longer_than_an_epoch_ends_with_it(epochs: int, every: int, ran
         def on_train_batch_start(self, *_: Any) -> None:
             seen.append(callback.pruner.frozen)
 
-    trainer = trainer_of(callback, max_epochs=epochs, accumulate_grad_batches=every)
-    trainer.callbacks.append(Watch())
+    trainer = trainer_of(callback, Watch(), max_epochs=epochs, accumulate_grad_batches=every)
     trainer.fit(Module(randomise(Net())), Loader())
     assert seen == [False] * BATCHES + [True] * (epochs - 1) * BATCHES and callback.pruner.frozen
     assert callback.pruner.reduction() >= 0.5 and callback.compact()
 
 
-def test_the_module_itself_can_be_the_network(randomise: Any) -> None:
+def test_the_module_itself_can_be_the_network(randomise: Randomise) -> None:
     class Whole(Module):
         def forward(self, x: Tensor) -> Tensor:
-            return self.net(x)
+            out: Tensor = self.net(x)
+            return out
 
     callback = PruningCallback(X[0], target=0.5, method=BEFORE)
     module = Whole(randomise(Net()))

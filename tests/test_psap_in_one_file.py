@@ -2,11 +2,12 @@
 
 import copy
 import runpy
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from fixture_types import Randomise
+from layer_helpers import layer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -34,12 +35,12 @@ def images(seed: int) -> list[tuple[Tensor, Tensor]]:
 @pytest.mark.parametrize(("seed", "target", "scale"), [(0, 0.7, 1.0), (1, 0.5, 1e3), (2, 0.95, 1.0)])
 @pytest.mark.parametrize("name", ["resnet8_b", "resnet20_b"])
 def test_one_file_is_the_library(
-    name: str, seed: int, target: float, scale: float, root: Path, randomise: Callable[[nn.Module, int], nn.Module]
+    name: str, seed: int, target: float, scale: float, root: Path, randomise: Randomise
 ) -> None:
     """Bit for bit, from parameters of their own, but for running variances of pruned channels, which only scale 0."""
     torch.manual_seed(seed)
     model, data = randomise(build(name, 10, 1), seed), images(seed)
-    nn.init.constant_(model.get_submodule("layer2.0.bn1").weight, scale)
+    nn.init.constant_(layer(model, "layer2.0.bn1", nn.BatchNorm2d).weight, scale)
     other, optimizer = copy.deepcopy(model), sgd(model)
     pruner = Pruner(model, data[0][0], target, EPOCHS, optimizer, steps_per_epoch=BATCHES)
     steps = runpy.run_path(str(root / SCRIPT))["prune"](other, SIDE, sgd(other), data, EPOCHS, target)

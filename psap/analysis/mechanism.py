@@ -1,9 +1,9 @@
 """Whether the method did what it is named for: what it protected and gave back, and how its ratios differ."""
 
 import pandas as pd
-from scipy import stats
 
 from psap.analysis.results import Results
+from psap.pruning.adaptivity import rank_correlation, spread
 from psap.utils.mappings import JsonObject
 
 CELL = ["model", "init", "goal", "method"]
@@ -97,18 +97,16 @@ def _of_run(results: Results, run: pd.DataFrame, methods: dict[str, tuple[bool, 
         "restored": (totals["restored"] / totals["pruned"]).min(),
         "kept": last["kept"].sum(min_count=1) / last["channels"].sum(),
         "differs": (last["differs"] * last["pruned"]).sum(min_count=1) / pruned if pruned else float("nan"),
-        "variation": ratios.std(ddof=0) / ratios.mean() if ratios.mean() else float("nan"),
+        "variation": spread(ratios.tolist()),
         "correlation": _correlation(ratios, results.sensitivity.get(str(first["model"]), {})),
     }
 
 
 def _correlation(ratios: "pd.Series[float]", sensitivity: dict[str, float]) -> float:
-    """Spearman's rank correlation over the groups that both have; nan under three, or where all ratios are equal."""
+    """Their rank correlation over the groups that both have; nan where these are under three, or there is none."""
     shared = [group for group in ratios.index if group in sensitivity]
-    values = ratios[shared]
-    if len(shared) < 3 or values.nunique() < 2:
-        return float("nan")
-    return float(stats.spearmanr(values, [sensitivity[group] for group in shared]).statistic)
+    found = rank_correlation(ratios[shared].tolist(), [sensitivity[group] for group in shared])
+    return float("nan") if found is None or len(shared) < 3 else found
 
 
 def _judged(row: JsonObject, results: Results) -> JsonObject:

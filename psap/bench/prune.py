@@ -54,7 +54,7 @@ def _row(name: str, size: int, repetitions: int, device: torch.device) -> list[s
 
     def train() -> None:
         """An iteration of a training without a pruner."""
-        F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+        F.cross_entropy(model(x), y).backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -75,7 +75,7 @@ def _row(name: str, size: int, repetitions: int, device: torch.device) -> list[s
         pruner.compact()
 
     training = interleaved({"": train}, repetitions, device)[""]
-    F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+    F.cross_entropy(model(x), y).backward()
     discovery = interleaved({"ours": find, "theirs": find_theirs}, repetitions, device)
     step = interleaved({"ours": prune, "theirs": lambda: theirs.pop().step()}, repetitions, device)
     prune()

@@ -43,7 +43,7 @@ def prune_in_training(
             outputs = model(images)  # several in training, of some networks
             every = [outputs] if isinstance(outputs, Tensor) else outputs
             scores = torch.stack([output.reshape(*output.shape[:2], -1).mean(2) for output in every])
-            F.cross_entropy(scores.flatten(0, 1), labels.repeat(len(every))).backward()  # type: ignore[no-untyped-call]
+            F.cross_entropy(scores.flatten(0, 1), labels.repeat(len(every))).backward()
             pruner.after_backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

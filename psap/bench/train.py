@@ -178,6 +178,6 @@ def _conventional(
 def _train(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
     model.train()
     for x, y in batches:
-        F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+        F.cross_entropy(model(x), y).backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -13,15 +13,20 @@ from psap.models.saved import write_checked
 
 
 def save(model: nn.Module, folder: Path | str, into: nn.Module | None = None, **named: Any) -> None:
-    """Write `model`, a pruned network of a class of your own, to `folder`: its widths and weights, no pickle.
+    """Write a pruned network of a class of your own to a folder: its widths and weights, no pickle.
 
-    `psap.load(folder, into=MyNet())` gives it back. What could not be loaded so is not written: it is tried first, with
-    a copy of `into`, a network as it is before it is pruned (default: made by the class without arguments).
+    `psap.load(folder, into=MyNet())` gives it back. That is tried first: what could not be loaded is not written.
 
-    A network that `psap.build` knows needs none to be laid into: `named` are its `name`, `classes` and `in_channels`,
-    and `extra`, what else is said of it.
+    Args:
+        model: The network.
+        folder: Where to write; made where it is missing.
+        into: A network of the same class as it is before it is pruned (default: made by the class without arguments).
+            It is left alone.
+        **named: For a network that `psap.build` knows, which needs none to be laid into: its `name`, `classes` and
+            `in_channels`, and `extra`, what else is said of it.
 
-    Raises PsapError where there is no such network, or it would come back as another one.
+    Raises:
+        PsapError: When the class cannot be made without arguments, or the network would come back as another one.
     """
     if named:
         save_named(model, Path(folder), **named)

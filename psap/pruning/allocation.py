@@ -13,6 +13,10 @@ from torch import Tensor
 from psap.pruning.registry import Registry
 
 Ratios = Callable[[float], Tensor]
+"""What an allocation gives: from kappa >= 0, which the solver chooses, to the ratio wanted of each group, shape (G,).
+
+A ratio is the share of a group's channels to prune, and no ratio falls as kappa grows.
+"""
 
 # A group without one small weight would have weight 0 and could never be pruned: it is the last to be, instead.
 _FLOOR = 1e-3
@@ -20,11 +24,14 @@ _FLOOR = 1e-3
 
 @dataclass(frozen=True)
 class AllocationInputs:
-    """What allocations decide on.
+    """What an allocation decides on, for G groups.
 
-    scores: for each of the G groups those of its channels, (C_g,), divided by their mean unless the criterion's are
-    comparable. sparsity: the groups' weight sparsity ratios, (G,), empty for `uniform` and `global`. alpha: the
-    method's `sparsity.alpha`.
+    Attributes:
+        scores: For each group those of its channels, shape (C_g,), divided by their mean unless the criterion's are
+            comparable.
+        sparsity: Each group's weight sparsity ratio (PSAP, arXiv:2303.11881, abstract): the share of its weights that
+            are small, in [0, 1], shape (G,). Empty for `uniform` and `global`.
+        alpha: The method's `sparsity.alpha`, an exponent.
     """
 
     scores: Sequence[Tensor]

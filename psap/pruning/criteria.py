@@ -11,12 +11,16 @@ from psap.pruning.registry import Registry
 
 @dataclass(frozen=True)
 class Channels:
-    """What a criterion may look at, for a group of C channels.
+    """What a criterion may look at: a group of C channels, each with D weights.
 
-    weights: (C, D), each channel's filters laid side by side. gradients: (C, D), the loss's derivative, None where the
-    criterion does not ask for it. scales: (C,), summed |batch-norm scale|, None in a group without batch-norm.
-    gate_gradients: (C,), the loss's derivative with respect to a gate behind batch-norm; None without gradients, and in
-    a group without batch-norm. generator: the pruner's own, on the CPU, for criteria that draw numbers.
+    Attributes:
+        weights: Each channel's filters laid side by side, with their biases, shape (C, D).
+        gradients: The derivative of the loss with respect to `weights`, shape (C, D); None where the criterion does not
+            ask for it.
+        scales: Sum over the group's batch-norms of |scale|, shape (C,); None in a group without batch-norm.
+        gate_gradients: The derivative of the loss with respect to a gate behind batch-norm, shape (C,), as in
+            Taylor-FO-BN (arXiv:1906.10771, section 3.2); None without gradients, and in a group without batch-norm.
+        generator: The pruner's own random numbers, on the CPU; None where the criterion is asked outside a pruner.
     """
 
     weights: Tensor
@@ -31,10 +35,13 @@ Score = Callable[[Channels], Tensor]
 
 @dataclass(frozen=True)
 class Criterion:
-    """`score` gives (C,) scores; `comparable`: scores of different groups can be ranked together as they are.
+    """How channels are scored, the lowest being pruned first.
 
-    `needs_gradients`: it is asked after each backward pass of the method's window, and its scores are added up.
-    `needs_scales`: it cannot judge a group without batch-norm, which so stays whole.
+    Attributes:
+        score: From the `Channels` of a group to their scores, shape (C,), of any unit.
+        comparable: Whether scores of different groups can be ranked together as they are.
+        needs_gradients: Whether it is asked after each backward pass of the method's window; its scores are added up.
+        needs_scales: Whether it cannot judge a group without batch-norm, which so stays whole.
     """
 
     score: Score

@@ -1,4 +1,4 @@
-"""Whether a method's mechanisms act: how far ratios differ between groups, and whether they follow sensitivity.
+"""How sensitive the groups of a network are, which adaptive ratios should follow (psap.pruning.adaptivity).
 
 Which channels protection spared and restored is told in the history (psap.pruning.history).
 """
@@ -10,12 +10,6 @@ from torch import nn
 
 from psap.pruning.channels import ChannelBackup, zero
 from psap.pruning.graph.groups import Group
-
-
-def spread(ratios: Sequence[float]) -> float:
-    """Coefficient of variation of the groups' ratios: standard deviation over mean, 0 where nothing is pruned."""
-    values = torch.tensor(ratios, dtype=torch.float64)
-    return float(values.std(correction=0) / values.mean()) if bool(values.any()) else 0.0
 
 
 def sensitivity(
@@ -35,12 +29,3 @@ def sensitivity(
         found.append(loss(model) - whole)
         backup.restore(group, mask)
     return found
-
-
-def rank_correlation(ratios: Sequence[float], sensitivities: Sequence[float]) -> float | None:
-    """Spearman's correlation over groups, negative where ratios adapt; None where either is the same for all."""
-    if len(set(ratios)) < 2 or len(set(sensitivities)) < 2:
-        return None
-    from scipy.stats import spearmanr  # no training needs it, and its import takes a second
-
-    return float(spearmanr(ratios, sensitivities).statistic)

@@ -116,7 +116,18 @@ class Protection(_Section):
 
 
 class Method(_Section):
-    """A pruning method. Defaults: PSAP. Raises PsapError for a part that nobody has registered (docs/extending.md)."""
+    """A pruning method: what is pruned, how much of each group, and what becomes of it. The defaults are PSAP.
+
+    Every argument is an attribute, and says there what it means. Ratios, shares and quantiles have no unit; a schedule
+    counts epochs, a window iterations.
+
+    Of the paper (PSAP, arXiv:2303.11881) only the abstract is known here, and it has no equation: docs/method.md says
+    what it states, and which choices are ours. Criteria and schedules name the sources of their own.
+
+    Raises:
+        PsapError: For a part that nobody has registered (docs/extending.md).
+        pydantic.ValidationError: For a value out of bounds.
+    """
 
     criterion: Name = "l2"
     """The score of a channel, of which the lowest are pruned: `l1`, `l2` norm of its filters, `fpgm` distance to the
@@ -164,7 +175,14 @@ class Method(_Section):
 
     @classmethod
     def of_run(cls, values: JsonObject) -> Self:
-        """The method that a run was made with, from what `identity` gave for it."""
+        """The method that a run was made with.
+
+        Args:
+            values: What `identity` gave for it.
+
+        Returns:
+            A method that acts as the run's did, whatever the defaults are now.
+        """
         first = {name: usual | values[name] for name, usual in _FIRST.items() if name in values}
         return cls.model_validate({**values, **first})
 
@@ -174,9 +192,12 @@ class Method(_Section):
         return self.allocation not in ("uniform", "global")
 
     def identity(self) -> JsonObject:
-        """The parameters that have an effect, as plain values: what a run is made with, and known by.
+        """The parameters that have an effect: what a run is made with, and known by.
 
         Left out is only what cannot have an effect, whatever its value: a default may change.
+
+        Returns:
+            Plain values, as in JSON.
         """
         values = self.model_dump(mode="json")
         if not self.reads_sparsity:

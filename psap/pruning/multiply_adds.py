@@ -23,7 +23,7 @@ class _Counting:
         return out
 
 
-class FlopCounter(_Counting, TorchDispatchMode):  # type: ignore[no-untyped-call]
+class FlopCounter(_Counting, TorchDispatchMode):
     """As torch.utils.flop_counter.FlopCounterMode, without a table by layers.
 
     A mode that defines `__torch_dispatch__` itself gets it wrapped, and so do torch's own: the wrapper imports all of

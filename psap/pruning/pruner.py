@@ -35,8 +35,6 @@ from psap.utils.bounds import Measure
 from psap.utils.mappings import StateDict
 from psap.utils.passes import varied
 
-_STATE = {"masks", "frozen", "max_output_difference", "window", "calls", "reconstruction", "selector", "history"}
-
 
 class Pruner:
     """Prunes a network in place while it trains; see the module's text for the calls and docs/method.md for the method.
@@ -130,6 +128,9 @@ class Pruner:
         Args:
             scale: The scale of the loss. It is for the gradients of gates, which no scaler unscales.
             step_taken: Whether the optimiser will step: gradients that overflowed say nothing.
+
+        Raises:
+            PsapError: When there are no gradients, or `scale` is not a positive number.
         """
         self._calls.look()
         if not step_taken:
@@ -171,7 +172,14 @@ class Pruner:
         return small
 
     def compact_copy(self, network: nn.Module) -> nn.Module:
-        """A copy of `network`, built as the model is, without the channels pruned now, whatever values they have."""
+        """Copy another network without the channels that are pruned now, whatever values they have.
+
+        Args:
+            network: A network built as the model is, such as one that holds its momentum.
+
+        Returns:
+            A smaller ordinary network.
+        """
         return compaction.compact(network, self._inputs, self.groups, self._cycle.masks)
 
     @property
@@ -229,14 +237,25 @@ class Pruner:
         return [int(mask.sum()) for mask in self._cycle.masks]
 
     def state_dict(self) -> StateDict:
-        """All that a resumed run needs, as plain values and tensors (readable with `weights_only=True`)."""
+        """What a resumed run needs.
+
+        Returns:
+            Plain values and tensors, which `torch.load` reads with `weights_only=True`.
+        """
         own = {"max_output_difference": self.max_output_difference, "calls": self._calls.state_dict()}
         return own | self._cycle.state_dict()
 
     def load_state_dict(self, state: StateDict) -> None:
-        """Resume from the `state_dict()` of a pruner made with the same arguments. PsapError where it is none."""
+        """Resume from the state of a pruner that was made with the same arguments.
+
+        Args:
+            state: What its `state_dict()` gave.
+
+        Raises:
+            PsapError: When it is not a state of such a pruner.
+        """
         sizes = [len(mask) for mask in state.get("masks", [])]
-        if state.keys() != _STATE or sizes != [group.channels for group in self.groups]:
+        if state.keys() != self.state_dict().keys() or sizes != [group.channels for group in self.groups]:
             raise PsapError(
                 "the state is not one of this pruner: its network, its arguments or psap's version were others"
             )

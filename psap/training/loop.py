@@ -124,7 +124,7 @@ def _backward(
     with nullcontext() if complete else distributed.no_sync(train_state.replica):
         with autocast(training.precision, images.device):
             loss = F.cross_entropy(train_state.forward(images), labels, label_smoothing=training.label_smoothing)
-        train_state.scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]
+        train_state.scaler.scale(loss * weight).backward()
     return loss.detach()
 
 

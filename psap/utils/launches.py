@@ -20,7 +20,7 @@ def launches(action: Callable[[], object]) -> int:
     return counted.found
 
 
-class _Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Count(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.found: int = 0

@@ -75,7 +75,7 @@ def _unfused() -> Iterator[None]:
 
 def _enable_onednn(enabled: bool) -> None:
     """Not by oneDNN's own context manager, which warns of a setting for other processors."""
-    torch.backends.mkldnn.set_flags(_enabled=enabled, _fp32_precision=None)  # type: ignore[no-untyped-call]
+    torch.backends.mkldnn.set_flags(_enabled=enabled, _fp32_precision=None)
 
 
 def doubled(inputs: Any) -> Call:

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fixture_types import Build, Seal
 
 from psap.utils.files import sha256
+from psap.utils.mappings import JsonObject
 
 ROLES = {
     "method": "psap",
@@ -117,7 +119,7 @@ def build_suite(
     absent: Callable[[str], bool] = lambda path: False,
     epochs: int = 12,
     groups: dict[str, int] = GROUPS,
-    data: dict[str, str] | None = None,
+    data: JsonObject | None = None,
     **changes: Any,
 ) -> Path:
     """Write a suite's committed rows to `folder`/<suite> and return that folder."""
@@ -133,7 +135,7 @@ def build_suite(
     paths += [f"toy/{model}/{init}/{method}/{target}/seed{k}" for model in models for init in inits
               for method in suite["methods"].get(init, []) for target in targets for k in range(seeds)]  # fmt: skip
     suite["runs"] = paths
-    root = folder / suite["suite"]
+    root: Path = folder / suite["suite"]
     root.mkdir(parents=True)
     (root / "suite.json").write_text(json.dumps(suite))
     for path in (p for p in paths if not absent(p)):
@@ -151,12 +153,12 @@ def build_suite(
 
 
 @pytest.fixture(scope="session")
-def build() -> Callable[..., Path]:
+def build() -> Build:
     """build_suite, for the tests of this folder."""
     return build_suite
 
 
 @pytest.fixture(scope="session")
-def seal() -> Callable[[dict[str, Any]], str]:
+def seal() -> Seal:
     """sealed, for the tests of this folder."""
     return sealed

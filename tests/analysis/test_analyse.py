@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fixture_types import Build
 
 from psap.analysis import analyse
 from psap.analysis.figures import FIGURES
@@ -34,7 +35,7 @@ def written(root: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory, build) -> Path:
+def bare(tmp_path_factory: pytest.TempPathFactory, build: Build) -> Path:
     """A suite before its analysis, with one run missing."""
     folder = tmp_path_factory.mktemp("bare")
     (folder / "published.csv").write_text(PUBLISHED)
@@ -182,7 +183,7 @@ def test_the_composition_of_each_method_is_told(report: str) -> None:
     assert f"psap_uniform {parts} pretrained 0.02, from scratch 0.1 adaptivity off" in text
 
 
-def test_suites_that_have_hardly_begun(tmp_path: Path, build) -> None:
+def test_suites_that_have_hardly_begun(tmp_path: Path, build: Build) -> None:
     """A dense run alone, and a retrained run without a history or a dense run, are no reason to fail."""
     dense = build(tmp_path / "dense", seeds=1, absent=lambda path: "/dense/" not in path)
     lone = build(
@@ -218,7 +219,9 @@ def test_where_no_channel_has_a_pulse_the_dynamics_are_drawn_all_the_same(bare: 
 
 
 @pytest.mark.parametrize(("source", "told"), [("imagenet", True), ("folder", False)])
-def test_only_imagenet_is_said_to_have_the_classes_that_are_expected(tmp_path: Path, build, source, told) -> None:
+def test_only_imagenet_is_said_to_have_the_classes_that_are_expected(
+    tmp_path: Path, build: Build, source: str, told: bool
+) -> None:
     data = {
         "source": source,
         "label": "pets (image folder, 8 images, 2 classes)",

@@ -1,10 +1,11 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
+from fixture_types import Build
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -14,16 +15,23 @@ from psap.analysis.claims import judge
 from psap.analysis.comparisons import MACS_POINTS
 from psap.analysis.contrasts import reduction_at
 from psap.analysis.results import collect
+from psap.utils.mappings import JsonObject
 
 Top1 = Callable[[str, str, str, float, int], float]
 BASE = 80.0
 
 
+class Verdicts(Protocol):
+    """Verdicts by claim on a suite that has the accuracies `top1` gives."""
+
+    def __call__(self, top1: Top1, **suite: Any) -> dict[str, JsonObject]: ...
+
+
 @pytest.fixture
-def verdicts(tmp_path: Path, build) -> Callable[..., dict[str, dict[str, Any]]]:
+def verdicts(tmp_path: Path, build: Build) -> Verdicts:
     """Verdicts by claim on a suite whose accuracies a function gives; by default one init, one target."""
 
-    def run(top1: Top1, **suite: Any) -> dict[str, dict[str, Any]]:
+    def run(top1: Top1, **suite: Any) -> dict[str, JsonObject]:
         grid = {"inits": ["pretrained"], "targets": [0.5], "methods": ["psap", "psap_soft", "sfp", "l1"]}
         grid |= {"epochs": 2, "groups": {"conv": 4}} | suite
         root = build(tmp_path / str(len(list(tmp_path.iterdir()))), top1=top1, dense=lambda model, seed: BASE, **grid)
@@ -37,7 +45,7 @@ def lead(**leads: list[float]) -> Top1:
     return lambda model, init, method, target, seed: BASE + 7.3 * seed - leads.get(method, [0.0] * 9)[seed]
 
 
-def test_interval_by_hand_and_supported(verdicts) -> None:
+def test_interval_by_hand_and_supported(verdicts: Verdicts) -> None:
     claim = verdicts(lead(psap_soft=[1.0, 1.1, 0.9]))["S3"]
     [comparison] = claim["comparisons"]
     # Mean 1, sample deviation 0.1, t(0.975, 2) = 4.302653: half a width of 4.302653 * 0.1 / sqrt 3 = 0.248414.
@@ -67,12 +75,12 @@ EQUAL = "Equal to psap_soft to within 0.5 percentage points of top-1."
         ([1.0], "inconclusive", "1 seed against psap_soft: at least 3 are needed."),
     ],
 )
-def test_verdicts_against_one_method(verdicts, leads: list[float], verdict: str, reason: str) -> None:
+def test_verdicts_against_one_method(verdicts: Verdicts, leads: list[float], verdict: str, reason: str) -> None:
     claim = verdicts(lead(psap_soft=leads), seeds=len(leads))["S3"]
     assert (claim["verdict"], claim["reason"]) == (verdict, reason)
 
 
-def test_two_seeds_never_suffice_even_against_every_baseline(verdicts) -> None:
+def test_two_seeds_never_suffice_even_against_every_baseline(verdicts: Verdicts) -> None:
     claim = verdicts(lead(sfp=[5.0, 5.001], l1=[5.0, 5.001]), seeds=2)["S5a"]
     assert claim["verdict"] == "inconclusive"
     assert all(c["low"] > 0 and c["p_holm"] < 0.05 and c["verdict"] == "inconclusive" for c in claim["comparisons"])
@@ -95,14 +103,14 @@ LITTLE_WORSE = [-0.1, -0.11, -0.09]
         (LITTLE_WORSE, SURE, "equivalent"),
     ],
 )
-def test_verdicts_against_baselines(verdicts, sfp: list[float], l1: list[float], verdict: str) -> None:
+def test_verdicts_against_baselines(verdicts: Verdicts, sfp: list[float], l1: list[float], verdict: str) -> None:
     assert verdicts(lead(sfp=sfp, l1=l1))["S5a"]["verdict"] == verdict
 
 
 BARELY = [1.0, 1.4, 0.68]  # p = 0.043
 
 
-def test_who_is_better_than_all_needs_no_correction_over_them(verdicts) -> None:
+def test_who_is_better_than_all_needs_no_correction_over_them(verdicts: Verdicts) -> None:
     claim = verdicts(lead(sfp=BARELY, l1=BARELY))["S5a"]
     for comparison in claim["comparisons"]:
         assert comparison["low"] > 0 and comparison["verdict"] == "inconclusive"
@@ -111,14 +119,14 @@ def test_who_is_better_than_all_needs_no_correction_over_them(verdicts) -> None:
     assert claim["p"] == max(comparison["p"] for comparison in claim["comparisons"])
 
 
-def test_who_is_worse_than_one_of_several_does(verdicts) -> None:
+def test_who_is_worse_than_one_of_several_does(verdicts: Verdicts) -> None:
     worse = [-value for value in BARELY]
     claim = verdicts(lead(sfp=worse, l1=NOT_SURE))["S5a"]
     assert claim["verdict"] == "inconclusive" and claim["comparisons"][0]["p"] < 0.05
     assert claim["p"] == pytest.approx(2 * claim["comparisons"][0]["p"])
 
 
-def test_claims_of_a_level_are_corrected_for_one_another(verdicts) -> None:
+def test_claims_of_a_level_are_corrected_for_one_another(verdicts: Verdicts) -> None:
     """S3 alone would be shown; beside S3b and S2, which show nothing, it is not."""
     alone = verdicts(lead(psap_soft=BARELY))["S3"]
     methods = ["psap", "psap_soft", "psap_hard", "psap_uniform"]
@@ -128,7 +136,7 @@ def test_claims_of_a_level_are_corrected_for_one_another(verdicts) -> None:
     assert "though" not in among["reason"] and "after correction over the level's claims" in among["reason"]
 
 
-def test_what_could_have_been_seen_stands_beside(verdicts) -> None:
+def test_what_could_have_been_seen_stands_beside(verdicts: Verdicts) -> None:
     claim = verdicts(lead(psap_soft=[1.0, 3.0, -1.0]))["S3"]
     [comparison] = claim["comparisons"]
     assert comparison["std"] == pytest.approx(2.0)
@@ -137,7 +145,7 @@ def test_what_could_have_been_seen_stands_beside(verdicts) -> None:
     assert claim["seeds_needed"] == {"difference": 128, "equivalence": 139}
 
 
-def test_the_method_and_its_ablations_are_no_baselines(verdicts) -> None:
+def test_the_method_and_its_ablations_are_no_baselines(verdicts: Verdicts) -> None:
     ours = ["psap", "psap_soft", "psap_hard", "psap_uniform", "psap_plain"]
     claims = verdicts(lead(), methods=[*ours, "sfp", "retrained"])
     assert [c["baseline"] for c in claims["S5a"]["comparisons"]] == ["sfp", "retrained"]
@@ -146,7 +154,7 @@ def test_the_method_and_its_ablations_are_no_baselines(verdicts) -> None:
     assert [c["baseline"] for c in claims["S3b"]["comparisons"]] == ["psap_hard"]
 
 
-def test_a_seed_is_one_number_averaged_over_its_cells(verdicts) -> None:
+def test_a_seed_is_one_number_averaged_over_its_cells(verdicts: Verdicts) -> None:
     rng = np.random.default_rng(3)
     table = {(m, i, t, s): BASE + round(float(rng.normal()), 3) for m in ("psap", "psap_soft", "sfp", "l1")
              for i in ("pretrained", "scratch") for t in (0.5, 0.8) for s in range(4)}  # fmt: skip
@@ -175,7 +183,7 @@ def test_a_seed_is_one_number_averaged_over_its_cells(verdicts) -> None:
             assert (comparison["low"], comparison["high"]) == pytest.approx(interval, abs=1e-6)
 
 
-def test_cells_that_one_method_lacks_are_left_out_of_its_pairs(verdicts) -> None:
+def test_cells_that_one_method_lacks_are_left_out_of_its_pairs(verdicts: Verdicts) -> None:
     leads = {(0.5, 0): 1.0, (0.5, 1): 1.1, (0.5, 2): 0.9, (0.8, 0): 3.0, (0.8, 1): 3.1, (0.8, 2): 70.0}
     top1 = lambda model, init, method, target, seed: BASE - (method == "sfp") * leads[target, seed]  # noqa: E731
     claim = verdicts(top1, targets=[0.5, 0.8], methods=["psap", "sfp"], absent=lambda p: p.endswith("psap/0.8/seed2"))
@@ -184,7 +192,7 @@ def test_cells_that_one_method_lacks_are_left_out_of_its_pairs(verdicts) -> None
     assert claim["S5a"]["reason"].endswith("Not every seed has every cell yet.")
 
 
-def test_a_seed_without_a_pair_does_not_count(verdicts) -> None:
+def test_a_seed_without_a_pair_does_not_count(verdicts: Verdicts) -> None:
     claims = verdicts(lead(sfp=SURE, l1=SURE), absent=lambda path: "sfp" in path and "seed1" in path)
     by_name = {comparison["baseline"]: comparison for comparison in claims["S5a"]["comparisons"]}
     assert (by_name["sfp"]["n"], by_name["l1"]["n"], claims["S5a"]["n"]) == (2, 3, 2)
@@ -192,14 +200,14 @@ def test_a_seed_without_a_pair_does_not_count(verdicts) -> None:
     assert claims["S5a"]["reason"] == "2 seeds against sfp: at least 3 are needed."
 
 
-def test_a_baseline_without_any_pair_leaves_the_claim_open(verdicts) -> None:
+def test_a_baseline_without_any_pair_leaves_the_claim_open(verdicts: Verdicts) -> None:
     claim = verdicts(lead(sfp=SURE), absent=lambda path: "/l1/" in path)["S5a"]
     assert [c["verdict"] for c in claim["comparisons"]] == ["supported", "inconclusive"]
     assert claim["verdict"] == "inconclusive"
     assert claim["reason"] == "No pair of runs against l1 is committed yet."
 
 
-def test_compression_by_hand(verdicts) -> None:
+def test_compression_by_hand(verdicts: Verdicts) -> None:
     """One point below dense lies on the line from dense (or the target before) to the first target beyond."""
     drops = {"psap": (0.5, 2.5), "sfp": (2.0, 4.0), "l1": (1.0, 1.5)}
 
@@ -215,7 +223,7 @@ def test_compression_by_hand(verdicts) -> None:
     assert (sfp["unit"], sfp["smallest_effect"], claim["verdict"]) == (MACS_POINTS, 2.0, "supported")
 
 
-def test_compression_is_told_only_where_both_fall_so_far(verdicts) -> None:
+def test_compression_is_told_only_where_both_fall_so_far(verdicts: Verdicts) -> None:
     """psap of seed 1 never loses a point; of l1 no seed does."""
     lost = {"psap": [2.0, 0.9, 2.0, 2.0], "sfp": [4.0] * 4, "l1": [0.5] * 4}
     top1 = lambda model, init, method, target, seed: BASE - lost[method][seed]  # noqa: E731
@@ -230,7 +238,7 @@ def test_compression_is_told_only_where_both_fall_so_far(verdicts) -> None:
     assert nowhere["reason"].startswith("At no target does a method lose more than 1 points, or one alone does.")
 
 
-def test_compression_looks_at_targets_that_both_have(verdicts) -> None:
+def test_compression_looks_at_targets_that_both_have(verdicts: Verdicts) -> None:
     top1 = lambda model, init, method, target, seed: BASE - 2 * target  # noqa: E731
     claim = verdicts(top1, targets=[0.6, 0.8], methods=["psap", "sfp"], absent=lambda path: "sfp/0.8" in path)["S5b"]
     assert claim["comparisons"][0]["effect"] == 0.0
@@ -249,7 +257,7 @@ def test_the_reduction_found_has_the_drop(points: list[tuple[float, float]]) -> 
         assert all(drop <= 1.0 + 1e-9 for at, drop in points if at < found - 1e-9)
 
 
-def test_differences_that_cancel_are_no_difference(verdicts) -> None:
+def test_differences_that_cancel_are_no_difference(verdicts: Verdicts) -> None:
     """Two leads of 0.1 and one of -0.2 leave -5e-15 in floating point, which must not pass for a sure effect."""
     leads = {0.3: 0.1, 0.5: 0.1, 0.7: -0.2}
     top1 = lambda model, init, method, target, seed: BASE - (method == "psap_soft") * leads[target]  # noqa: E731
@@ -270,12 +278,12 @@ def test_differences_that_cancel_are_no_difference(verdicts) -> None:
         ({"absent": lambda path: "sfp" in path or "l1" in path}, "S5a", "No pair of runs is committed yet."),
     ],
 )
-def test_what_cannot_be_tested_says_why(verdicts, suite: dict[str, Any], claim: str, reason: str) -> None:
+def test_what_cannot_be_tested_says_why(verdicts: Verdicts, suite: dict[str, Any], claim: str, reason: str) -> None:
     verdict = verdicts(lead(), **suite)[claim]
     assert (verdict["verdict"], verdict["reason"], verdict["n"]) == ("not tested", reason, 0)
 
 
-def test_cells_interaction_and_json(verdicts) -> None:
+def test_cells_interaction_and_json(verdicts: Verdicts) -> None:
     leads = {0.5: [1.0, 1.1, 0.9], 0.8: [2.0, 2.2, 2.1]}
     top1 = lambda model, init, method, target, seed: BASE - (method == "sfp") * leads[target][seed]  # noqa: E731
     claims = verdicts(top1, targets=[0.5, 0.8], methods=["psap", "sfp"])

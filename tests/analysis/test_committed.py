@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from psap.analysis.report import hardest
 from psap.analysis.tables import number
+from psap.analysis.verdicts import hardest
 
 ROOT = Path(__file__).parents[2]
 SUITES = sorted(file.parent for file in (ROOT / "results").glob("*/suite.json"))
@@ -60,9 +60,10 @@ def test_the_table_says_what_the_rows_give(suite: Path) -> None:
     rows = pd.concat([pd.json_normalize(json.loads(file.read_text())) for file in suite.rglob("run.json")])
     cells = rows.fillna({"init": ""}).groupby(["model", "init", "method", "target"])["result.top1_last"]
     assert set(cells.groups) == set(table.index)
+    told = table.to_dict("index")
     for cell, values in cells:
-        assert table.loc[cell, "n"] == len(values)
-        assert float(table.loc[cell, "top1_last_mean"]) == pytest.approx(values.mean(), abs=1e-6)
+        assert told[cell]["n"] == len(values)
+        assert float(told[cell]["top1_last_mean"]) == pytest.approx(values.mean(), abs=1e-6)
 
 
 def test_the_page_of_results_quotes_the_verdicts_as_they_stand() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fixture_types import Build
 
 from psap.analysis.claims import judge
 from psap.analysis.control import check
@@ -20,7 +21,7 @@ from psap.errors import PsapError
 RULES, SEEDS, DRAWS = Rules(), 8, 200
 
 
-def suite(folder: Path, build, spread: float) -> Results:
+def suite(folder: Path, build: Build, spread: float) -> Results:
     """Two methods that are equal, and whose difference spreads by `spread` between seeds."""
     draws = np.random.default_rng(7).normal(0, spread, 99)
     draws = draws[:SEEDS] / np.sqrt(np.mean(draws[:SEEDS] ** 2)) * spread
@@ -31,7 +32,7 @@ def suite(folder: Path, build, spread: float) -> Results:
 
 
 @pytest.mark.parametrize("spread", [0.3, 0.5])
-def test_swapped_labels_claim_nothing_and_a_planted_point_is_found(tmp_path: Path, build, spread: float) -> None:
+def test_swapped_labels_claim_nothing_and_a_planted_point_is_found(tmp_path: Path, build: Build, spread: float) -> None:
     found = check(suite(tmp_path, build, spread), ("psap", "psap_hard"))
     assert found.draws == 100 and found.quiet >= 95 and found.found >= 80, found.told()
     assert found.seeds == SEEDS and found.spread == pytest.approx(spread, rel=0.15)
@@ -39,7 +40,7 @@ def test_swapped_labels_claim_nothing_and_a_planted_point_is_found(tmp_path: Pat
     assert again == found
 
 
-def test_a_pair_that_is_not_there_is_told(tmp_path: Path, build) -> None:
+def test_a_pair_that_is_not_there_is_told(tmp_path: Path, build: Build) -> None:
     with pytest.raises(PsapError, match="toy has no pair of runs of psap and nobody"):
         check(suite(tmp_path, build, 0.5), ("psap", "nobody"), draws=1)
 
@@ -76,20 +77,20 @@ def test_an_effect_that_matters_seldom_passes_for_equality(effects: list[list[fl
     assert wrong <= 0.05 * DRAWS + 2 * np.sqrt(0.05 * 0.95 * DRAWS)
 
 
-def test_a_point_is_found_by_a_claim_among_three(tmp_path: Path, build) -> None:
+def test_a_point_is_found_by_a_claim_among_three(tmp_path: Path, build: Build) -> None:
     generator = np.random.default_rng(3)
     found = sum(level(generator, [[1.0], [0.0], [0.0]], 0.5)[0]["verdict"] == SUPPORTED for _ in range(DRAWS))
     assert found >= 0.8 * DRAWS
 
 
-def test_the_whole_pipeline_finds_what_is_planted(tmp_path: Path, build) -> None:
+def test_the_whole_pipeline_finds_what_is_planted(tmp_path: Path, build: Build) -> None:
     results = suite(tmp_path, build, 0.3)
     results.rows.loc[results.rows["method"] == "psap", "top1_last"] += 1.0
     verdicts = {claim["id"]: claim["verdict"] for claim in judge(results)}
     assert verdicts["S5a"] == verdicts["S5c"] == SUPPORTED
 
 
-def test_the_script_tells_what_a_suite_can_bear(request) -> None:
+def test_the_script_tells_what_a_suite_can_bear(request: pytest.FixtureRequest) -> None:
     """Three seeds claim nothing that is not there, and are too few to find a point."""
     command = [sys.executable, "scripts/check_verdicts.py", "results/cifar10-cpu-v1"]
     done = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)

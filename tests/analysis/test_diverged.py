@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fixture_types import Build
 
 from psap.analysis import analyse
 from psap.analysis.claims import judge
 from psap.analysis.results import collect
 from psap.analysis.tables import NOTE_DIVERGED
 from psap.errors import PsapError
+from psap.utils.mappings import JsonObject
 
 BASE = 80.0
 GRID = {"inits": ["pretrained"], "targets": [0.5], "methods": ["psap", "psap_soft", "sfp"], "epochs": 2}
@@ -35,19 +37,19 @@ def diverge(root: Path, lost: Callable[[str], bool]) -> Path:
     return root
 
 
-def test_they_are_told_and_nothing_is_made_of_them(tmp_path: Path, build) -> None:
+def test_they_are_told_and_nothing_is_made_of_them(tmp_path: Path, build: Build) -> None:
     suite = GRID | {"top1": top1, "dense": lambda model, seed: BASE, "seeds": 4}
     whole, root = build(tmp_path / "whole", **suite), build(tmp_path / "lost", **suite)
     diverge(root, lambda path: "/psap/0.5/seed3" in path)
     analyse(root, None)
     path = "toy/resnet8/pretrained/psap/0.5/seed3"
     rows = pd.read_csv(root / "runs.csv").set_index("run")
-    assert rows.loc[path, "diverged"] == "the loss is nan" and pd.isna(rows.loc[path, "top1_last"])
+    assert rows.loc[path, "diverged"] == "the loss is nan" and rows["top1_last"].isna()[path]
     assert rows["diverged"].notna().sum() == 1 and "1000000,1000000" in (root / "runs.csv").read_text(), (
         "no broken counts"
     )
     table = pd.read_csv(root / "table.csv").set_index("method")
-    assert table.loc["psap", ["n", "diverged"]].tolist() == [3, 1] and table.loc["sfp", "diverged"] == 0
+    assert [table.loc["psap", name] for name in ("n", "diverged")] == [3, 1] and table.loc["sfp", "diverged"] == 0
     assert table.loc["psap", "top1_last_mean"] == pytest.approx(BASE + 1)
     assert "| 3 (1 of 4 diverged) |" in (root / "table.md").read_text()
     for name in ("table.md", "table.tex"):
@@ -65,13 +67,13 @@ def test_they_are_told_and_nothing_is_made_of_them(tmp_path: Path, build) -> Non
         assert figure.read_bytes() != (whole / "figures" / figure.name).read_bytes()
 
 
-def verdicts(folder: Path, build, lost: Callable[[str], bool], **suite) -> dict:
+def verdicts(folder: Path, build: Build, lost: Callable[[str], bool], **suite: object) -> dict[str, JsonObject]:
     root = build(folder, **GRID | {"top1": top1, "dense": lambda model, seed: BASE, "seeds": 4} | suite)
     return {verdict["id"]: verdict for verdict in judge(collect(diverge(root, lost)))}
 
 
 @pytest.mark.parametrize("who", ["psap", "psap_soft"])
-def test_a_claim_with_a_pair_that_diverged_is_not_supported(tmp_path: Path, build, who: str) -> None:
+def test_a_claim_with_a_pair_that_diverged_is_not_supported(tmp_path: Path, build: Build, who: str) -> None:
     before = verdicts(tmp_path / "before", build, lambda path: False)["S3"]
     assert (before["verdict"], before["n"]) == ("supported", 4)
     claim = verdicts(tmp_path / "after", build, lambda path: f"/{who}/0.5/seed0" in path)["S3"]
@@ -84,13 +86,13 @@ def test_a_claim_with_a_pair_that_diverged_is_not_supported(tmp_path: Path, buil
     )
 
 
-def test_what_is_not_supported_stays_so(tmp_path: Path, build) -> None:
+def test_what_is_not_supported_stays_so(tmp_path: Path, build: Build) -> None:
     turned = {"top1": lambda *cell: 2 * BASE - top1(*cell)}
     claim = verdicts(tmp_path, build, lambda path: "/psap/0.5/seed0" in path, **turned)["S3"]
     assert claim["verdict"] == "not supported" and claim["reason"].endswith("1 against psap_soft.")
 
 
-def test_a_claim_without_any_whole_pair_says_so(tmp_path: Path, build) -> None:
+def test_a_claim_without_any_whole_pair_says_so(tmp_path: Path, build: Build) -> None:
     claims = verdicts(tmp_path, build, lambda path: "/psap/" in path)
     assert claims["S3"]["verdict"] == "not tested"
     assert claims["S3"]["reason"].startswith("There is no pair in which neither run diverged.")
@@ -98,7 +100,7 @@ def test_a_claim_without_any_whole_pair_says_so(tmp_path: Path, build) -> None:
 
 
 @pytest.mark.parametrize("evaluate", ["test", "validation"])
-def test_a_suite_of_which_nothing_is_left_has_its_report(tmp_path: Path, build, evaluate: str) -> None:
+def test_a_suite_of_which_nothing_is_left_has_its_report(tmp_path: Path, build: Build, evaluate: str) -> None:
     data = {"source": "digits", "train_images": None, "validation": 0.2, "evaluate": evaluate}
     root = diverge(build(tmp_path, **GRID | {"data": data, "seeds": 2, "top1": top1}), lambda path: True)
     analyse(root, Path("params/published.csv").resolve())
@@ -107,7 +109,7 @@ def test_a_suite_of_which_nothing_is_left_has_its_report(tmp_path: Path, build, 
     assert "| 0 (2 of 2 diverged) | – | – | – | – | – | – |" in (root / "table.md").read_text()
 
 
-def test_a_row_has_a_result_or_has_diverged(tmp_path: Path, build) -> None:
+def test_a_row_has_a_result_or_has_diverged(tmp_path: Path, build: Build) -> None:
     for change in ({"result": None}, {"diverged": {"epoch": 1, "what": "the loss is nan"}}):
         root = build(tmp_path / str(len(change)) / next(iter(change)), **GRID | {"top1": top1})
         file = next(root.rglob("run.json"))

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixture_types import Build
 from scipy import stats
 
 from psap.analysis.claims import judge
 from psap.analysis.images import DRAWS, bootstrap
 from psap.analysis.results import collect
 from psap.errors import PsapError
+from psap.utils.mappings import JsonObject
 
 IMAGES, SEEDS = 403, 5
 
@@ -19,7 +21,7 @@ def packed(right: np.ndarray) -> bytes:
 
 
 @pytest.fixture
-def root(tmp_path: Path, build) -> Path:
+def root(tmp_path: Path, build: Build) -> Path:
     """psap is right where the other is, and of the rest on one image in eight more."""
     rng = np.random.default_rng(5)
     base = rng.random((SEEDS, IMAGES)) < 0.7
@@ -33,9 +35,10 @@ def root(tmp_path: Path, build) -> Path:
     return root
 
 
-def s3b(root: Path) -> dict:
+def s3b(root: Path) -> JsonObject:
     [claim] = [claim for claim in judge(collect(root)) if claim["id"] == "S3b"]
-    return claim["comparisons"][0]
+    comparison: JsonObject = claim["comparisons"][0]
+    return comparison
 
 
 def test_the_interval_lies_around_the_effect_and_is_the_same_each_time(root: Path) -> None:

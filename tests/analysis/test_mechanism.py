@@ -1,20 +1,29 @@
 """Whether the mechanisms acted, from rows that record it and from rows that do not."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from fixture_types import Build
 
 from psap.analysis import analyse
 from psap.analysis.mechanism import mechanism, summary
 from psap.analysis.results import Results, collect
 from psap.suites.beside_rows import write_sensitivity
+from psap.utils.mappings import JsonObject
 
 GROUPS = {"a": 10, "b": 20, "c": 40}
 
 
 def recorded(
-    folder: Path, build, ratios=(0.2, 0.4, 0.6), protected=1, restored=1, sensitivity=(3.0, 2.0, 1.0), **columns
+    folder: Path,
+    build: Build,
+    ratios: Sequence[float] = (0.2, 0.4, 0.6),
+    protected: int | None = 1,
+    restored: int = 1,
+    sensitivity: Sequence[float] = (3.0, 2.0, 1.0),
+    **columns: object,
 ) -> Results:
     """Two steps and the last one: in each, `protected` and `restored` channels a group; ratios the same in all."""
     grid = {"methods": ["psap", "psap_soft", "sfp"], "inits": ["pretrained"], "targets": [0.5], "epochs": 2}
@@ -38,7 +47,7 @@ def recorded(
     return collect(root)
 
 
-def test_measures_by_hand(tmp_path: Path, build) -> None:
+def test_measures_by_hand(tmp_path: Path, build: Build) -> None:
     results = recorded(tmp_path, build)
     rows = {row["method"]: row for row in mechanism(results)}
     assert list(rows) == ["psap", "psap_soft"], "sfp has neither part"
@@ -65,7 +74,9 @@ def test_measures_by_hand(tmp_path: Path, build) -> None:
         ({"sensitivity": (1.0, 2.0, 3.0)}, ["correlation"], "do not spare sensitive groups"),
     ],
 )
-def test_a_bound_that_is_not_met_makes_it_inert(tmp_path: Path, build, change, failed, words) -> None:
+def test_a_bound_that_is_not_met_makes_it_inert(
+    tmp_path: Path, build: Build, change: JsonObject, failed: list[str], words: str
+) -> None:
     results = recorded(tmp_path, build, **change)
     rows = mechanism(results)
     assert rows[0]["failed"] == failed
@@ -73,7 +84,7 @@ def test_a_bound_that_is_not_met_makes_it_inert(tmp_path: Path, build, change, f
     assert said.startswith("psap is inert in 1 of 1 cells") and words in said
 
 
-def test_what_old_rows_lack_is_not_recorded(tmp_path: Path, build) -> None:
+def test_what_old_rows_lack_is_not_recorded(tmp_path: Path, build: Build) -> None:
     results = recorded(tmp_path, build, sensitivity=(), protected=None, kept=None, differs=None)
     row = mechanism(results)[0]
     assert row["acted"] is row["kept"] is row["differs"] is row["correlation"] is None
@@ -81,7 +92,7 @@ def test_what_old_rows_lack_is_not_recorded(tmp_path: Path, build) -> None:
     assert summary(results, [row]) == ["Not recorded: what it protected, the sensitivity of the groups."]
 
 
-def test_the_first_lines_of_the_report_say_so(tmp_path: Path, build) -> None:
+def test_the_first_lines_of_the_report_say_so(tmp_path: Path, build: Build) -> None:
     recorded(tmp_path, build, protected=0, restored=0)
     analyse(tmp_path / "toy")
     report = (tmp_path / "toy" / "report.html").read_text()

@@ -1,17 +1,19 @@
 """A claim about a part of the method is judged only where the runs compared differ in that part alone."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
+from fixture_types import Build, Seal
 
 from psap.analysis.claims import judge
 from psap.analysis.figures import plots
 from psap.analysis.parts import attributable, played
 from psap.analysis.results import Results, collect
 from psap.analysis.style import looks
+from psap.utils.mappings import JsonObject
 
 OURS = ["psap", "psap_soft", "psap_hard", "psap_uniform", "psap_plain"]
 SOFT, HARD = {"reconstruction": "soft", "protection": None}, {"reconstruction": "hard", "protection": None}
@@ -21,11 +23,17 @@ NONE = "psap does not have the part: its reconstruction is soft."
 MORE = "{} differs from psap in more than {}: {} too."
 
 
+class Changed(Protocol):
+    """A suite in which the methods' parameters are changed in the runs that have `only` in their path."""
+
+    def __call__(self, changes: Mapping[str, JsonObject], only: str = "", **suite: Any) -> Results: ...
+
+
 @pytest.fixture
-def changed(tmp_path: Path, build, seal) -> Callable[..., Results]:
+def changed(tmp_path: Path, build: Build, seal: Seal) -> Changed:
     """A suite with the method, its ablations and baselines, in which methods have other parameters than usual."""
 
-    def make(changes: dict[str, dict[str, Any]], only: str = "", **suite: Any) -> Results:
+    def make(changes: Mapping[str, JsonObject], only: str = "", **suite: Any) -> Results:
         grid = {"methods": [*OURS, "sfp", "l1"], "targets": [0.5], "epochs": 2, "groups": {"conv": 4}} | suite
         root = build(tmp_path, **grid)
         for file in root.rglob("run.json"):
@@ -68,7 +76,9 @@ def changed(tmp_path: Path, build, seal) -> Callable[..., Results]:
          {"S3": MORE.format("psap_soft", "protection", "schedule")}),
     ],
 )  # fmt: skip
-def test_what_a_comparison_does_not_speak_of_is_not_tested(changed, changes: dict, reasons: dict[str, str]) -> None:
+def test_what_a_comparison_does_not_speak_of_is_not_tested(
+    changed: Changed, changes: dict[str, JsonObject], reasons: dict[str, str]
+) -> None:
     lr = {name: {"lr": 0.1} for name in OURS}
     results = changed({name: lr[name] | changes.get(name, {}) for name in OURS})
     verdicts = {verdict["id"]: verdict for verdict in judge(results)}
@@ -84,14 +94,14 @@ def test_what_a_comparison_does_not_speak_of_is_not_tested(changed, changes: dic
         assert other not in plots(results)["ablation"].caption
 
 
-def test_one_init_that_differs_is_enough(changed) -> None:
+def test_one_init_that_differs_is_enough(changed: Changed) -> None:
     results = changed({"psap_soft": {"criterion": "l1"}}, only="/scratch/")
     verdicts = {verdict["id"]: verdict["verdict"] for verdict in judge(results)}
     assert verdicts["S3"] == "not tested" != verdicts["S2"]
 
 
-def test_the_method_under_another_name_is_no_baseline(changed) -> None:
-    same = {"allocation": "sparsity", "reconstruction": "protective"}
+def test_the_method_under_another_name_is_no_baseline(changed: Changed) -> None:
+    same: JsonObject = {"allocation": "sparsity", "reconstruction": "protective"}
     same |= {name: {"own": 1} for name in ("sparsity", "protection")} | {"lr": 0.1}
     results = changed({"psap": same, "sfp": same})
     [claim] = [verdict for verdict in judge(results) if verdict["id"] == "S5a"]
@@ -100,14 +110,14 @@ def test_the_method_under_another_name_is_no_baseline(changed) -> None:
     assert played(results)["sfp"] == "none: the method under another name"
 
 
-def test_with_no_other_baseline_there_is_none(changed) -> None:
+def test_with_no_other_baseline_there_is_none(changed: Changed) -> None:
     same = {"allocation": "uniform", "reconstruction": "hard", "sparsity": None, "protection": None, "lr": 0.1}
     results = changed({"psap": same, "l1": same}, methods=["psap", "l1"])
     [claim] = [verdict for verdict in judge(results) if verdict["id"] == "S5a"]
     assert (claim["verdict"], claim["comparisons"]) == ("not tested", [])
 
 
-def test_a_variant_of_the_method_is_no_other_method(changed) -> None:
+def test_a_variant_of_the_method_is_no_other_method(changed: Changed) -> None:
     variants = {"psap_free": {"base": "psap"}, "psap_late": {"base": "psap_soft"}, "l1_late": {"base": "l1"}}
     results = changed({}, methods=["psap", "l1", *variants], variants=variants)
     [claim] = [verdict for verdict in judge(results) if verdict["id"] == "S5a"]
@@ -117,7 +127,7 @@ def test_a_variant_of_the_method_is_no_other_method(changed) -> None:
 
 
 @pytest.mark.parametrize("methods", [["psap", "psap_soft", "l1"], ["psap", "psap_uniform"], ["sfp", "l1"]])
-def test_captions_name_only_what_the_suite_has(changed, methods: list[str]) -> None:
+def test_captions_name_only_what_the_suite_has(changed: Changed, methods: list[str]) -> None:
     captions = {name: plot.caption for name, plot in plots(changed({}, methods=methods)).items()}
     absent = [name for name in (*OURS[1:], "sfp", "l1") if name not in methods]
     assert not [(name, word) for name, text in captions.items() for word in absent if word in text.split()]

@@ -12,17 +12,19 @@ from psap.models import build
     ("depth", "rate", "formula", "counted"),
     [(20, 0.3, 42.22, 39.03), (32, 0.3, 41.51, 38.44), (56, 0.4, 52.63, 50.41), (110, 0.3, 40.78, 37.81)],
 )
-def test_the_published_reductions_beside_the_counted_ones(depth, rate, formula, counted) -> None:
+def test_the_published_reductions_beside_the_counted_ones(
+    depth: int, rate: float, formula: float, counted: float
+) -> None:
     assert round(100 * formula_reduction(depth, rate), 2) == formula
     assert round(100 * counted_reduction(depth, rate), 2) == counted
 
 
 @pytest.mark.parametrize("depth", [8, 20, 56])
-def test_the_formula_walks_the_network_that_we_build(depth) -> None:
+def test_the_formula_walks_the_network_that_we_build(depth: int) -> None:
     """Count the convolutions that the network really runs, with a quarter of the filters of each one gone."""
     model, kept, total = build(f"resnet{depth}", 10), 0.0, 0.0
 
-    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def count(module: nn.Conv2d | nn.Linear, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         nonlocal kept, total
         macs = output[0].numel() * module.weight[0].numel()
         convolution = isinstance(module, nn.Conv2d)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fixture_types import Build, Seal
 
 from psap.analysis import analyse
 from psap.analysis.readings import choices, read_readings, specification
@@ -19,7 +20,7 @@ WHEN = {"psap": "after", "late": "after", "early": "before"}
 
 
 @pytest.fixture
-def root(tmp_path: Path, build, seal) -> Path:
+def root(tmp_path: Path, build: Build, seal: Seal) -> Path:
     top1 = lambda model, init, method, target, seed: 80 + LEADS[method] + 0.01 * seed * LEADS[method]  # noqa: E731
     grid = {"methods": list(LEADS), "inits": ["pretrained"], "targets": [0.8], "epochs": 2, "seeds": 4, "top1": top1}
     root = build(tmp_path, dense=lambda model, seed: 90.0, variants={n: READINGS[n] for n in ("late", "early")}, **grid)
@@ -73,7 +74,9 @@ def test_it_is_in_the_report_and_drawn(root: Path, tmp_path: Path) -> None:
     assert (root / "figures" / "readings.svg").read_bytes() == first
 
 
-def test_a_suite_may_list_every_reading_of_the_project(root: Path, tmp_path: Path, request) -> None:
+def test_a_suite_may_list_every_reading_of_the_project(
+    root: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     params = request.config.rootpath / "params"
     readings = read_readings(params / "readings.yaml")
     assert len(readings) >= 8
@@ -90,7 +93,7 @@ def test_a_suite_may_list_every_reading_of_the_project(root: Path, tmp_path: Pat
     assert described == readings and load_grid(tmp_path, "demo").describe({})["variants"] == {}
 
 
-def test_a_wrong_reading_is_told_where_it_stands(tmp_path: Path, request) -> None:
+def test_a_wrong_reading_is_told_where_it_stands(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     params = request.config.rootpath / "params"
     for name in ("methods.yaml", "demo.yaml"):
         (tmp_path / name).write_text((params / name).read_text())

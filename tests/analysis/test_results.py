@@ -1,16 +1,20 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fixture_types import Build
 
-from psap.analysis.results import IDENTITY, RESULT, TIMING, collect
+from psap.analysis.results import TIMING, collect
 from psap.errors import PsapError
+from psap.suites.row import IDENTITY, RESULT
+from psap.utils.mappings import JsonObject
 
 SMALL = {"inits": ["pretrained"], "methods": ["psap", "sfp"], "targets": [0.5], "seeds": 2}
 
 
 @pytest.fixture
-def root(tmp_path: Path, build) -> Path:
+def root(tmp_path: Path, build: Build) -> Path:
     return build(tmp_path, **SMALL)
 
 
@@ -46,12 +50,12 @@ def test_only_the_suite_s_committed_rows_count(root: Path) -> None:
     assert after.foreign == ["toy/resnet8/pretrained/sfp/0.9/seed0"]
 
 
-def test_runs_without_a_row_are_named(tmp_path: Path, build) -> None:
+def test_runs_without_a_row_are_named(tmp_path: Path, build: Build) -> None:
     root = build(tmp_path, **SMALL, absent=lambda path: "sfp" in path and "seed1" in path)
     assert collect(root).missing == ["toy/resnet8/pretrained/sfp/0.5/seed1"]
 
 
-def test_nothing_to_analyse_is_an_error(tmp_path: Path, build) -> None:
+def test_nothing_to_analyse_is_an_error(tmp_path: Path, build: Build) -> None:
     with pytest.raises(PsapError, match=r"suite\.json does not exist"):
         collect(tmp_path)
     with pytest.raises(PsapError, match="none of the suite's 6 runs"):
@@ -86,7 +90,7 @@ RUN = "resnet8/pretrained/psap/0.5/seed0"
         (lambda row: row.update(hash="0"), "hash: it is not that of its config"),
     ],
 )
-def test_a_wrong_run_json_is_named(root: Path, change, message: str) -> None:
+def test_a_wrong_run_json_is_named(root: Path, change: Callable[[JsonObject], object], message: str) -> None:
     file = root / RUN / "run.json"
     row = json.loads(file.read_text())
     change(row)

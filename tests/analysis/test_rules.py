@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from fixture_types import Build
 
 from psap.analysis import analyse
 from psap.analysis.rules import Rules, load
@@ -26,7 +27,7 @@ def test_the_file_and_what_is_shipped_agree(root: Path, tmp_path: Path) -> None:
         ("[1]", "must be a mapping"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_written(tmp_path: Path, build, text: str, said: str) -> None:
+def test_a_mistake_is_told_before_anything_is_written(tmp_path: Path, build: Build, text: str, said: str) -> None:
     root = build(tmp_path, seeds=1, epochs=2)
     file = tmp_path / "verdicts.yaml"
     file.write_text(text)

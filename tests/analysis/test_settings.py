@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fixture_types import Build, Seal
 
 from psap.analysis import analyse
 from psap.analysis.results import collect
@@ -20,7 +21,7 @@ TOP1 = {"psap_1": 60.0, "psap_2": 70.0, "psap_3": 65.0, "l1_1": 66.0}
 
 
 @pytest.fixture
-def root(tmp_path: Path, build, seal) -> Path:
+def root(tmp_path: Path, build: Build, seal: Seal) -> Path:
     """Four settings of two methods; the target takes ten points, the second seed one."""
     root = build(
         tmp_path,

@@ -1,6 +1,8 @@
 """Tests over seeds are those of scipy and statsmodels, and their power is that of statsmodels and of simulation."""
 
 import math
+from random import Random
+from typing import cast
 
 import numpy as np
 import pytest
@@ -57,11 +59,11 @@ def test_holm_worked_by_hand() -> None:
 
 
 @given(probabilities, st.randoms())
-def test_holm_raises_p_whatever_the_order(ps: list[float], random) -> None:
-    adjusted = holm(ps)
+def test_holm_raises_p_whatever_the_order(ps: list[float], random: Random) -> None:
+    adjusted = cast(list[float], holm(ps))
     assert all(raw <= corrected <= 1 for raw, corrected in zip(ps, adjusted, strict=True))
     order = random.sample(range(len(ps)), len(ps))
-    shuffled = holm([ps[i] for i in order])
+    shuffled = cast(list[float], holm([ps[i] for i in order]))
     assert all(math.isclose(shuffled[place], adjusted[i]) for place, i in enumerate(order))
 
 

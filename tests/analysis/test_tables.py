@@ -2,19 +2,21 @@ import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pandas as pd
 import pytest
+from fixture_types import Build
 
 from psap.analysis.report import compositions
-from psap.analysis.results import collect
+from psap.analysis.results import Results, collect
 from psap.analysis.tables import TIMING, best, latex, markdown, metrics, number, spread, summarise
 
 TOP1 = {"psap": [90.0, 91.0, 92.0], "sfp": [90.0, 90.5, 91.0]}
 
 
 @pytest.fixture
-def table(tmp_path: Path, build) -> pd.DataFrame:
+def table(tmp_path: Path, build: Build) -> pd.DataFrame:
     root = build(
         tmp_path,
         inits=["pretrained"],
@@ -90,13 +92,15 @@ def test_a_method_that_differs_by_init_is_told_for_each() -> None:
 
     runs = [run("l1", "pretrained", 0.0), run("l1", "scratch", 0.3), run("l1", "scratch", 0.3)]
     runs += [run("sfp", "pretrained", 0.5), run("sfp", "scratch", 0.5), SimpleNamespace(method="dense", config={})]
-    results = SimpleNamespace(suite=SimpleNamespace(all_methods=["sfp", "l1", "absent"]), committed=runs)
+    results = cast(Results, SimpleNamespace(suite=SimpleNamespace(all_methods=["sfp", "l1", "absent"]), committed=runs))
     told = [(method, init, parts["schedule"]["freeze"]) for method, init, parts in compositions(results)]
     assert told == [("sfp", "", 0.5), ("l1", "pretrained", 0.0), ("l1", "scratch", 0.3)]
 
 
 @pytest.mark.parametrize(("dense", "told"), [(2.0, True), (2.1, True), (1.91, True), (2.11, False), (1.89, False)])
-def test_no_latency_where_the_dense_network_is_off_itself(tmp_path: Path, build, dense: float, told: bool) -> None:
+def test_no_latency_where_the_dense_network_is_off_itself(
+    tmp_path: Path, build: Build, dense: float, told: bool
+) -> None:
     root = build(tmp_path, methods=["psap", "l1"], targets=[0.5], models=["resnet8", "vgg"])
     file = root / "resnet8" / "dense" / "seed1" / "run.json"
     row = json.loads(file.read_text())

@@ -1,9 +1,11 @@
 """The benchmarks run and their tables hold what they promise; how fast anything is, is not tested."""
 
 import re
+from functools import partial
 
 import pytest
 import torch
+from fixture_types import Psap
 from torch import nn
 
 from psap.bench.latency import available, bench_latency
@@ -21,7 +23,7 @@ def cells(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
-def test_training_table_has_one_conventional_way_and_ratios_that_agree(psap) -> None:
+def test_training_table_has_one_conventional_way_and_ratios_that_agree(psap: Psap) -> None:
     code, out, err = psap("bench", "train", "resnet8", "--iterations", 1, "--repetitions", 1)
     assert code == 0, err
     table, counted = out.split("\n\n")
@@ -38,14 +40,14 @@ def test_training_table_has_one_conventional_way_and_ratios_that_agree(psap) -> 
 
 
 @pytest.mark.skipif("compiled" not in available(), reason="no C++ compiler")
-def test_training_table_has_a_row_for_every_option_and_for_all_of_them(psap) -> None:
+def test_training_table_has_a_row_for_every_option_and_for_all_of_them(psap: Psap) -> None:
     code, out, err = psap("bench", "train", "resnet8", "--iterations", 1, "--repetitions", 1, "--compile")
     assert code == 0, err
     options = [row[0].removeprefix("our loop, ") for row in cells(out)[2:] if row[0].startswith("our loop")]
     assert options in (["plain", "PSAP", "compiled", "bfloat16", "bfloat16, compiled"], ["plain", "PSAP", "compiled"])
 
 
-def test_pruning_table(monkeypatch) -> None:
+def test_pruning_table(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(NETWORKS):
         monkeypatch.delitem(NETWORKS, name)
     monkeypatch.setitem(NETWORKS, "resnet8", 32)
@@ -94,7 +96,7 @@ def test_tracking_table() -> None:
 
 def test_actions_are_measured_in_turns_after_a_warm_up() -> None:
     calls: list[str] = []
-    timings = interleaved({name: lambda name=name: calls.append(name) for name in "ab"}, 2, CPU)
+    timings = interleaved({name: partial(calls.append, name) for name in "ab"}, 2, CPU)
     assert calls == ["a", "b"] * 3 and len(timings["a"].seconds) == 2
 
 

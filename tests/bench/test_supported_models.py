@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from fixture_types import Psap
 
 from psap.bench.families import families, family_of
-from psap.bench.support import TARGETS, attempt, column
+from psap.bench.support import TARGETS, Row, attempt, column
 from psap.bench.supported_models import CSV, MARKDOWN, bench_coverage, read
 from psap.bench.supported_models_page import count, render
 from psap.errors import PsapError
@@ -15,7 +16,7 @@ from psap.pruning.channels import ChannelBackup
 
 
 @pytest.fixture(scope="module")
-def committed() -> list[dict]:
+def committed() -> list[Row]:
     return read(Path(__file__).parents[2] / "docs" / CSV)
 
 
@@ -77,7 +78,7 @@ def test_a_bank_that_loses_a_group_and_a_network_that_is_not_loaded_back_are_fai
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "1/0", "x/y", "-1/2"])
-def test_a_part_that_is_none_is_one_line(psap, part: str) -> None:
+def test_a_part_that_is_none_is_one_line(psap: Psap, part: str) -> None:
     assert psap("bench", "coverage", "--part", part)[0::2] == (
         2,
         f"psap: --part {part}: write K/N with K from 1 to N, such as 1/4\n",
@@ -114,7 +115,7 @@ def test_a_network_too_large_or_too_slow_is_not_tried(tmp_path: Path, seconds: i
     assert {row[column(target)] for target in TARGETS} == {"not tried"} and reason in row["reason"]
 
 
-def test_what_is_committed_has_no_failure_and_most_families_pruned(committed: list[dict]) -> None:
+def test_what_is_committed_has_no_failure_and_most_families_pruned(committed: list[Row]) -> None:
     numbers = count(committed)
     assert [row["family"] for row in committed] == list(families())
     assert numbers["failed"] == [0, 0]
@@ -122,14 +123,14 @@ def test_what_is_committed_has_no_failure_and_most_families_pruned(committed: li
     assert all(row["reason"] for row in committed if {row[column(t)] for t in TARGETS} != {"pruned"})
 
 
-def test_the_page_committed_is_made_of_the_table(committed: list[dict], root: Path) -> None:
+def test_the_page_committed_is_made_of_the_table(committed: list[Row], root: Path) -> None:
     page = (root / "docs" / MARKDOWN).read_text()
     assert page == render(committed)
     assert f"]({CSV})" in page and "LayerNorm mixes or shifts channels" in page
     assert not [row for row in committed if f"| {row['network']} " in page], "families are in the table only"
 
 
-def test_the_front_page_has_the_counts_of_the_table(committed: list[dict], root: Path) -> None:
+def test_the_front_page_has_the_counts_of_the_table(committed: list[Row], root: Path) -> None:
     numbers, front = count(committed), " ".join((root / "README.md").read_text().split())
     (low, high), built = numbers["pruned"], numbers["built"][0]
     assert f"Of timm's {built} families that build here, {low} can be pruned by 30 % and {high} by 50 %" in front

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
+from fixture_types import Psap
 
 from psap.models import build
 from psap.models.saved import save
@@ -20,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "net"
 
 
-def test_export_writes_into_the_folder_and_says_how_exact_it_is(psap, folder: Path) -> None:
+def test_export_writes_into_the_folder_and_says_how_exact_it_is(psap: Psap, folder: Path) -> None:
     code, out, _ = psap("export", folder)
     first, second = out.splitlines()
     assert code == 0
@@ -30,7 +31,7 @@ def test_export_writes_into_the_folder_and_says_how_exact_it_is(psap, folder: Pa
     assert session.get_inputs()[0].shape[1:] == [3, 8, 8] and session.get_outputs()[0].shape[1] == 10
 
 
-def test_files_for_others_say_what_goes_in_and_comes_out(psap, tmp_path: Path) -> None:
+def test_files_for_others_say_what_goes_in_and_comes_out(psap: Psap, tmp_path: Path) -> None:
     told = {"preprocessing": {"size": [8, 8], "mean": [0.5], "std": [0.25]}, "class_names": ["ant", "bée"]}
     save(
         build("resnet8", 2, 1), tmp_path, name="resnet8", classes=2, in_channels=1, extra={"image_size": [8, 8], **told}
@@ -44,13 +45,13 @@ def test_files_for_others_say_what_goes_in_and_comes_out(psap, tmp_path: Path) -
     assert json.loads(files["psap.json"]) == told
 
 
-def test_export_to_a_file_of_ones_own_choice_and_size(psap, folder: Path, tmp_path: Path) -> None:
+def test_export_to_a_file_of_ones_own_choice_and_size(psap: Psap, folder: Path, tmp_path: Path) -> None:
     code, out, _ = psap("export", folder, "--format", "torch", "--out", tmp_path / "new" / "net.pt2", "--size", 16)
     assert code == 0 and "(batch, 3, 16, 16)" in out
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["net.pt2"]
 
 
-def test_inspect_prints_a_table_or_writes_rows(psap, folder: Path, tmp_path: Path) -> None:
+def test_inspect_prints_a_table_or_writes_rows(psap: Psap, folder: Path, tmp_path: Path) -> None:
     code, out, _ = psap("inspect", folder)
     assert code == 0 and "layer1.0.conv1" in out and "linear stays whole: feeds the network's output" in out
     code, out, _ = psap("inspect", "resnet8", "--csv", tmp_path / "groups.csv")
@@ -60,7 +61,7 @@ def test_inspect_prints_a_table_or_writes_rows(psap, folder: Path, tmp_path: Pat
     assert [row["group"] for row in rows][:2] == ["conv1", "layer1.0.conv1"] and rows[-1]["most"] == ""
 
 
-def test_inspect_shows_what_is_kept(psap, folder: Path, tmp_path: Path) -> None:
+def test_inspect_shows_what_is_kept(psap: Psap, folder: Path, tmp_path: Path) -> None:
     kept = ("--ignore", "conv1", "--ratio", "layer2.*=0.25:0.5", "--ratio", "layer3.*=0:0.25")
     code, out, _ = psap("inspect", folder, *kept)
     assert code == 0 and "conv1 stays whole: kept by ignore 'conv1'" in out and " 8 to 16 " in out
@@ -73,7 +74,7 @@ def test_inspect_shows_what_is_kept(psap, folder: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_latency_of_a_folder_beside_the_network_it_was_cut_from(psap, tmp_path: Path) -> None:
+def test_latency_of_a_folder_beside_the_network_it_was_cut_from(psap: Psap, tmp_path: Path) -> None:
     from psap.models.open import open_named
     from psap.pruning.one_shot import prune_at_once
 
@@ -105,23 +106,23 @@ def test_latency_of_a_folder_beside_the_network_it_was_cut_from(psap, tmp_path: 
         (["bench", "latency", "--model", "resnet8", "--target", "0.999"], "target 0.999 of the multiply-adds cannot"),
     ],
 )
-def test_a_mistake_is_one_line(psap, arguments: list[str], says: str) -> None:
+def test_a_mistake_is_one_line(psap: Psap, arguments: list[str], says: str) -> None:
     code, out, err = psap(*arguments)
     assert code == 2 and out == "" and err.startswith("psap: ") and says in err and err.count("\n") == 1
 
 
-def test_a_network_that_saves_nothing_is_no_compact_one(psap, folder: Path) -> None:
+def test_a_network_that_saves_nothing_is_no_compact_one(psap: Psap, folder: Path) -> None:
     code, _, err = psap("bench", "latency", folder)
     assert code == 2 and "nothing to measure" in err
 
 
-def test_networks_of_different_images_are_not_compared(psap, folder: Path, tmp_path: Path) -> None:
+def test_networks_of_different_images_are_not_compared(psap: Psap, folder: Path, tmp_path: Path) -> None:
     model = build("resnet8", 10, 1)
     save(model, tmp_path / "grey", name="resnet8", classes=10, in_channels=1, extra={"image_size": [8, 8]})
     code, _, err = psap("bench", "latency", folder, "--dense", tmp_path / "grey")
     assert code == 2 and "takes images of 1 x 8 x 8, the compact one of 3 x 8 x 8" in err
 
 
-def test_the_version_is_told(psap) -> None:
+def test_the_version_is_told(psap: Psap) -> None:
     code, out, _ = psap("--version")
     assert code == 0 and re.fullmatch(r"psap \d+\.\d+\.\d+\n", out)

@@ -163,9 +163,9 @@ def test_links_to_files_and_folders_are_followed(folder: Path, tmp_path: Path) -
 def test_names_of_folders(path: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("loop").symlink_to("loop")
-    for call in (lambda: check_source("folder", path), lambda: check_source("imagenet", path)):
+    for source in ("folder", "imagenet"):
         with pytest.raises(PsapError) as caught:
-            call()
+            check_source(source, path)
         assert "\n" not in str(caught.value)
     with pytest.raises(PsapError) as caught:
         check_source("folder", path)

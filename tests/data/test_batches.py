@@ -14,7 +14,7 @@ from psap.data.seeds import generator
 MEAN, STD = [0.49, 0.48, 0.45], [0.25, 0.24, 0.26]
 
 
-def random_split(count: int, height: int = 6, width: int = 5, channels: int = 3) -> Split:
+def random_split(count: int, height: int = 6, width: int = 5, channels: int = 3) -> Split[torch.Tensor]:
     images = torch.randint(256, (count, height, width, channels), dtype=torch.uint8, generator=generator(7))
     return Split(images, torch.arange(count))
 
@@ -24,7 +24,7 @@ def all_of(batches: Batches, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(xs), torch.cat(ys)
 
 
-def naive(split: Split, seed: int, epoch: int, pad: int, flip: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def naive(split: Split[torch.Tensor], seed: int, epoch: int, pad: int, flip: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """The whole epoch, one image and one pixel row at a time."""
     count, height, width, channels = split.images.shape
     numbers = generator(seed, epoch)

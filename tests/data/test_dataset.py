@@ -12,14 +12,15 @@ from psap.data.prepared import Arrays, Raw, write
 from psap.errors import PsapError
 
 
-def split_of(labels: list[int]) -> Split:
+def split_of(labels: list[int]) -> Split[torch.Tensor]:
     """Images that are their own number, so that a subset shows which it took."""
     numbers = torch.arange(len(labels))
     return Split(numbers[:, None, None, None].to(torch.uint8), torch.tensor(labels))
 
 
-def numbers(split: Split) -> list[int]:
-    return split.images.flatten().tolist()
+def numbers(split: Split[torch.Tensor]) -> list[int]:
+    found: list[int] = split.images.flatten().tolist()
+    return found
 
 
 labels_of_classes = st.lists(st.integers(3, 25), min_size=1, max_size=5).flatmap(

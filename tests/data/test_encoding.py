@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from folders_helpers import pixels
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from psap.data.encoding import jpeg_quality
 
@@ -12,5 +13,6 @@ def test_jpeg_quality_is_read_from_the_tables(tmp_path: Path, quality: int) -> N
     file = tmp_path / "x.jpg"
     Image.fromarray(pixels(0, 16, 16)).save(file, quality=quality)
     with Image.open(file) as image:
+        assert isinstance(image, JpegImageFile)
         assert jpeg_quality(tuple(image.quantization[0])) == quality
     assert jpeg_quality((1,) * 63 + (2,)) is None

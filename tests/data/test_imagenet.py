@@ -1,5 +1,6 @@
 """ImageNet's layouts, and one clear line for a folder that is not in one of them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,7 @@ def replace_by_text(root: Path) -> str:
 
 
 @pytest.mark.parametrize("damage", [truncate, replace_by_text])
-def test_a_damaged_image_is_named(damage, sorted_folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_image_is_named(damage: Callable[[Path], str], sorted_folder: Path, tmp_path: Path) -> None:
     says = damage(sorted_folder)
     with pytest.raises(PsapError, match=says) as caught:
         prepare("imagenet", str(sorted_folder), tmp_path / "i.safetensors")
@@ -165,7 +166,9 @@ def as_it_is(root: Path) -> None:
         (with_a_wrong_devkit, 3, "not the devkit of ILSVRC2012"),
     ],
 )
-def test_wrong_folders(change, classes: int, says: str, sorted_folder: Path, tmp_path: Path) -> None:
+def test_wrong_folders(
+    change: Callable[[Path], object], classes: int, says: str, sorted_folder: Path, tmp_path: Path
+) -> None:
     change(sorted_folder)
     with pytest.raises(PsapError, match=says) as caught:
         check_source("imagenet", str(sorted_folder), classes)

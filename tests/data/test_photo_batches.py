@@ -3,7 +3,9 @@
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +52,7 @@ def data(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dataset.Data
     return dataset.load(out, folder)
 
 
-def batches(split: Split[Files], train: bool = True, **more) -> PhotoBatches:
+def batches(split: Split[Files], train: bool = True, **more: Any) -> PhotoBatches:
     options = {"seed": 3, "train": train, "flip": True} | more
     return PhotoBatches(split, 4, PHOTOS, **options)
 
@@ -124,12 +126,13 @@ def test_cuts_are_spread_as_torchvision_s(height: int, width: int) -> None:
     torch.manual_seed(0)
     theirs = [transforms.RandomResizedCrop.get_params(image, [0.2, 1], [3 / 4, 4 / 3]) for _ in range(3000)]
     ours = [random_resized_crop(height, width, 0.2, generator(seed)) for seed in range(3000)]
-    for name, value in {
+    values: dict[str, Callable[[tuple[int, int, int, int]], float]] = {
         "area": lambda box: box[2] * box[3] / (height * width),
         "stretch": lambda box: math.log(box[3] / box[2]),
         "top": lambda box: box[0] / height,
         "left": lambda box: box[1] / width,
-    }.items():
+    }
+    for name, value in values.items():
         found = torch.tensor([[value(box) for box in boxes] for boxes in (ours, theirs)])
         means, spreads = found.mean(1).tolist(), found.std(1).tolist()
         assert means[0] == pytest.approx(means[1], abs=5 * max(spreads) / 3000**0.5), name

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from arena_helpers import Case, fault
+from arena_helpers import DENSE, PRUNED, Case, fault
 from PIL import Image
 
 SUITE = {
@@ -24,7 +24,6 @@ SUITE = {
         "scratch": {"epochs": 1, "lr": 0.1},
     },
 }
-DENSE, PRUNED = "tiny/resnet8/dense/seed0", "tiny/resnet8/pretrained/psap/0.5/seed0"
 REQUEST = {
     "model": "resnet8",
     "data": "digits",

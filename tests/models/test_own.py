@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
+from fixture_types import Psap
 from torch import Tensor, nn
 
 import psap
@@ -16,6 +18,9 @@ AT_ONCE = Method(allocation="uniform", reconstruction="hard", schedule={"kind": 
 
 
 class Mine(nn.Module):
+    act: str
+    parts: int
+
     def __init__(self, width: int = 16, act: str = "relu") -> None:
         super().__init__()
         self.a, self.bn = nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width)
@@ -25,7 +30,8 @@ class Mine(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.depthwise(self.bn(self.a(x)).relu()).relu()
-        return self.head(self.norm(self.b(x)).mean((2, 3)))
+        out: Tensor = self.head(self.norm(self.b(x)).mean((2, 3)))
+        return out
 
 
 class Sized(Mine):
@@ -33,20 +39,25 @@ class Sized(Mine):
         super().__init__(width)
 
 
-def pruned(model: nn.Module) -> nn.Module:
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def pruned(model: Network) -> Network:
     pruner = Pruner(model, X, 0.4, 1, method=AT_ONCE)
     pruner.step(0)
-    return pruner.compact().eval()
+    small = pruner.compact().eval()
+    assert isinstance(small, type(model))
+    return small
 
 
 @pytest.mark.parametrize(("make", "given"), [(Mine, False), (lambda: Mine(24), True), (lambda: Sized(12), True)])
-def test_what_is_saved_comes_back_into_a_fresh_one(make: Callable[[], nn.Module], given: bool, tmp_path: Path) -> None:
+def test_what_is_saved_comes_back_into_a_fresh_one(make: Callable[[], Mine], given: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     small = pruned(make())
     psap.save(small, tmp_path / "net", *([make()] if given else []))
     into = make()
     again = psap.load(tmp_path / "net", into=into)
-    assert again is into and again.a.out_channels == again.bn.num_features == small.a.out_channels
+    assert again is into and into.a.out_channels == again.bn.num_features == small.a.out_channels
     with torch.no_grad():
         assert torch.equal(again.eval()(X), small(X))
     again.train()(X).sum().backward()
@@ -58,6 +69,7 @@ def test_numbers_that_shapes_do_not_tell_come_back(tmp_path: Path) -> None:
     small.parts, small.b.stride, small.norm.eps = 3, (2, 2), 1e-3
     psap.save(small, tmp_path)
     again = psap.load(tmp_path, into=Mine())
+    assert isinstance(again, Mine)
     assert (again.parts, again.b.stride, again.norm.eps, again.norm.num_groups) == (3, (2, 2), 1e-3, 2)
     with torch.no_grad():
         assert torch.equal(again.eval()(X), small(X))
@@ -71,7 +83,7 @@ def one_more(model: nn.Module) -> None:
     model.more = nn.Linear(2, 2)
 
 
-def other_word(model: nn.Module) -> None:
+def other_word(model: Mine) -> None:
     model.act = "gelu"
 
 
@@ -88,7 +100,7 @@ def in_halves(model: nn.Module) -> None:
         (in_halves, "is torch.float16, and would come back as torch.float32"),
     ],
 )
-def test_what_cannot_be_loaded_is_not_written(change: Callable[[nn.Module], None], says: str, tmp_path: Path) -> None:
+def test_what_cannot_be_loaded_is_not_written(change: Callable[[Mine], None], says: str, tmp_path: Path) -> None:
     small = pruned(Mine())
     change(small)
     with pytest.raises(PsapError, match=says) as caught:
@@ -109,9 +121,7 @@ def test_a_class_that_needs_arguments_needs_one_given(tmp_path: Path) -> None:
             psap.load(tmp_path / "net", into=wrong)
 
 
-def test_other_commands_say_what_such_a_folder_is(
-    tmp_path: Path, psap: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_commands_say_what_such_a_folder_is(tmp_path: Path, psap: Psap, monkeypatch: pytest.MonkeyPatch) -> None:
     from psap import save
 
     monkeypatch.chdir(tmp_path)

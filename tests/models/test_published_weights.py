@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -139,7 +140,7 @@ def truncated(file: Path) -> str:
 @pytest.mark.parametrize(
     "spoil", [of_another_network, of_other_classes, with_a_layer_less, truncated, a_folder_that_is_none]
 )
-def test_wrong_weights(spoil, folder: Path) -> None:
+def test_wrong_weights(spoil: Callable[[Path], str], folder: Path) -> None:
     file = folder / "torchvision.resnet18.safetensors"
     says = spoil(file)
     with pytest.raises(PsapError, match=says) as caught:
@@ -148,7 +149,7 @@ def test_wrong_weights(spoil, folder: Path) -> None:
 
 
 class Evil:
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
         return Path.touch, (Path("was-here"),)
 
 

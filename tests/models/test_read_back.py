@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from layer_helpers import layer
 from narrow_helpers import fill
 from torch import nn
 from torchvision import models
@@ -74,7 +75,7 @@ def test_weights_in_a_file_without_versions_are_of_the_layers_as_they_are(tmp_pa
     torch.save(model.state_dict(), tmp_path / "saved.pt")
     for file in (files(tmp_path)[0], tmp_path / "saved.pt"):
         fill_from_file(other, read(file), name, file)
-        assert torch.equal(other.layers[0].weight, model.layers[0].weight)
+        assert torch.equal(*(layer(net, "layers.0", nn.Conv2d).weight for net in (other, model)))
 
 
 def with_layer(model: nn.Module) -> None:
@@ -86,7 +87,7 @@ def with_kernel(model: nn.Module) -> None:
 
 
 def with_activation(model: nn.Module) -> None:
-    model.bn1 = nn.Sequential(model.bn1, nn.Sigmoid())
+    model.bn1 = nn.Sequential(model.get_submodule("bn1"), nn.Sigmoid())
 
 
 @pytest.mark.parametrize(
@@ -113,16 +114,20 @@ def test_what_cannot_be_loaded_is_not_written(tmp_path: Path, change: Callable[[
 
 def test_a_stride_of_ones_own_comes_back(tmp_path: Path) -> None:
     model = build("resnet8", 10)
-    model.conv1.stride = (2, 2)
-    assert store(tmp_path, "resnet8", model, **{IMAGE_SIZE: [16, 16]}).conv1.stride == (2, 2)
+    layer(model, "conv1", nn.Conv2d).stride = (2, 2)
+    again = store(tmp_path, "resnet8", model, **{IMAGE_SIZE: [16, 16]})
+    assert layer(again, "conv1", nn.Conv2d).stride == (2, 2)
 
 
 def test_a_diverged_network_is_written_and_comes_back(tmp_path: Path) -> None:
     model = build("resnet8", 10)
     with torch.no_grad():
-        model.conv1.weight[0], model.linear.bias[0] = torch.nan, torch.inf
+        layer(model, "conv1", nn.Conv2d).weight[0], layer(model, "linear", nn.Linear).bias[0] = torch.nan, torch.inf
     again = store(tmp_path, "resnet8", model, **{IMAGE_SIZE: [16, 16]})
-    assert again.conv1.weight[0].isnan().all() and again.linear.bias[0] == torch.inf
+    assert (
+        layer(again, "conv1", nn.Conv2d).weight[0].isnan().all()
+        and layer(again, "linear", nn.Linear).bias[0] == torch.inf
+    )
 
 
 def test_writing_takes_no_random_numbers_from_a_training(tmp_path: Path) -> None:

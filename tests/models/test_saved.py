@@ -58,6 +58,7 @@ def test_narrowing_really_narrows_the_layers(name: str) -> None:
             assert layer.weight.shape[0] == layer.out_channels
             assert layer.weight.shape[1] * layer.groups == layer.in_channels, layer_name
         elif isinstance(layer, nn.BatchNorm2d):
+            assert layer.running_var is not None
             assert layer.weight.shape == layer.running_var.shape == (layer.num_features,)
         elif isinstance(layer, nn.Linear):
             assert layer.weight.shape == (layer.out_features, layer.in_features)

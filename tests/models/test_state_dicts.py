@@ -1,9 +1,11 @@
 import pytest
 import torch
+from layer_helpers import layer
 from narrow_helpers import fill, narrowed
 from torch import nn
 
 from psap.errors import PsapError
+from psap.layers import PadShortcut
 from psap.models import build, initialise
 
 
@@ -30,7 +32,7 @@ def test_the_seed_alone_decides_whatever_was_there_before(name: str) -> None:
 
 def test_batch_norm_statistics_are_reset_and_wiring_stays() -> None:
     model = narrowed("resnet20", build("resnet20", 10))
-    shortcut = model.get_submodule("layer2.0.shortcut")
+    shortcut = layer(model, "layer2.0.shortcut", PadShortcut)
     wiring = shortcut.source.clone(), shortcut.gain.clone()
     state = fresh(model, 0)
     assert torch.equal(shortcut.source, wiring[0]) and torch.equal(shortcut.gain, wiring[1])
@@ -46,6 +48,7 @@ def test_depthwise_convolutions_count_their_own_fan_out() -> None:
     conv = nn.Conv2d(512, 512, 3, groups=512)
     initialise(conv)
     assert conv.weight.std().item() == pytest.approx((2 / 9) ** 0.5, rel=0.05)
+    assert conv.bias is not None
     assert (conv.bias == 0).all()
 
 

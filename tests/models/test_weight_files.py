@@ -5,6 +5,7 @@ import pickle
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -102,23 +103,25 @@ def test_weights_as_people_have_them(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_lightning(tmp_path: Path) -> None:
-    lightning = pytest.importorskip("lightning.pytorch")
+    pytest.importorskip("lightning")
+    from lightning.pytorch import LightningModule, Trainer
 
-    class Module(lightning.LightningModule):
+    class Module(LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.save_hyperparameters({"lr": 0.1})
             self.model, self.loss = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 3)), nn.CrossEntropyLoss(torch.ones(3))
 
-        def training_step(self, batch, _):
-            return self.loss(self.model(batch[0]), batch[1])
+        def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
+            loss: torch.Tensor = self.loss(self.model(batch[0]), batch[1])
+            return loss
 
-        def configure_optimizers(self):
+        def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.AdamW(self.parameters(), lr=0.1)
 
     module = Module()
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "accelerator": "cpu"}
-    trainer = lightning.Trainer(max_epochs=1, default_root_dir=tmp_path, enable_checkpointing=False, **quiet)
+    quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    trainer = Trainer(max_epochs=1, default_root_dir=tmp_path, accelerator="cpu", enable_checkpointing=False, **quiet)
     data = torch.utils.data.TensorDataset(torch.randn(4, 2), torch.tensor([0, 1, 2, 0]))
     trainer.fit(module, torch.utils.data.DataLoader(data, 2))
     trainer.save_checkpoint(tmp_path / "last.ckpt")

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from layer_helpers import layer
 from narrow_helpers import narrowed
 from torch import nn
 
@@ -25,16 +26,16 @@ def test_a_narrowed_network_grows_back() -> None:
 
 
 def test_shortcuts_after_channel_removal_are_rebuilt() -> None:
-    model = nn.Sequential(PadShortcut(16, 32))
-    model[0].remove_inputs([3, 15])
-    model[0].remove_outputs([0, 20])
-    copy = nn.Sequential(PadShortcut(16, 32))
+    shortcut, again = PadShortcut(16, 32), PadShortcut(16, 32)
+    model, copy = nn.Sequential(shortcut), nn.Sequential(again)
+    shortcut.remove_inputs([3, 15])
+    shortcut.remove_outputs([0, 20])
     set_widths(copy, widths(model))
     x = torch.randn(2, 14, 8, 8)
     assert torch.equal(model(x), copy(x))
-    copy[0].remove_inputs([0])
-    model[0].remove_inputs([0])
-    assert torch.equal(model[0].source, copy[0].source)
+    again.remove_inputs([0])
+    shortcut.remove_inputs([0])
+    assert torch.equal(shortcut.source, again.source)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,8 @@ def test_numbers_that_are_none_of_a_layer_are_named() -> None:
     target.shapes["0.weight"] = target.shapes["0.bias"] = [4]
     target.attributes["0"] = {"num_channels": 4}
     set_widths(model, target)
-    assert model[0].num_channels == len(model[0].weight) == 4
+    norm = layer(model, "0", nn.GroupNorm)
+    assert norm.num_channels == len(norm.weight) == 4
     for name, key, value in (("0", "heads", 4), ("0", "num_groups", [2]), ("1", "num_groups", 2)):
         target.attributes[name] = {key: value}
         with pytest.raises(PsapError, match=f"{name}: {key} is no such number of this network"):

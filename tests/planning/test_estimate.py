@@ -17,6 +17,7 @@ from psap.planning.estimate import Estimate
 from psap.planning.gpus import GPUS, LAUNCH, UTILISATION
 from psap.planning.workload import Images, count, images_of, launches_of_a_step
 from psap.pruning.cost import count_macs, count_params
+from psap.pruning.method import Method
 from psap.suites.grid import Grid, load_grid, load_grids, suite_files
 
 MEASURED = ("demo", "design", "design-screen")
@@ -64,6 +65,7 @@ def test_layers_that_a_method_keeps_are_looked_up_before_any_job(root: Path, tmp
     estimate = planned("conv1")
     runs = [run for run in estimate._grid.runs.values() if run.method == "psap_kept"]
     assert runs and all(estimate.network(run) for run in runs)
+    assert isinstance(runs[0].config.method, Method)
     assert runs[0].config.method.ignore == ("conv1",)
     wrong = planned("layer4")
     with pytest.raises(

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psap import Method, Pruner
+from psap import Group, Method, Pruner
 
 EPOCHS, ITERATIONS, TARGET = 6, 3, 0.4
 CRITERIA = ("l1", "l2", "fpgm", "bn_scale", "taylor", "random")
@@ -103,7 +103,7 @@ def cases() -> Iterator[tuple[str, dict[str, Any], int | None, tuple[int, ...]]]
 class Training:
     """A network in prune-training; `state` is what a checkpoint holds."""
 
-    def __init__(self, method: dict[str, Any], groups: Any, network: nn.Module) -> None:
+    def __init__(self, method: dict[str, Any], groups: list[Group], network: nn.Module) -> None:
         torch.manual_seed(1)
         self.x, self.y = torch.randn(ITERATIONS, 12, 3, 6, 6), torch.randint(5, (ITERATIONS, 12))
         self.model = copy.deepcopy(network)
@@ -123,8 +123,11 @@ class Training:
         self.pruner.after_step()
 
     def state(self) -> dict[str, Any]:
-        parts = {"model": self.model, "optimizer": self.optimizer, "pruner": self.pruner}
-        return {name: part.state_dict() for name, part in parts.items()}
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "pruner": self.pruner.state_dict(),
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -138,7 +141,9 @@ class Training:
         return [*self.model.state_dict().values(), *momenta, *self.pruner.masks, rows]
 
 
-def digest(method: dict[str, Any], resumed: int | None, lost: tuple[int, ...], groups: Any, network: nn.Module) -> str:
+def digest(
+    method: dict[str, Any], resumed: int | None, lost: tuple[int, ...], groups: list[Group], network: nn.Module
+) -> str:
     """SHA-256 over what every iteration of a training leaves behind, and over the compacted network."""
     training, total = Training(method, groups, network), hashlib.sha256()
     for iteration in range(EPOCHS * ITERATIONS):
@@ -156,7 +161,7 @@ def digest(method: dict[str, Any], resumed: int | None, lost: tuple[int, ...], g
     return total.hexdigest()
 
 
-def start() -> tuple[Any, nn.Module]:
+def start() -> tuple[list[Group], nn.Module]:
     """The network that every case trains, and its groups."""
     torch.manual_seed(0)
     network = Net()

@@ -14,6 +14,7 @@ from psap.errors import PsapError
 from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
+from psap.utils.mappings import JsonObject
 
 HARD = Method(reconstruction="hard", schedule={"kind": "one_shot", "freeze": 0.0})
 
@@ -33,6 +34,8 @@ def adam(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(model.parameters())
 
 
+NO_METHODS: tuple[object, ...] = ("psap", {}, Method, 1)
+NO_OPTIMIZERS: tuple[object, ...] = ("adam", [], torch.optim.Adam)
 WRONG = [
     *(("target", value, "target is .*; give the share to remove, between 0 and 1")
       for value in (0, 0.0, 1, 1.5, -0.5, float("nan"), float("inf"), "0.5", None, True, 0.5j)),
@@ -42,8 +45,8 @@ WRONG = [
     *(("measure", value, "measure is .*; known: macs, params") for value in ("flops", None, ("macs",), "")),
     ("measure", "mac", "measure is 'mac'; did you mean 'macs'"),
     *(("steps_per_epoch", value, "steps_per_epoch is .*; give the optimiser's steps") for value in (0, -1, 2.5, "9")),
-    *(("method", value, "method is an? .*; give a psap.Method") for value in ("psap", {}, Method, 1)),
-    *(("optimizer", value, "optimizer is an? .*; give a torch.optim") for value in ("adam", [], torch.optim.Adam)),
+    *(("method", value, "method is an? .*; give a psap.Method") for value in NO_METHODS),
+    *(("optimizer", value, "optimizer is an? .*; give a torch.optim") for value in NO_OPTIMIZERS),
     ("optimizer", adam(Small()), "optimizer trains none of the parameters of this Small"),
     ("model", "resnet20", "model is no network, but an object of type str"),
     ("model", Small, "model is no network, but an object of type type"),
@@ -65,7 +68,9 @@ WRONG = [
 def test_a_wrong_argument_is_one_line_and_nothing_changes(name: str, value: Any, said: str) -> None:
     model = Small()
     before = copy.deepcopy(model.state_dict())
-    arguments = {"model": model, "example_inputs": X, "target": 0.5, "epochs": 3, "optimizer": None} | {name: value}
+    arguments: JsonObject = {"model": model, "example_inputs": X, "target": 0.5, "epochs": 3, "optimizer": None} | {
+        name: value
+    }
     with pytest.raises(PsapError, match=said) as error:
         Pruner(**arguments)
     assert "\n" not in str(error.value)
@@ -154,6 +159,12 @@ def test_a_foreign_state_is_refused(state: dict[str, Any]) -> None:
     pruner, _ = start(Small())
     with pytest.raises(PsapError, match="the state is not one of this pruner"):
         pruner.load_state_dict(state)
+    own = pruner.state_dict()
+    for part in own:
+        with pytest.raises(PsapError, match="the state is not one of this pruner"):
+            pruner.load_state_dict({name: value for name, value in own.items() if name != part})
+    with pytest.raises(PsapError, match="the state is not one of this pruner"):
+        pruner.load_state_dict(own | {"more": 1})
     wider = Flattened()
     with pytest.raises(PsapError, match="the state is not one of this pruner"):
         pruner.load_state_dict(Pruner(wider, torch.randn(1, 3, 16, 16), 0.3, 3, method=HARD).state_dict())

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_helpers import Small
-from timm.layers import MixedConv2d
+from timm.layers.mixed_conv2d import MixedConv2d
 from torch import Tensor, nn
 
 from psap.bench.readings import READINGS, not_given_back, prune_in_training
@@ -89,8 +89,8 @@ def test_what_comes_back_is_what_was_there_and_nothing_else_moves(name: str, dat
 
 
 def drawn_masks(groups: list[Group], data: st.DataObject) -> list[Tensor]:
-    size = [{"min_size": group.channels, "max_size": group.channels} for group in groups]
-    return [torch.tensor(data.draw(st.lists(st.booleans(), **length))) for length in size]
+    sizes = [group.channels for group in groups]
+    return [torch.tensor(data.draw(st.lists(st.booleans(), min_size=size, max_size=size))) for size in sizes]
 
 
 FREE = {
@@ -146,7 +146,7 @@ def splits(model: nn.Module, group: Group) -> bool:
     The trial finds it as well, in minutes.
     """
     mixed = {part for module in model.modules() if isinstance(module, MixedConv2d) for part in module.modules()}
-    reading = [*group.consumers, *(member for member in group.producers if member.module.groups > 1)]
+    reading = [*group.consumers, *(member for member in group.producers if getattr(member.module, "groups", 1) > 1)]
     return any(member.module in mixed for member in reading)
 
 

@@ -1,12 +1,14 @@
 """The budget solver, the allocations and the schedules: properties, and exact small cases."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from psap.errors import PsapError
@@ -23,8 +25,11 @@ from psap.pruning.sparsity import group_threshold, model_threshold, weight_spars
 sizes = st.lists(st.integers(2, 40), min_size=1, max_size=6)
 
 
+Problem = tuple[list[int], NDArray[np.float64], AllocationInputs, float, float]
+
+
 @st.composite
-def problems(draw):
+def problems(draw: st.DrawFn) -> Problem:
     """Groups, the cost of a channel of each, and the inputs an allocation decides on."""
     channels = draw(sizes)
     count = len(channels)
@@ -40,11 +45,13 @@ def problems(draw):
 
 @given(problems(), st.sampled_from(sorted(ALLOCATIONS)), st.floats(0, 1))
 @settings(max_examples=200, deadline=None)
-def test_the_target_is_met_to_within_one_channel_and_bounds_hold(problem, allocation, where) -> None:
+def test_the_target_is_met_to_within_one_channel_and_bounds_hold(
+    problem: Problem, allocation: str, where: float
+) -> None:
     channels, price, inputs, low, high = problem
     whole = float(price @ np.array(channels))
 
-    def reduction(counts) -> float:
+    def reduction(counts: Sequence[int]) -> float:
         return float(price @ np.array(counts)) / whole
 
     bounds = channel_bounds(channels, channels, low, high)
@@ -61,10 +68,12 @@ def test_the_target_is_met_to_within_one_channel_and_bounds_hold(problem, alloca
 
 @given(problems(), st.sampled_from(sorted(ALLOCATIONS)), st.floats(0, 1), st.integers(1, 4))
 @settings(max_examples=200, deadline=None)
-def test_what_the_target_does_not_need_is_given_back(problem, allocation, where, step) -> None:
+def test_what_the_target_does_not_need_is_given_back(
+    problem: Problem, allocation: str, where: float, step: int
+) -> None:
     channels, price, inputs, low, high = problem
 
-    def reduction(counts) -> float:
+    def reduction(counts: Sequence[int]) -> float:
         return float(price @ np.array(counts)) / float(price @ np.array(channels))
 
     bounds = channel_bounds(channels, channels, low, high, step)
@@ -83,10 +92,12 @@ def test_what_the_target_does_not_need_is_given_back(problem, allocation, where,
 
 @given(problems(), st.floats(0, 1), st.integers(1, 4), st.data())
 @settings(max_examples=200, deadline=None)
-def test_spared_channels_stay_as_long_as_the_target_can_be_met(problem, target, step, data) -> None:
+def test_spared_channels_stay_as_long_as_the_target_can_be_met(
+    problem: Problem, target: float, step: int, data: st.DataObject
+) -> None:
     channels, price, _, low, high = problem
 
-    def reduction(counts) -> float:
+    def reduction(counts: Sequence[int]) -> float:
         return float(price @ np.array(counts)) / float(price @ np.array(channels))
 
     bounds = channel_bounds(channels, channels, low, high, step)
@@ -107,11 +118,13 @@ def test_spared_channels_stay_as_long_as_the_target_can_be_met(problem, target, 
 
 @given(problems(), st.sampled_from(sorted(ALLOCATIONS)), st.floats(0, 1), st.integers(1, 16))
 @settings(max_examples=200, deadline=None)
-def test_what_remains_is_a_multiple_and_the_target_is_met_to_within_one_step(problem, allocation, where, step) -> None:
+def test_what_remains_is_a_multiple_and_the_target_is_met_to_within_one_step(
+    problem: Problem, allocation: str, where: float, step: int
+) -> None:
     channels, price, inputs, low, high = problem
     whole = float(price @ np.array(channels))
 
-    def reduction(counts) -> float:
+    def reduction(counts: Sequence[int]) -> float:
         return float(price @ np.array(counts)) / whole
 
     bounds = channel_bounds(channels, channels, low, high, step)
@@ -140,7 +153,7 @@ def test_rounded_counts_by_hand() -> None:
 
 @given(problems(), st.sampled_from(sorted(ALLOCATIONS)), st.floats(0, 4), st.floats(0, 4))
 @settings(max_examples=100, deadline=None)
-def test_ratios_grow_with_kappa(problem, allocation, a, b) -> None:
+def test_ratios_grow_with_kappa(problem: Problem, allocation: str, a: float, b: float) -> None:
     ratios = ALLOCATIONS[allocation](problem[2])
     assert (ratios(max(a, b)) - ratios(min(a, b)) >= -1e-12).all()
 
@@ -149,7 +162,7 @@ def test_unreachable_targets_name_the_range() -> None:
     channels = [10, 10]
     bounds = channel_bounds(channels, channels, 0.1, 0.8)
 
-    def reduction(counts) -> float:
+    def reduction(counts: Sequence[int]) -> float:
         return sum(counts) / 20
 
     def check(target: float, measure: str = "macs") -> None:
@@ -186,7 +199,7 @@ def test_global_allocation_is_one_threshold() -> None:
 
 
 @given(st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=60), st.floats(0.01, 0.99))
-def test_weight_sparsity_counts_what_is_small(values, quantile) -> None:
+def test_weight_sparsity_counts_what_is_small(values: list[float], quantile: float) -> None:
     weights = torch.tensor(values)
     tau = model_threshold([weights[:1], weights[1:]], quantile)
     share = weight_sparsity(weights, tau)
@@ -197,7 +210,9 @@ def test_weight_sparsity_counts_what_is_small(values, quantile) -> None:
 
 @pytest.mark.parametrize("kind", SCHEDULES)
 @given(st.integers(1, 60), st.floats(0, 1), st.floats(0, 1), st.integers(1, 5))
-def test_steps_lie_within_training_and_end_with_the_whole_target(kind, epochs, a, b, interval) -> None:
+def test_steps_lie_within_training_and_end_with_the_whole_target(
+    kind: str, epochs: int, a: float, b: float, interval: int
+) -> None:
     at = steps(kind, start=min(a, b), freeze=max(a, b), interval=interval, epochs=epochs)
     assert list(at) == sorted(at) and min(at) >= 0 and max(at) < epochs
     shares = list(at.values())

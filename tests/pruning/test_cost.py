@@ -7,6 +7,7 @@ import timm
 import torch
 import torchvision
 from architectures_helpers import Encoder, Tied
+from layer_helpers import layer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,8 +38,8 @@ def test_torchvision_vit(device: str) -> None:
 
 def test_timm_vit_with_scaled_dot_product_attention() -> None:
     model = timm.create_model("test_vit", num_classes=10, img_size=64)
-    width, count = model.embed_dim, len(model.blocks)
-    hidden, tokens = model.blocks[0].mlp.fc1.out_features, 1 + 16
+    width, count = layer(model, "head", nn.Linear).in_features, len(layer(model, "blocks", nn.Sequential))
+    hidden, tokens = layer(model, "blocks.0.mlp.fc1", nn.Linear).out_features, 1 + 16
     expected = 16 * 16 * 16 * 3 * width + count * block(tokens, width, hidden) + width * 10
     assert count_macs(model, torch.randn(1, 3, 64, 64)) == expected
 
@@ -54,17 +55,17 @@ def test_an_encoder_of_torch_counts_its_parts_and_compacts_as_planned(training: 
     assert [group.name for group in pruner.groups] == ["enc.layers.0.linear1", "enc.layers.1.linear1"]
     pruner.step(0)
     small = pruner.compact()
-    hidden = [layer.linear1.out_features for layer in small.enc.layers]
+    hidden = [layer(small, f"enc.layers.{i}.linear1", nn.Linear).out_features for i in range(2)]
     assert count_macs(small, x) == 2 * (7 * 8 * 32 + sum(block(7, 32, width) for width in hidden) + 32 * 5)
     assert count_macs(small, x) <= 0.7 * expected
 
 
 @pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
-def test_recurrent_layers(kind: type[nn.RNNBase], gates: int) -> None:
-    layer = kind(8, 16, num_layers=2, bidirectional=True, batch_first=True)
+def test_recurrent_layers(kind: type[nn.LSTM | nn.GRU | nn.RNN], gates: int) -> None:
+    recurrent = kind(8, 16, num_layers=2, bidirectional=True, batch_first=True)
     steps = 2 * 5
     expected = steps * 2 * gates * (16 * (8 + 16) + 16 * (32 + 16))
-    assert count_macs(layer, torch.randn(2, 5, 8)) == expected
+    assert count_macs(recurrent, torch.randn(2, 5, 8)) == expected
 
 
 def test_one_attention_by_itself() -> None:
@@ -85,7 +86,7 @@ def test_tied_embeddings_stay_whole_and_tied_and_the_rest_is_pruned(residual: bo
     pruner = Pruner(copy.deepcopy(model), TOKENS, 0.3, 1, method=AT_ONCE)
     pruner.step(0)
     small = pruner.compact()
-    width = small.up.out_features
-    assert width < 32 and small.head.weight is small.emb.weight
+    width = layer(small, "up", nn.Linear).out_features
+    assert width < 32 and layer(small, "head", nn.Linear).weight is layer(small, "emb", nn.Embedding).weight
     assert count_macs(small, TOKENS) == 10 * (2 * 16 * width + 16 * 11)
     assert count_params(small) == 11 * 16 + 16 * width + width + width * 16 + 16

@@ -1,5 +1,7 @@
 """Criteria against their definitions, written out again channel by channel."""
 
+import math
+
 import pytest
 import torch
 from small_helpers import Small, X, Y
@@ -14,14 +16,14 @@ SCALES = torch.rand(7, dtype=torch.float64, generator=torch.Generator().manual_s
 
 
 def by_hand(name: str, c: int) -> float:
-    w, g = WEIGHTS[c].tolist(), GRADIENTS[c].tolist()
+    every: list[list[float]] = WEIGHTS.tolist()
+    w, g = every[c], [float(x) for x in GRADIENTS[c]]
     if name == "l1":
         return sum(abs(x) for x in w)
     if name == "l2":
-        return sum(x * x for x in w) ** 0.5
+        return math.sqrt(sum(x * x for x in w))
     if name == "fpgm":
-        others = [WEIGHTS[o].tolist() for o in range(7)]
-        return sum(sum((x - y) ** 2 for x, y in zip(w, o, strict=True)) ** 0.5 for o in others)
+        return sum(math.dist(w, o) for o in every)
     if name == "taylor_bn":
         return float(GATES[c]) ** 2
     if name == "taylor":

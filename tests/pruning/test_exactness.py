@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 import timm
 import torch
+from fixture_types import Randomise
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -20,6 +21,7 @@ from psap.pruning.method import Method
 from psap.pruning.parts import make_selector
 from psap.pruning.pruner import Pruner
 from psap.pruning.selection import Constraints
+from psap.utils.bounds import Measure
 
 NETWORKS = ["resnet20", "resnet20_b", "vgg16_bn", "resnet50", "mobilenetv2_100", "efficientnet_b0"]
 ONE_SHOT = {"kind": "one_shot", "freeze": 0.0}
@@ -35,12 +37,12 @@ def network(name: str) -> tuple[nn.Module, Tensor]:
 def counted(model: nn.Module, x: Tensor) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.eval()(x)
-    total = counter.get_total_flops()
+    total: int = counter.get_total_flops()
     assert total % 2 == 0
     return total // 2
 
 
-def prune(model: nn.Module, x: Tensor, target: float, measure: str = "macs", **parameters: object) -> Pruner:
+def prune(model: nn.Module, x: Tensor, target: float, measure: Measure = "macs", **parameters: object) -> Pruner:
     method = Method.model_validate({"reconstruction": "hard", "schedule": ONE_SHOT, **parameters})
     pruner = Pruner(model, x, target, 2, method=method, measure=measure)
     pruner.step(0)
@@ -55,7 +57,7 @@ def prune(model: nn.Module, x: Tensor, target: float, measure: str = "macs", **p
 class Prepared:
     """A randomised network with gradients, its groups and its cost model, found once for all criteria."""
 
-    def __init__(self, name: str, randomise) -> None:
+    def __init__(self, name: str, randomise: Randomise) -> None:
         dense, self.x = network(name)
         self.macs = counted(dense, self.x)
         self.model = randomise(copy.deepcopy(dense), seed=3).eval()
@@ -85,7 +87,7 @@ prepared = cache(Prepared)
 
 @pytest.mark.parametrize("criterion", CRITERIA)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_masked_equals_compacted_for_every_allocation(name: str, criterion: str, randomise) -> None:
+def test_masked_equals_compacted_for_every_allocation(name: str, criterion: str, randomise: Randomise) -> None:
     net = prepared(name, randomise)
     assert net.cost.macs == net.macs
     for allocation in ALLOCATIONS:
@@ -106,7 +108,7 @@ def test_masked_equals_compacted_for_every_allocation(name: str, criterion: str,
 
 
 @pytest.mark.parametrize("name", ["resnet20", "mobilenetv2_100"])
-def test_targets_in_parameters(name: str, randomise) -> None:
+def test_targets_in_parameters(name: str, randomise: Randomise) -> None:
     dense, x = network(name)
     model = randomise(copy.deepcopy(dense))
     small = prune(model, x, 0.6, measure="params").compact()
@@ -115,7 +117,7 @@ def test_targets_in_parameters(name: str, randomise) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet20", "mobilenetv2_100"])
-def test_channels_that_remain_are_multiples(name: str, randomise) -> None:
+def test_channels_that_remain_are_multiples(name: str, randomise: Randomise) -> None:
     dense, x = network(name)
     pruner = prune(randomise(copy.deepcopy(dense)), x, 0.5, round_to=8)
     left = [group.channels - int(mask.sum()) for group, mask in zip(pruner.groups, pruner.masks, strict=True)]
@@ -126,7 +128,7 @@ def test_channels_that_remain_are_multiples(name: str, randomise) -> None:
     assert counted(small, x) <= 0.5 * counted(dense, x)
 
 
-def test_the_original_stays_as_it_was_and_trains_on(randomise) -> None:
+def test_the_original_stays_as_it_was_and_trains_on(randomise: Randomise) -> None:
     dense, x = network("resnet20")
     model = randomise(copy.deepcopy(dense)).train()
     for parameter in list(model.parameters())[::3]:

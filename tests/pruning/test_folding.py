@@ -1,13 +1,15 @@
 """Sparsity on weights as inference sees them: what is folded, and that a reparametrisation changes nothing."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layer_helpers import layer
 from small_helpers import Small, X, start
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from psap.models import build
@@ -24,12 +26,13 @@ def randomised(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, -1.5, 1.5)
+            assert module.running_var is not None
             nn.init.uniform_(module.running_var, 0.1, 3)
     return model
 
 
 @pytest.mark.parametrize("network", [Small, lambda: build("resnet8", 5), lambda: build("vgg16_bn", 5)])
-def test_folded_weights_are_those_of_the_fused_network(network) -> None:
+def test_folded_weights_are_those_of_the_fused_network(network: Callable[[], nn.Module]) -> None:
     """PyTorch's own fusion of a convolution and its batch-norm has the same weights; the biases in front are gone."""
     model = randomised(network()).eval()
     groups = trace_groups(model, X)
@@ -55,9 +58,10 @@ def test_a_layer_without_batch_norm_stays_as_it_is() -> None:
             self.a, self.b, self.c = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3), nn.Conv2d(6, 6, 3)
             self.norm, self.head = nn.BatchNorm2d(6), nn.Linear(6, 5)
 
-        def forward(self, x):
+        def forward(self, x: Tensor) -> Tensor:
             x = self.b(self.a(x).relu())
-            return self.head(self.c(self.norm(x.relu()).relu()).mean((2, 3)))
+            out: Tensor = self.head(self.c(self.norm(x.relu()).relu()).mean((2, 3)))
+            return out
 
     model = randomised(Mixed())
     groups = trace_groups(model, X)
@@ -68,7 +72,7 @@ def test_a_layer_without_batch_norm_stays_as_it_is() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2), st.floats(0.01, 100))
-def test_scaling_a_layer_in_front_of_batch_norm_changes_no_folded_sparsity(layer: int, factor: float) -> None:
+def test_scaling_a_layer_in_front_of_batch_norm_changes_no_folded_sparsity(place: int, factor: float) -> None:
     """The function of the network stays the same, and so do the folded ratios, which the raw ones do not."""
 
     def ratios(model: nn.Module, weights: str) -> list[float]:
@@ -80,11 +84,9 @@ def test_scaling_a_layer_in_front_of_batch_norm_changes_no_folded_sparsity(layer
 
     model = randomised(build("resnet8", 5))
     scaled = copy.deepcopy(model)
-    conv, norm = [
-        (scaled.conv1, scaled.bn1),
-        (scaled.layer2[0].conv1, scaled.layer2[0].bn1),
-        (scaled.layer3[0].conv2, scaled.layer3[0].bn2),
-    ][layer]
+    names = [("conv1", "bn1"), ("layer2.0.conv1", "layer2.0.bn1"), ("layer3.0.conv2", "layer3.0.bn2")][place]
+    conv, norm = layer(scaled, names[0], nn.Conv2d), layer(scaled, names[1], nn.BatchNorm2d)
+    assert norm.running_var is not None
     with torch.no_grad():
         conv.weight *= factor
         norm.running_var.copy_((norm.running_var + norm.eps) * factor**2 - norm.eps)
@@ -97,7 +99,7 @@ def test_a_pruner_reads_folded_weights() -> None:
     model = Small()
     pruner, _ = start(model, allocation="sparsity", sparsity={"scale": "model", "weights": "folded", "alpha": 2.0})
     with torch.no_grad():
-        model.norm1.weight *= 100  # what this group makes is large whatever its weights
+        model.norm1.weight.mul_(100)  # what this group makes is large whatever its weights
     pruner.step(0)
     first, second = (row["sparsity"] for row in pruner.history.rows)
     assert first < second and pruner.masks[0].float().mean() < pruner.masks[1].float().mean()

@@ -1,5 +1,9 @@
 """Channels held at zero: exactly, and for no more than a launch before and one after the optimiser's step."""
 
+from collections.abc import Callable
+from functools import partial
+
+import pytest
 import torch
 from small_helpers import Small
 from torch.nn import functional as F
@@ -14,7 +18,7 @@ from psap.utils.passes import Call, smaller
 X, Y = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3])
 
 
-def launches(action) -> int:
+def launches(action: Callable[[], object]) -> int:
     """Operations that no other operation has called: on a GPU each is a launch or a few."""
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         action()
@@ -38,7 +42,7 @@ def test_holding_channels_takes_two_launches_and_is_exact() -> None:
         optimizer.zero_grad()
 
     step(none)  # makes the optimiser's state
-    plain, holding = (launches(lambda frozen=frozen: step(frozen)) for frozen in (none, held))
+    plain, holding = (launches(partial(step, frozen)) for frozen in (none, held))
     assert plain < holding <= plain + 2
     assert any(bool(optimizer.state[p]["momentum_buffer"].any()) for p in model.parameters())
     for group, mask in zip(groups, masks, strict=True):
@@ -48,7 +52,7 @@ def test_holding_channels_takes_two_launches_and_is_exact() -> None:
             assert slot.attribute.startswith("running") or slot.tensor.detach()[slot.member.positions(~mask)].any()
 
 
-def test_costs_are_counted_in_one_pass(monkeypatch) -> None:
+def test_costs_are_counted_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     model, passes = Small(), []
     groups = [group for group in find_prunable_groups(model, X) if not group.reason]
     model.register_forward_hook(lambda *_: passes.append(1))
@@ -72,13 +76,14 @@ def test_a_network_for_one_size_is_tried_at_that_size() -> None:
             self.head = torch.nn.Linear(4 * 12 * 12, 2)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.head(self.second(self.first(x)).flatten(1))
+            out: torch.Tensor = self.head(self.second(self.first(x)).flatten(1))
+            return out
 
     groups = find_prunable_groups(OneSize(), torch.randn(1, 3, 96, 96))
     assert [group.reason for group in groups[:2]] == ["", ""]
 
 
-def test_a_state_is_checked_without_making_one(monkeypatch) -> None:
+def test_a_state_is_checked_without_making_one(monkeypatch: pytest.MonkeyPatch) -> None:
     pruner = Pruner(Small(), X, 0.3, 2)
     state = pruner.state_dict()
     monkeypatch.setattr(Pruner, "state_dict", None)

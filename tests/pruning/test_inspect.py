@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from fixture_types import Randomise
 from torch import nn
 
 from psap.models.open import open_named
@@ -22,7 +23,8 @@ class Chain(nn.Module):
         self.a, self.b, self.head = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 1), nn.Linear(4, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.b(self.a(x).relu()).relu().mean((2, 3)))
+        out: torch.Tensor = self.head(self.b(self.a(x).relu()).relu().mean((2, 3)))
+        return out
 
 
 def test_a_chain_by_hand() -> None:
@@ -39,7 +41,7 @@ def test_a_chain_by_hand() -> None:
     assert 0 < first["sparsity"] < 1 and first["change"] > 0
 
 
-def test_a_residual_network(randomise) -> None:
+def test_a_residual_network(randomise: Randomise) -> None:
     torch.manual_seed(0)
     network = open_named("resnet20")
     randomise(network.model)

@@ -1,5 +1,7 @@
 """Layers that a user keeps whole, or within bounds of their own, lose what they may and no more."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from psap.pruning.graph.groups import Group
 from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.inspect import inspect_network
 from psap.utils.globs import last_of, means
+from psap.utils.mappings import JsonObject
 
 X = torch.zeros(1, 3, 16, 16)
 ONE_SHOT = {"reconstruction": "hard", "schedule": {"kind": "one_shot", "freeze": 0.0}}
@@ -28,7 +31,9 @@ def groups(network: torch.nn.Module) -> list[Group]:
     return find_prunable_groups(network, X)
 
 
-def pruned(network: torch.nn.Module, groups: list[Group], target: float, method: dict, **kept) -> dict[str, float]:
+def pruned(
+    network: torch.nn.Module, groups: list[Group], target: float, method: JsonObject, **kept: Any
+) -> dict[str, float]:
     """The ratio that each group loses at once."""
     pruner = Pruner(network, X, target, 1, method=Method(**ONE_SHOT, **method), groups=groups, **kept)
     before = {key: value.clone() for key, value in network.state_dict().items()}
@@ -61,7 +66,7 @@ def test_what_is_special_follows_what_is_general() -> None:
     assert last_of(["layer4.*", "*"], "layer4.conv") == "*" and last_of(["a"], "b") == ""
 
 
-def test_kept_layers_stay_whole_with_all_that_goes_with_them(network, groups) -> None:
+def test_kept_layers_stay_whole_with_all_that_goes_with_them(network: torch.nn.Module, groups: list[Group]) -> None:
     lost = pruned(network, groups, 0.3, {}, ignore=["layer1.0.bn2", "layer3.0.conv1"])
     assert (
         set(lost) == {"layer1.0.conv1", "layer2.0.conv1", "layer2.0.conv2", "layer3.0.conv2"} and min(lost.values()) > 0
@@ -80,7 +85,9 @@ def test_kept_layers_stay_whole_with_all_that_goes_with_them(network, groups) ->
     st.sampled_from([1, 4]),
 )
 @settings(max_examples=25, deadline=None)
-def test_every_layer_stays_within_the_bounds_of_its_last_glob(network, groups, ratios, where, round_to) -> None:
+def test_every_layer_stays_within_the_bounds_of_its_last_glob(
+    network: torch.nn.Module, groups: list[Group], ratios: dict[str, tuple[float, float]], where: float, round_to: int
+) -> None:
     method = Method(ratios=ratios, round_to=round_to, **ONE_SHOT)
     rows = [row for row in inspect_network(network.eval(), X, method, groups) if not row["reason"]]
     try:
@@ -97,7 +104,7 @@ def test_every_layer_stays_within_the_bounds_of_its_last_glob(network, groups, r
         assert row["least"] <= lost[row["group"]] * row["channels"] <= row["most"]
 
 
-def test_the_whole_ratio_is_given_where_it_is_a_round_number(network, groups) -> None:
+def test_the_whole_ratio_is_given_where_it_is_a_round_number(network: torch.nn.Module, groups: list[Group]) -> None:
     """0.3 of 10 channels are 3, whichever way the product is rounded."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 10, 3), torch.nn.Flatten(), torch.nn.Linear(10 * 14 * 14, 5))
@@ -131,7 +138,9 @@ def test_the_whole_ratio_is_given_where_it_is_a_round_number(network, groups) ->
         ({"ratios": {"*": (0, 0.05)}}, "target 0.5 of the multiply-adds cannot be met.*ratios"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_changed(network, groups, kept, says: str) -> None:
+def test_a_mistake_is_told_before_anything_is_changed(
+    network: torch.nn.Module, groups: list[Group], kept: Any, says: str
+) -> None:
     with pytest.raises(PsapError, match=says):
         Pruner(network, X, 0.5, 2, groups=groups, **kept)
 
@@ -143,7 +152,7 @@ def test_nothing_set_leaves_the_identity_of_runs_as_it_was() -> None:
     assert Method.model_validate(told) == Method(ignore=["stem"], ratios={"a": (0, 0.5)})
 
 
-def test_arguments_stand_in_place_of_the_methods_own(network, groups) -> None:
+def test_arguments_stand_in_place_of_the_methods_own(network: torch.nn.Module, groups: list[Group]) -> None:
     method = Method(ignore=["conv1"], ratios={"layer2.*": (0, 0.5)})
     pruner = Pruner(network, X, 0.3, 2, method=method, groups=groups, ignore=["layer3.*"])
     assert pruner.method.ignore == ("layer3.*",) and pruner.method.ratios == {"layer2.*": (0, 0.5)}

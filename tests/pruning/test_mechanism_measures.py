@@ -7,13 +7,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from layer_helpers import grad
 from small_helpers import ACROSS, Small, X, Y, iterate, start
+from torch import nn
 from torch.nn import functional as F
 
 from psap.models import build
+from psap.pruning.adaptivity import rank_correlation, spread
 from psap.pruning.graph.find import trace_groups
 from psap.pruning.importance import AcrossNetwork, select_protected
-from psap.pruning.mechanism import rank_correlation, sensitivity, spread
+from psap.pruning.mechanism import sensitivity
 from psap.pruning.method import Method
 
 
@@ -29,7 +32,7 @@ def test_sensitivity_is_the_loss_without_the_weakest_and_leaves_the_model_alone(
     groups = trace_groups(model, X)[:2]
     before = copy.deepcopy(model.state_dict())
 
-    def loss(network) -> float:
+    def loss(network: nn.Module) -> float:
         with torch.no_grad():
             return F.cross_entropy(network(X), Y).item()
 
@@ -43,7 +46,7 @@ def test_sensitivity_is_the_loss_without_the_weakest_and_leaves_the_model_alone(
 
 
 @given(st.data())
-def test_protection_across_the_network(data) -> None:
+def test_protection_across_the_network(data: st.DataObject) -> None:
     """The strongest candidates of all groups, but for what their group's cap leaves out, and as many as asked for."""
     sizes = data.draw(st.lists(st.integers(1, 8), min_size=1, max_size=4))
     values = st.floats(0, 1, width=32)
@@ -96,7 +99,7 @@ def test_gates_of_live_channels_read_what_parameters_know() -> None:
     pruner.step(0)
     F.cross_entropy(model(X), Y).backward()
     norm = model.norm1
-    expected = (norm.weight * norm.weight.grad + norm.bias * norm.bias.grad).abs()
+    expected = (norm.weight * grad(norm.weight) + norm.bias * grad(norm.bias)).abs()
     torch.testing.assert_close(pruner._cycle._reconstruction.signals_before(1.0)[0], expected, rtol=1e-3, atol=1e-6)
 
 

@@ -12,6 +12,7 @@ from psap.pruning.cost import CostModel, count_macs
 from psap.pruning.graph.groups import Group
 from psap.pruning.graph.masked import compact_masked
 from psap.pruning.graph.verify import find_prunable_groups
+from psap.utils.mappings import JsonObject
 
 X = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -27,7 +28,8 @@ class Upsampling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.bn(self.up(self.a(x).relu())).relu()
-        return self.out(self.up2(self.each(x).relu()).relu()).mean((2, 3))
+        out: Tensor = self.out(self.up2(self.each(x).relu()).relu()).mean((2, 3))
+        return out
 
 
 class Grouped(nn.Module):
@@ -43,7 +45,8 @@ class Grouped(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.bn(self.a(x)).relu()
         x = x + self.bn2(self.grouped(x)).relu()
-        return self.head(self.c(self.up(self.b(x).relu()).relu()).relu().mean((2, 3)))
+        out: Tensor = self.head(self.c(self.up(self.b(x).relu()).relu()).relu().mean((2, 3)))
+        return out
 
 
 def by_name(model: nn.Module) -> dict[str, Group]:
@@ -78,7 +81,7 @@ def test_all_is_counted(network: type[nn.Module]) -> None:
 
 
 AFTER = {"when": "after", "quantile": 0.6, "share": 0.4, "immunity": 1, "rest": "free"}
-METHODS = {
+METHODS: dict[str, JsonObject] = {
     "psap": {},
     "returning": {"protection": AFTER},
     "gates": {"protection": {**AFTER, "signal": "gate_gradient"}},

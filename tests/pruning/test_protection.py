@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from layer_helpers import grad
 from small_helpers import CONSTANT, Small, X, Y, iterate, start
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,6 +16,7 @@ from psap.pruning.importance import select_protected
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 from psap.pruning.selection import pruning_order
+from psap.utils.mappings import JsonObject
 
 
 @pytest.mark.parametrize("signal", ["weight_gradient", "gate_gradient"])
@@ -61,6 +63,12 @@ def test_soft_filters_regrow_and_hard_ones_do_not() -> None:
         assert bool(model.conv1.weight[pruner.masks[0]].any()) is regrows
 
 
+def tensors_of_first(model: Small) -> tuple[Tensor, ...]:
+    """All of the first group that has a value for each of its channels."""
+    assert model.norm1.running_mean is not None
+    return model.conv1.weight, model.norm1.weight, model.norm1.bias, model.norm1.running_mean
+
+
 @pytest.mark.parametrize("signal", ["weight_gradient", "gate_gradient"])
 def test_held_channels_stay_at_zero_and_can_come_back_steps_later_as_they_were(signal: str) -> None:
     protection = {"signal": signal, "quantile": 0.7, "share": 0.2, "immunity": 0, "rest": "hold"}
@@ -80,7 +88,7 @@ def test_held_channels_stay_at_zero_and_can_come_back_steps_later_as_they_were(s
                 late += 1
         for _ in range(2):
             iterate(model, optimizer, pruner)
-            for tensor in (model.conv1.weight, model.norm1.weight, model.norm1.bias, model.norm1.running_mean):
+            for tensor in tensors_of_first(model):
                 assert not tensor[pruner.masks[0]].any()
         assert optimizer.state[model.conv1.weight]["momentum_buffer"][~pruner.masks[0]].any()
     assert late > 0, "no channel came back at a later step than its own"
@@ -95,7 +103,7 @@ def test_protection_before_the_choice_can_hold_the_rest() -> None:
         for _ in range(3):
             iterate(model, optimizer, pruner)
             assert pruner.masks[0].any(), "the window before the choice was one iteration"
-            for tensor in (model.conv1.weight, model.norm1.weight, model.norm1.bias, model.norm1.running_mean):
+            for tensor in tensors_of_first(model):
                 assert not tensor[pruner.masks[0]].any()
         assert pruner.restored == 0
 
@@ -119,7 +127,7 @@ def test_protection_before_the_choice_keeps_the_strongest_gradients() -> None:
     total = torch.zeros(10)
     for _ in range(2):
         F.cross_entropy(model(X), Y).backward()
-        total += model.conv1.weight.grad.flatten(1).norm(dim=1)
+        total += grad(model.conv1.weight).flatten(1).norm(dim=1)
         pruner.after_backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -131,9 +139,11 @@ def test_protection_before_the_choice_keeps_the_strongest_gradients() -> None:
 
 @pytest.mark.parametrize("momentum", ["clear", "keep"])
 @pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.AdamW])
-def test_frozen_channels_stay_exactly_zero(make, momentum: str) -> None:
+def test_frozen_channels_stay_exactly_zero(
+    make: type[torch.optim.SGD] | type[torch.optim.AdamW], momentum: str
+) -> None:
     model = build("resnet8", 5)
-    kwargs = {"momentum": 0.9} if make is torch.optim.SGD else {}
+    kwargs: JsonObject = {"momentum": 0.9} if make is torch.optim.SGD else {}
     optimizer = make(model.parameters(), lr=0.05, weight_decay=1e-2, **kwargs)
     method = Method.model_validate({"momentum": momentum, "schedule": {"kind": "cubic", "freeze": 0.5}})
     pruner = Pruner(model, X, 0.5, 4, optimizer, method)
@@ -160,13 +170,13 @@ def test_slimming_adds_the_subgradient_of_its_penalty() -> None:
         model, criterion="bn_scale", reconstruction="hard", bn_penalty=0.01, schedule=CONSTANT | {"start": 0.5}
     )
     F.cross_entropy(model(X), Y).backward()
-    before = model.norm1.weight.grad.clone()
+    before = grad(model.norm1.weight).clone()
     pruner.after_backward()
-    assert torch.allclose(model.norm1.weight.grad, before + 0.01 * model.norm1.weight.sign())
+    assert torch.allclose(grad(model.norm1.weight), before + 0.01 * model.norm1.weight.sign())
 
 
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=20), st.data())
-def test_order_and_protect(values, data) -> None:
+def test_order_and_protect(values: list[float], data: st.DataObject) -> None:
     scores = torch.tensor(values, dtype=torch.float64)
     masks = st.lists(st.booleans(), min_size=len(values), max_size=len(values)).map(torch.tensor)
     first, last, candidates = data.draw(masks), data.draw(masks), data.draw(masks)

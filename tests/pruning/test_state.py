@@ -1,11 +1,14 @@
 """What a pruner keeps: resume between any two iterations, windows, history, and no compaction too early."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from small_helpers import ACROSS, Small, iterate, start
 from torch import Tensor
 
 from psap.errors import PsapError
+from psap.utils.mappings import JsonObject
 
 
 @pytest.mark.parametrize("signal", ["weight_gradient", "gate_gradient"])
@@ -51,10 +54,10 @@ def test_compact_before_the_freeze_is_refused() -> None:
     ],
     ids=str,
 )
-def test_resumed_at_any_iteration_equals_uninterrupted(parameters, tmp_path) -> None:
+def test_resumed_at_any_iteration_equals_uninterrupted(parameters: JsonObject, tmp_path: Path) -> None:
     """State saved between any two iterations, windows half open included, and read back without pickles."""
 
-    def run(stop: int | None) -> tuple[dict[str, Tensor], list]:
+    def run(stop: int | None) -> tuple[dict[str, Tensor], list[JsonObject]]:
         model = Small()
         pruner, optimizer = start(model, epochs=5, **parameters)
         for iteration in range(5 * 4):
@@ -64,8 +67,9 @@ def test_resumed_at_any_iteration_equals_uninterrupted(parameters, tmp_path) -> 
                 model = Small(beta=0.1)
                 pruner, optimizer = start(model, epochs=5, **parameters)
                 loaded = torch.load(tmp_path / "state.pt", weights_only=True)
-                for part, state in zip((model, optimizer, pruner), loaded, strict=True):
-                    part.load_state_dict(state)
+                model.load_state_dict(loaded[0])
+                optimizer.load_state_dict(loaded[1])
+                pruner.load_state_dict(loaded[2])
             if iteration % 4 == 0:
                 pruner.step(iteration // 4)
             iterate(model, optimizer, pruner)

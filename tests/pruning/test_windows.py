@@ -76,7 +76,9 @@ def scaled(
     protection: dict[str, Any], scaler: torch.amp.GradScaler | None
 ) -> tuple[list[Any], list[Tensor], set[float]]:
     """History, weights, and scales of a training whose loss is scaled, by powers of two, without half precision."""
-    model, scales, signals = Small(), set(), []
+    model = Small()
+    scales: set[float] = set()
+    signals: list[Tensor] = []
     pruner, optimizer = start(model, epochs=3, window=3, protection=protection)
     for epoch in range(3):
         pruner.step(epoch)

@@ -31,8 +31,11 @@ def start() -> Iterator[Callable[[Project], "subprocess.Popen[bytes]"]]:
     def begin(project: Project) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "psap", "reproduce", "tiny", *PROFILE]
         with (project.folder / "workflow.log").open("ab") as log:
-            options = {"cwd": project.folder, "env": project.environment, "stdout": log, "stderr": log}
-            started.append(subprocess.Popen(command, process_group=0, **options))
+            started.append(
+                subprocess.Popen(
+                    command, cwd=project.folder, env=project.environment, stdout=log, stderr=log, process_group=0
+                )
+            )
         return started[-1]
 
     yield begin

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from fixture_types import Psap
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -62,7 +63,7 @@ def test_a_method_is_named_for_what_it_is() -> None:
 
 
 def test_names_of_the_users_own_have_no_effect(
-    tmp_path: Path, psap, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, psap: Psap, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     numbers = default_rng(0)
@@ -106,8 +107,8 @@ def test_names_of_the_users_own_have_no_effect(
         for number, expected in enumerate(batch[0]):
             found = made["prepare"](Image.open(split.images.path(number)))
             assert torch.allclose(found, expected, atol=1e-5)
-    said = told(Path(out))
-    assert said["class_names"] == sorted(CLASSES) and said["preprocessing"] == {
+    kept = told(Path(out))
+    assert kept["class_names"] == sorted(CLASSES) and kept["preprocessing"] == {
         **{"size": [32, 32], "resize": 37, "interpolation": "bilinear"},
         **{"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
     }

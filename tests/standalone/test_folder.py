@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from fixture_types import Psap
 
 from psap.errors import PsapError
 from psap.standalone.folder import MARKER, claim, clear, is_finished
@@ -72,7 +73,7 @@ def test_what_is_not_ours_is_refused_and_left_alone(out: str, place: Path) -> No
     assert tree(place) == before
 
 
-def test_the_command_refuses_before_any_work(place: Path, psap) -> None:
+def test_the_command_refuses_before_any_work(place: Path, psap: Psap) -> None:
     before = tree(place)
     for out in ("", ".", "mine"):
         code, said, err = psap("prune", "--model=resnet8", "--data=digits", "--target=0.5", f"--out={out}")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 import torch
@@ -21,8 +22,8 @@ REQUEST = {"--model": "resnet8", "--data": "digits", "--target": "0.5", "--epoch
 
 def command(folder: Path, *more: str) -> subprocess.Popen[str]:
     words = [word for pair in REQUEST.items() for word in pair]
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": hear_interrupts}
-    return subprocess.Popen([sys.executable, "-m", "psap", "prune", *words, *more], cwd=folder, **options)
+    words = [sys.executable, "-m", "psap", "prune", *words, *more]
+    return subprocess.Popen(words, cwd=folder, stdout=PIPE, stderr=PIPE, text=True, preexec_fn=hear_interrupts)
 
 
 def hear_interrupts() -> None:
@@ -77,7 +78,7 @@ def test_again_there_is_nothing_to_do_and_another_order_is_refused(whole: tuple[
     ("blow", "code", "after"), [(signal.SIGKILL, -9, "dense  epoch 1/2"), (signal.SIGINT, 130, "pruned  epoch 1/2")]
 )
 def test_struck_it_goes_on_and_ends_with_the_same_bits(
-    blow, code, after, whole: tuple[Path, str], tmp_path: Path
+    blow: signal.Signals, code: int, after: str, whole: tuple[Path, str], tmp_path: Path
 ) -> None:
     process = command(tmp_path, "--out", "pruned")
     assert process.stderr

@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 import yaml
+from fixture_types import Psap
 from numpy import asarray
 from numpy.random import default_rng
 from PIL import Image
@@ -17,8 +18,9 @@ from psap.data.sources import prepare
 from psap.errors import PsapError
 from psap.models import build
 from psap.models.saved import save
-from psap.standalone.plan import make_plan
+from psap.standalone.plan import Plan, make_plan
 from psap.standalone.request import PruneRequest
+from psap.utils.mappings import JsonObject
 from psap.utils.validation import validated
 
 
@@ -40,7 +42,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def recipes(plan) -> list[tuple[int, float]]:
+def recipes(plan: Plan) -> list[tuple[int, float]]:
     found = (run.config.training.recipe for run in (plan.dense, plan.pruned))
     return [(recipe.epochs, recipe.lr) for recipe in found]
 
@@ -74,9 +76,9 @@ def test_a_head_for_other_classes_is_replaced_and_trained_first(photos: Path, tm
 
 def test_images_are_normalised_as_the_networks_own_weights_want(photos: Path) -> None:
     found = make_plan(request(model="timm:tf_efficientnet_lite0", data=str(photos), size=64, target=0.3)).data.photos
-    assert found.mean == found.std == (0.5, 0.5, 0.5)
+    assert found and found.mean == found.std == (0.5, 0.5, 0.5)
     told = make_plan(request(data=str(photos), size=32, mean=[0.1, 0.2, 0.3])).data.photos
-    assert told.mean == (0.1, 0.2, 0.3) and told.std == (0.229, 0.224, 0.225)
+    assert told and told.mean == (0.1, 0.2, 0.3) and told.std == (0.229, 0.224, 0.225)
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "prune.md"
@@ -84,7 +86,9 @@ MISTAKES = re.findall(r"^\| `([^`]*: [^`]*)` \| (.*) \|$", PAGE.read_text(), re.
 
 
 @pytest.mark.parametrize(("values", "says"), MISTAKES)
-def test_mistakes_are_told_as_the_page_shows(values: str, says: str, photos: Path, psap, monkeypatch) -> None:
+def test_mistakes_are_told_as_the_page_shows(
+    values: str, says: str, photos: Path, psap: Psap, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(photos.parent)
     for name in ("few", "broken"):
         shutil.copytree(photos, photos.with_name(name))
@@ -106,7 +110,9 @@ def test_mistakes_are_told_as_the_page_shows(values: str, says: str, photos: Pat
         ({"method": {"windw": 3, "criterion": 5}}, r"options: method\.windw: unknown key; did you mean 'window'"),
     ],
 )
-def test_what_cannot_be_is_one_line(values: dict, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_is_one_line(
+    values: JsonObject, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PsapError, match=says) as caught:
         make_plan(request(**values))
@@ -126,7 +132,7 @@ def test_a_misspelt_key_is_told_before_the_one_that_is_missing(misspelt: str, ri
         validated(PruneRequest, values, "options")
 
 
-def test_layers_can_be_kept(psap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_can_be_kept(psap: Psap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "request.yaml").write_text(
         "{model: resnet8, data: digits, target: 0.3, out: p, method: {ignore: [conv1], round_to: 4}}"
@@ -138,7 +144,9 @@ def test_layers_can_be_kept(psap, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (code, err) == (2, "psap: ignore: 'layer9' means no layer that makes channels; did you mean 'layer3'?\n")
 
 
-def test_a_dry_run_reads_every_image_and_writes_nothing(photos: Path, psap, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_reads_every_image_and_writes_nothing(
+    photos: Path, psap: Psap, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(photos.parent)
     options = ["--model=resnet8", "--data=photos", "--size=32", "--target=0.5", "--out=new", "--dry-run"]
     code, said, _ = psap("prune", *options)
@@ -152,7 +160,7 @@ def test_a_dry_run_reads_every_image_and_writes_nothing(photos: Path, psap, monk
 
 
 def test_a_dry_run_lists_every_bad_image_and_what_it_passes_over(
-    photos: Path, psap, monkeypatch: pytest.MonkeyPatch
+    photos: Path, psap: Psap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(photos.parent)
     bad = [photos / name / f"{i}.png" for name in ("ant", "bee", "cow") for i in range(4)]
@@ -192,7 +200,9 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.T
     return state
 
 
-def test_from_published_weights_to_a_report(photos: Path, cached, psap, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_published_weights_to_a_report(
+    photos: Path, cached: dict[str, torch.Tensor], psap: Psap, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(photos.parent)
     options = ["--model=torchvision:mobilenet_v3_small", "--weights=published", "--data=photos", "--size=32"]
     training = ["--target=0.3", "--epochs=1", "--dense-epochs=1", "--out=small"]
@@ -209,7 +219,7 @@ def test_from_published_weights_to_a_report(photos: Path, cached, psap, monkeypa
     }
 
 
-def test_published_weights_that_are_not_there(tmp_path: Path, psap, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_weights_that_are_not_there(tmp_path: Path, psap: Psap, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -232,7 +242,7 @@ def test_checkpoints_of_others_are_weights(prefix: str, tmp_path: Path) -> None:
     plan = make_plan(request(weights=str(tmp_path / "last.ckpt"), epochs=3))
     assert plan.start.fits and all(map(torch.equal, plan.start.model.state_dict().values(), given.values()))
     del state[f"{prefix}linear.bias"], state[f"{prefix}linear.weight"]
-    head = build("resnet8", 7, 1).linear.state_dict()
+    head = build("resnet8", 7, 1).get_submodule("linear").state_dict()
     torch.save({"state_dict": state | {f"{prefix}linear.{key}": t for key, t in head.items()}}, tmp_path / "last.ckpt")
     assert "but for the head, which is new" in make_plan(request(weights=str(tmp_path / "last.ckpt"))).start.description
 

@@ -12,6 +12,7 @@ from psap.errors import PsapError
 from psap.pruning.method import Method
 from psap.pruning.parts import make_reconstruction
 from psap.suites.grid import Grid, load_grid
+from psap.utils.mappings import JsonObject
 
 METHODS = """
 sfp: {criterion: l2, allocation: uniform, reconstruction: soft, lr_scale: 0.5, scratch: {lr_scale: 2}}
@@ -43,7 +44,7 @@ def grid(folder: Path, suite: str = SUITE, methods: str = METHODS) -> Grid:
     return load_grid(folder, "s")
 
 
-def configs(found: Grid) -> dict[tuple[str | None, str], dict]:
+def configs(found: Grid) -> dict[tuple[str | None, str], JsonObject]:
     return {(run.init, run.method): run.config.described() for run in found.runs.values()}
 
 
@@ -126,7 +127,7 @@ def test_a_scale_of_zero_is_refused(tmp_path: Path) -> None:
         }
     )
 )
-def test_a_run_does_what_its_method_says_whatever_the_defaults_are(values: dict) -> None:
+def test_a_run_does_what_its_method_says_whatever_the_defaults_are(values: JsonObject) -> None:
     method = Method.model_validate(values)
     run_with = Method.of_run(method.identity())
     made = [make_reconstruction([], each, None) for each in (method, run_with)]
@@ -162,6 +163,7 @@ def test_a_suite_that_differs_from_another_in_what_it_says(tmp_path: Path) -> No
     found = of(tmp_path, short=differing, s=SUITE)
     base = load_grid(tmp_path, "s")
     assert found.suite.title == "shorter" and list(found.suite.methods) == ["pretrained"]
+    assert base.suite.training.dense
     assert found.suite.training.dense == base.suite.training.dense.model_copy(update={"epochs": 9})
     assert found.suite.training.pretrained == base.suite.training.pretrained
     same = next(run for run in base.runs.values() if run.method == "sfp" and run.init == "pretrained")
@@ -249,7 +251,9 @@ def test_what_a_base_tells_of_itself_is_not_said_of_another_suite(tmp_path: Path
 @example([0.5, 0.5000001])
 @example([0.99999999])
 @example([0.00001])
-def test_a_target_is_shown_whole_by_its_run_s_path_or_refused(tmp_path_factory, targets: list[float]) -> None:
+def test_a_target_is_shown_whole_by_its_run_s_path_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, targets: list[float]
+) -> None:
     folder = tmp_path_factory.mktemp("params")
     try:
         found = grid(folder, SUITE.replace("[0.5]", str(targets)))

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fixture_types import Psap
 
 from psap.errors import PsapError
 from psap.suites import plugins
@@ -70,7 +71,7 @@ REQUEST = "model: resnet8\ndata: digits\ntarget: 0.5\nout: new\nmethod: {code: p
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"], ["--round-to=2"]])
 def test_an_order_runs_no_code_unless_that_is_allowed(
-    more: list[str], tmp_path: Path, psap, monkeypatch: pytest.MonkeyPatch
+    more: list[str], tmp_path: Path, psap: Psap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("request.yaml").write_text(REQUEST)
@@ -87,7 +88,9 @@ def test_an_order_runs_no_code_unless_that_is_allowed(
 
 
 @pytest.mark.parametrize("method", ["psap", "[1]", "3"])
-def test_a_method_that_is_none_is_one_line(method: str, tmp_path: Path, psap, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_that_is_none_is_one_line(
+    method: str, tmp_path: Path, psap: Psap, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("request.yaml").write_text(REQUEST.replace("{code: parts.py}", method))
     code, _, err = psap("prune", "--round-to=2", "request.yaml")

@@ -24,7 +24,9 @@ def key() -> str:
     return state_key("hash", "origin", "data", arithmetic(CPU, "float32"))
 
 
-def test_threads_and_settings_are_recorded_and_make_another_state(threads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_and_settings_are_recorded_and_make_another_state(
+    threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = key()
     assert machine(CPU)["threads"] == 1 and one == key()
     torch.set_num_threads(2)

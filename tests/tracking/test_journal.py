@@ -5,6 +5,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from tracked_helpers import FAILED, FINISHED, a_head, a_row, add
 
 from psap.tracking import tell_without_journal
-from psap.tracking.journal import Head, acknowledge, begin, line, read
+from psap.tracking.journal import End, Head, Row, acknowledge, begin, line, read
+from psap.utils.mappings import JsonObject
 
 ROWS = [a_row(0), a_row(1, math.nan), a_row(2, math.inf)]
 
@@ -30,7 +32,8 @@ def test_whatever_a_kill_leaves_is_read_as_far_as_it_is_whole(
 ) -> None:
     head = a_head()
     end = replace(FINISHED, artifacts={"a": "é\u2028\n"}, files={"network/w": ("checkpoints/w", "0" * 64)})
-    lines = [line(record).encode() for record in [head, *ROWS, end]]
+    records: list[Head | Row | End] = [head, *ROWS, end]
+    lines = [line(record).encode() for record in records]
     whole = b"".join(lines)
     size = round(cut * len(whole))
     path = tmp_path_factory.mktemp("cut") / "journal.jsonl"
@@ -63,7 +66,8 @@ def test_a_start_writes_head_and_restored_rows(journal: Path) -> None:
 
 
 def test_numbers_of_any_library_become_plain_ones(journal: Path) -> None:
-    begin(journal, a_head(), [{"step": np.int64(3), "time": np.int64(4), "metrics": {"loss": np.float32(0.5)}}])
+    numbers: JsonObject = {"step": np.int64(3), "time": np.int64(4), "metrics": {"loss": np.float32(0.5)}}
+    begin(journal, a_head(), [cast(Row, numbers)])
     written = read(journal)
     assert written is not None and written.rows == [{"step": 3, "time": 4, "metrics": {"loss": 0.5}}]
 
@@ -73,7 +77,7 @@ def test_numbers_of_any_library_become_plain_ones(journal: Path) -> None:
     [([], []), ([], ROWS), (ROWS, ROWS), (ROWS[:2], ROWS), ([*ROWS, FAILED], ROWS), ([FAILED], [])],
     ids=["nothing yet", "row not logged", "all logged", "last not logged", "failed", "failed at once"],
 )
-def test_a_resumed_run_stays_the_same_mlflow_run(journal: Path, logged: list, restored: list) -> None:
+def test_a_resumed_run_stays_the_same_mlflow_run(journal: Path, logged: list[Row | End], restored: list[Row]) -> None:
     first = a_head()
     begin(journal, first, [])
     add(journal, *logged)
@@ -96,7 +100,9 @@ def test_a_resumed_run_stays_the_same_mlflow_run(journal: Path, logged: list, re
     ],
     ids=["row lost", "all lost", "row changed", "killed after the end", "params", "experiment", "name"],
 )
-def test_what_cannot_be_continued_is_replaced(journal: Path, logged: list, restored: list, changes: dict) -> None:
+def test_what_cannot_be_continued_is_replaced(
+    journal: Path, logged: list[Row | End], restored: list[Row], changes: JsonObject
+) -> None:
     first, second, third = a_head(), a_head(**changes), a_head()
     begin(journal, first, [])
     add(journal, *logged)
@@ -126,7 +132,9 @@ OTHERS = ['{"key": 1, "version": 2}', '{"key": "k"}', "5", "[]", "null", '"key"'
 
 
 @pytest.mark.parametrize("text", OTHERS)
-def test_a_journal_of_another_version_is_set_aside_with_a_line(journal: Path, capsys, text: str) -> None:
+def test_a_journal_of_another_version_is_set_aside_with_a_line(
+    journal: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
     journal.parent.mkdir(parents=True, exist_ok=True)
     journal.write_text(text + "\n")
     assert read(journal) is None
@@ -140,13 +148,15 @@ def test_a_journal_of_another_version_is_set_aside_with_a_line(journal: Path, ca
 @pytest.mark.parametrize(
     "record", [{"step": 1}, {"status": "FINISHED"}, {"status": "FINISHED", "time": 1, "more": 2}, 7]
 )
-def test_a_record_of_another_version_makes_the_journal_one(journal: Path, record) -> None:
+def test_a_record_of_another_version_makes_the_journal_one(journal: Path, record: object) -> None:
     begin(journal, a_head(), ROWS)
     journal.write_text(journal.read_text() + json.dumps(record) + "\n")
     assert read(journal) is None
 
 
-def test_a_row_without_a_journal_is_told_where_it_was_trained(tmp_path: Path, capsys) -> None:
+def test_a_row_without_a_journal_is_told_where_it_was_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = ["{}", "{}", '{"diverged": {"epoch": 1}}', '{"diverged": {"epoch": 0}}']
     for seed, row in enumerate(rows):
         (tmp_path / f"results/s/m/dense/seed{seed}").mkdir(parents=True)

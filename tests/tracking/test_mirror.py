@@ -140,8 +140,10 @@ def test_a_request_that_was_carried_out_late_leaves_one_whole_run(database: Path
     mirror.sync(journal, live=True)
     store = Store(address(database))
     client = store._client
+    experiment = client.get_experiment_by_name("demo")
+    assert experiment
     for _ in range(3):  # one of them will come first in the order of ids
-        client.create_run(client.get_experiment_by_name("demo").experiment_id, 0, {"psap.key": head.key}, "demo/r")
+        client.create_run(experiment.experiment_id, 0, {"psap.key": head.key}, "demo/r")
     add(journal, a_row(2), FINISHED)
     mirror.sync(journal, live=True)
     run = only(database)

@@ -66,8 +66,8 @@ def test_runs_are_not_held_up_by_stores_that_are_not_there(database: Path, tmp_p
         assert err.startswith(BEHIND.format(name))
         assert {"folder": "obstacle", "port": "refused"}[name] in (states[name] / "tracking.log").read_text()
     assert replay(tmp_path / "state", f"sqlite:///{database}") == Replay(2, 0, 0, [])
-    for run in stored(database):
-        assert_whole(run, tmp_path / "state" / Path(run.name).name)
+    for found in stored(database):
+        assert_whole(found, tmp_path / "state" / Path(found.name).name)
 
 
 def test_a_locked_store_is_caught_up_with_in_time_or_replayed(database: Path, tmp_path: Path) -> None:

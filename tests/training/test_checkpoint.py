@@ -4,6 +4,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ import torch
 from psap.errors import PsapError
 from psap.training.checkpoint import Checkpoints, single_writer
 from psap.utils.files import sha256, write_bytes
+from psap.utils.mappings import StateDict
 
 
-def state(epoch: int) -> dict:
+def state(epoch: int) -> StateDict:
     return {"epoch": epoch, "weights": torch.full((3,), float(epoch)), "rows": [{"top1": 1.5}]}
 
 
@@ -25,11 +27,14 @@ def test_the_newest_two_are_kept_and_the_newest_is_read(tmp_path: Path) -> None:
         checkpoints.save(epoch, state(epoch))
     assert [file.name[:11] for file in sorted(tmp_path.iterdir())] == ["epoch-00002", "epoch-00010"]
     loaded = checkpoints.load()
+    assert loaded
     assert loaded["epoch"] == 10 and torch.equal(loaded["weights"], state(10)["weights"])
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip"])
-def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, damage: str, capsys) -> None:
+def test_a_damaged_one_gives_way_to_the_one_before(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkpoints = Checkpoints(tmp_path, "a run")
     for epoch in (1, 2):
         checkpoints.save(epoch, state(epoch))
@@ -40,18 +45,20 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, damage: str, 
     else:
         data[100] ^= 4
     newest.write_bytes(bytes(data))
-    assert checkpoints.load()["epoch"] == 1
+    loaded = checkpoints.load()
+    assert loaded and loaded["epoch"] == 1
     assert f"{newest}: damaged" in capsys.readouterr().err
     assert not newest.exists()
 
 
-def test_one_of_another_run_is_not_gone_on_with(tmp_path: Path, capsys) -> None:
+def test_one_of_another_run_is_not_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own, other = Checkpoints(tmp_path / "own", "seed0 0f"), Checkpoints(tmp_path / "other", "seed1 0f")
     own.save(1, state(1))
     other.save(2, state(2))
     (foreign,) = (tmp_path / "other").iterdir()
     shutil.copy(foreign, tmp_path / "own")
-    assert own.load()["epoch"] == 1
+    loaded = own.load()
+    assert loaded and loaded["epoch"] == 1
     assert f"own/{foreign.name}: damaged, or of another run" in capsys.readouterr().err
     assert Checkpoints(tmp_path / "other", "seed1 1a").load() is None, "nor one of other settings, data or code"
 
@@ -67,7 +74,7 @@ class Payload:
     def __init__(self, mark: Path) -> None:
         self.mark = mark
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
         return (Path.touch, (self.mark,))
 
 
@@ -90,6 +97,7 @@ with single_writer(Path({str(tmp_path)!r})):
         second = subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+        assert second.stderr
         assert "another process works on this run" in second.stderr.readline()
         assert second.poll() is None
     out, _ = second.communicate(timeout=60)

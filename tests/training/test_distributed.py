@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import together_helpers
 import torch
 
-SCRIPT = Path(__file__).with_name("together_helpers.py")
+from psap.utils.mappings import JsonObject
+
+SCRIPT = Path(together_helpers.__file__)
 # Not with folded weights: these read running statistics, which one process gathers in another order than two.
 RAW = {"weights": "raw"}
 METHODS = {
@@ -37,7 +40,7 @@ METHODS = {
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, JsonObject]:
     """What every rank has written, alone and as one of two: `<method>-<rank>-of-<ranks>`."""
     folder = tmp_path_factory.mktemp("ranks")
     for launcher in ([], ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]):
@@ -47,7 +50,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_two_ranks_are_one_that_accumulates(name: str, trained: dict[str, dict]) -> None:
+def test_two_ranks_are_one_that_accumulates(name: str, trained: dict[str, JsonObject]) -> None:
     alone, first, second = (trained[f"{name}-{rank}"] for rank in ("0-of-1", "0-of-2", "1-of-2"))
     steps = len(alone["masks"])
     assert steps >= 15

@@ -17,6 +17,7 @@ from psap.suites.provenance import arithmetic, provenance
 from psap.training.loop import run_epoch
 from psap.training.schema import Recipe, TrainConfig
 from psap.training.train_state import TrainState
+from psap.utils.bounds import Precision
 
 CPU = torch.device("cpu")
 EPOCHS = 5
@@ -43,12 +44,13 @@ def network(dtype: torch.dtype = torch.float32) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.3)
+            assert module.running_mean is not None and module.running_var is not None
             nn.init.normal_(module.running_mean, 0, 0.3)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     return model
 
 
-def train_state(dtype: torch.dtype = torch.float32, method: Method | None = None, **training) -> TrainState:
+def train_state(dtype: torch.dtype = torch.float32, method: Method | None = None, **training: object) -> TrainState:
     method = method or Method(schedule={"freeze": 0.4})
     images = torch.zeros(1, 3, 8, 8, dtype=dtype)
     pruning = partial(Pruner, example_inputs=images, target=0.6, epochs=EPOCHS, method=method)
@@ -72,7 +74,7 @@ def trained(subject: TrainState, data: Batches, training: TrainConfig = TRAINING
     ],
     ids=["psap", "fpgm", "taylor"],
 )
-def test_the_compacted_network_trains_as_the_masked_one_would(method, monkeypatch) -> None:
+def test_the_compacted_network_trains_as_the_masked_one_would(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
     data = batches(torch.float64)
     small = train_state(torch.float64, method)
     losses = trained(small, data)
@@ -99,7 +101,8 @@ def test_bfloat16_computes_in_it_and_keeps_float32_weights() -> None:
 
 def test_auto_is_bfloat16_where_the_device_multiplies_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     data = batches()
-    for capability, same_as in (({"avx512_bf16": True}, "bfloat16"), ({}, "float32")):
+    known: list[tuple[dict[str, bool], Precision]] = [({"avx512_bf16": True}, "bfloat16"), ({}, "float32")]
+    for capability, same_as in known:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda capability=capability: capability)
         auto, named = (trained(train_state(), data, changed(precision=name)) for name in ("auto", same_as))
         assert auto == named and provenance(torch.device("cpu"), "auto")["precision"] == same_as
@@ -156,6 +159,12 @@ def test_the_norm_of_a_gradient_is_bounded() -> None:
         assert float(torch.stack([change.norm() for change in changes]).norm()) == moved
 
 
+def set_scale(of: TrainState, scale: float) -> None:
+    of.scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
+    assert of.scaler._scale is not None
+    of.scaler._scale.fill_(scale)
+
+
 @pytest.mark.parametrize(
     "method",
     [
@@ -168,22 +177,22 @@ def test_float16_leaves_out_steps_that_overflow_and_signals_with_them(method: Me
     data = batches()
     exact, half = train_state(method=method), train_state(method=method, precision="float16")
     training = changed(precision="float16")
-    half.scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
-    half.scaler._scale.fill_(2.0**127)
+    set_scale(half, 2.0**127)
     half.begin_epoch(0)
     before = [p.detach().clone() for p in half.model.parameters()]
     run_epoch(half, data, training, 0)
     assert all(torch.equal(a, b) for a, b in zip(before, half.model.parameters(), strict=True))
+    assert half.pruner and half.pruner._cycle.window
     assert half.scaler.get_scale() == 2.0**124 and half.pruner._cycle.window.seen == 0
 
     half = train_state(method=method, precision="float16")
-    half.scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
-    half.scaler._scale.fill_(2.0**10)
+    set_scale(half, 2.0**10)
     losses = trained(exact, data)
     assert trained(half, data, training) == pytest.approx(losses, rel=0.2)
     assert all(bool(p.isfinite().all()) for p in half.model.parameters())
     assert half.compacted
-    restored = [sum(row["restored"] for row in each.pruner.history.rows) for each in (exact, half)]
+    pruners = [each.pruner for each in (exact, half) if each.pruner]
+    restored = [sum(row["restored"] for row in pruner.history.rows) for pruner in pruners]
     assert (restored[0] > 0) is (restored[1] > 0) is (method.protection.when == "after")
 
     again = train_state(method=method, precision="float16")

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from layer_helpers import layer
+from torch import nn
 
 from psap.data import dataset, sources
 from psap.data.batches import Batches
@@ -21,21 +23,28 @@ from psap.training.checkpoint import Checkpoints
 from psap.training.divergence import Diverged, wrong_network
 from psap.training.evaluation import Score, accuracy, compared_latencies, latencies
 from psap.training.loop import Progress
-from psap.training.result import images_per_second
+from psap.training.result import TrainResult, images_per_second
 from psap.training.schema import Recipe, Retraining, RunConfig, TrainConfig
 from psap.training.trainer import Trainer
+from psap.utils.mappings import JsonObject
 
 CPU = torch.device("cpu")
 
 
-def config(epochs: int = 3, lr: float = 0.05, training=None, data=None, **more) -> RunConfig:
+def config(
+    epochs: int = 3,
+    lr: float = 0.05,
+    training: JsonObject | None = None,
+    data: JsonObject | None = None,
+    **more: object,
+) -> RunConfig:
     recipe = Recipe.model_construct(epochs=epochs, lr=lr)  # far beyond what a suite may ask for, too
-    training = TrainConfig(batch_size=50, label_smoothing=0.1, recipe=recipe).model_copy(update=training)
-    data = Data(source="digits", **{"train_images": 300, "pad": 1} | (data or {}))
-    return RunConfig(**{"model": "resnet8", "seed": 3, "data": data, "training": training} | more)
+    settings = TrainConfig(batch_size=50, label_smoothing=0.1, recipe=recipe).model_copy(update=training)
+    images = Data(source="digits", **{"train_images": 300, "pad": 1} | (data or {}))
+    return RunConfig(**{"model": "resnet8", "seed": 3, "data": images, "training": settings} | more)
 
 
-def pruning(**parameters) -> dict:
+def pruning(**parameters: object) -> JsonObject:
     return {"target": 0.5, "measure": "macs", "method": Method.model_validate(parameters)}
 
 
@@ -62,8 +71,8 @@ class Stopped(Exception):
     pass
 
 
-def finish(trainer: Trainer, folder: Path, stop: int | None = None):
-    def after(progress) -> None:
+def finish(trainer: Trainer, folder: Path, stop: int | None = None) -> TrainResult:
+    def after(progress: Progress) -> None:
         if progress.epoch == stop:
             raise Stopped
 
@@ -73,7 +82,9 @@ def finish(trainer: Trainer, folder: Path, stop: int | None = None):
 @pytest.mark.parametrize(
     "method", [{}, {"criterion": "taylor", "allocation": "global", "reconstruction": "hard", "window": 2}]
 )
-def test_a_pruned_run_tells_the_truth_about_its_network(digits, dense, tmp_path, method) -> None:
+def test_a_pruned_run_tells_the_truth_about_its_network(
+    digits: DataSet, dense: Path, tmp_path: Path, method: JsonObject
+) -> None:
     trainer = Trainer(config(**pruning(**method)), digits, CPU, dense, dense)
     outcome = finish(trainer, tmp_path)
     result, x = outcome.result, torch.zeros(1, 1, 8, 8)
@@ -94,12 +105,15 @@ def test_a_pruned_run_tells_the_truth_about_its_network(digits, dense, tmp_path,
     assert [row["epoch"] for row in rows] == [1, 2, 3] and rows[-1]["final"] == 1
     assert result["top1_best"] == max(row["top1"] for row in rows if row["final"])
     assert rows[-1]["reduction"] == pytest.approx(result["macs_reduction"])
+    assert trainer.pruner
     assert len({row["group"] for row in trainer.pruner.history.rows}) == len(trainer.pruner.groups)
     json.dumps(outcome.result, allow_nan=False)
 
 
 @pytest.mark.parametrize("kind", ["dense", "pretrained", "scratch"])
-def test_stopped_after_any_epoch_and_resumed_is_the_same_run(digits, dense, tmp_path, kind) -> None:
+def test_stopped_after_any_epoch_and_resumed_is_the_same_run(
+    digits: DataSet, dense: Path, tmp_path: Path, kind: str
+) -> None:
     settings = config(epochs=4) if kind == "dense" else config(epochs=4, **pruning())
 
     def trainer() -> Trainer:
@@ -120,7 +134,7 @@ def test_stopped_after_any_epoch_and_resumed_is_the_same_run(digits, dense, tmp_
             assert torch.equal(again.network.state_dict()[name], tensor), name
 
 
-def test_scoring_seldom_changes_only_what_is_seen_on_the_way(digits, dense, tmp_path) -> None:
+def test_scoring_seldom_changes_only_what_is_seen_on_the_way(digits: DataSet, dense: Path, tmp_path: Path) -> None:
     often = finish(Trainer(config(epochs=4, **pruning()), digits, CPU, dense, dense), tmp_path / "a")
     settings = config(epochs=4, training={"score_every": 3}, **pruning())
     trainer = Trainer(settings, digits, CPU, dense, dense)
@@ -130,20 +144,25 @@ def test_scoring_seldom_changes_only_what_is_seen_on_the_way(digits, dense, tmp_
     assert seldom.result["top1_best"] == max(row["top1"] for row in trainer.progress.rows[2:])
 
 
-def test_on_the_way_networks_are_scored_as_they_train_and_at_the_end_in_float32(digits, dense, tmp_path) -> None:
+def test_on_the_way_networks_are_scored_as_they_train_and_at_the_end_in_float32(
+    digits: DataSet, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer = Trainer(config(epochs=3, training={"precision": "bfloat16"}, **pruning()), digits, CPU, dense, dense)
-    computed_in, score = [], trainer._score
+    computed_in: list[torch.dtype] = []
+    score = trainer._score
 
     def spy(network: torch.nn.Module) -> Score:
         computed_in.append(network(trainer.data.example(1)).dtype)
         return score(network)
 
-    trainer._score = spy
+    monkeypatch.setattr(trainer, "_score", spy)
     finish(trainer, tmp_path)
     assert computed_in == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]
 
 
-def test_a_retrained_run_has_the_architecture_and_none_of_the_weights(digits, dense, tmp_path) -> None:
+def test_a_retrained_run_has_the_architecture_and_none_of_the_weights(
+    digits: DataSet, dense: Path, tmp_path: Path
+) -> None:
     pruned = finish(Trainer(config(**pruning()), digits, CPU, dense, dense), tmp_path / "a")
     saved.save(pruned.network, tmp_path, name="resnet8", classes=10, in_channels=1)
     trainer = Trainer(
@@ -151,13 +170,14 @@ def test_a_retrained_run_has_the_architecture_and_none_of_the_weights(digits, de
     )
     shapes = {name: tensor.shape for name, tensor in pruned.network.state_dict().items()}
     assert {name: tensor.shape for name, tensor in trainer.train_state.model.state_dict().items()} == shapes
-    assert not torch.equal(trainer.train_state.model.conv1.weight, pruned.network.conv1.weight)
+    first, second = (layer(net, "conv1", nn.Conv2d) for net in (trainer.train_state.model, pruned.network))
+    assert not torch.equal(first.weight, second.weight)
     outcome = finish(trainer, tmp_path / "b")
     assert outcome.result["macs"] == pruned.result["macs"] and trainer.pruner is None
     assert all(row["reduction"] == pytest.approx(outcome.result["macs_reduction"]) for row in trainer.progress.rows)
 
 
-def test_validation_keeps_away_from_the_test_images(digits, dense) -> None:
+def test_validation_keeps_away_from_the_test_images(digits: DataSet, dense: Path) -> None:
     settings = config(data={"validation": 0.2, "evaluate": "validation", "train_images": None})
     trainer = Trainer(settings, digits, CPU, None, None)
     seen = {row.numpy().tobytes() for row in digits.train.images}
@@ -178,7 +198,9 @@ def test_validation_keeps_away_from_the_test_images(digits, dense) -> None:
     ],
 )
 @pytest.mark.parametrize("method", [None, {}, {"protection": {"when": "after"}}, {"criterion": "taylor"}])
-def test_a_training_that_explodes_ends_after_that_epoch(digits, tmp_path, lr, what, method) -> None:
+def test_a_training_that_explodes_ends_after_that_epoch(
+    digits: DataSet, tmp_path: Path, lr: float, what: str, method: JsonObject
+) -> None:
     trainer = Trainer(config(lr=lr, **({} if method is None else pruning(**method))), digits, CPU, None, None)
     with pytest.raises(Diverged, match=f"{what}.* in epoch 1; a lower training lr than .* may help") as lost:
         finish(trainer, tmp_path)
@@ -189,7 +211,7 @@ def test_a_training_that_explodes_ends_after_that_epoch(digits, tmp_path, lr, wh
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), 1e30], ids=str)
-def test_a_network_without_numbers_is_known_by_any_tensor(value) -> None:
+def test_a_network_without_numbers_is_known_by_any_tensor(value: float) -> None:
     for name in build("resnet8", 10, 1).state_dict():
         model = build("resnet8", 10, 1)
         assert wrong_network(model) == ""
@@ -198,7 +220,9 @@ def test_a_network_without_numbers_is_known_by_any_tensor(value) -> None:
             assert wrong_network(model).startswith(f"the norm of {name} is ")
 
 
-def test_a_score_that_is_no_number_ends_the_run(digits, tmp_path, monkeypatch) -> None:
+def test_a_score_that_is_no_number_ends_the_run(
+    digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("psap.training.trainer.accuracy", lambda *_: Score(float("nan"), 10.0, 50.0, torch.zeros(0)))
     trainer = Trainer(config(), digits, CPU, None, None)
     with pytest.raises(Diverged, match="the loss on held-out images is nan in epoch 1"):
@@ -207,7 +231,7 @@ def test_a_score_that_is_no_number_ends_the_run(digits, tmp_path, monkeypatch) -
     assert row["loss"] is None and row["train_loss"] < 10
 
 
-def test_another_architecture_is_refused(digits, dense) -> None:
+def test_another_architecture_is_refused(digits: DataSet, dense: Path) -> None:
     settings = config(model="resnet20", **pruning())
     with pytest.raises(PsapError, match=r"architecture\.json: a resnet8, where a resnet20 is expected"):
         Trainer(settings, digits, CPU, dense, dense)

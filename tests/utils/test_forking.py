@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 import pytest
@@ -34,15 +35,23 @@ def server(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
         process.kill()
 
 
+class Asker(Protocol):
+    """Starts a process that asks for `code` to be run, with `more` in its environment."""
+
+    def __call__(self, code: str, **more: str) -> "subprocess.Popen[str]": ...
+
+
 @pytest.fixture
-def asker(server: object, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+def asker(server: object, tmp_path: Path) -> Iterator[Asker]:
     """Start a process that asks for Python code to be run; what is left of them is ended."""
     started: list[subprocess.Popen[str]] = []
 
     def start(code: str, **more: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-c", ASKER, str(tmp_path / "s"), code]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen(command, env=ENVIRONMENT | more, cwd=tmp_path, text=True, **pipes))
+        environment, pipe = ENVIRONMENT | more, subprocess.PIPE
+        started.append(
+            subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, stdin=pipe, stdout=pipe, stderr=pipe)
+        )
         return started[-1]
 
     yield start
@@ -58,14 +67,14 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def sleeper(asker: Callable[..., "subprocess.Popen[str]"], code: str = "") -> tuple["subprocess.Popen[str]", int]:
+def sleeper(asker: Asker, code: str = "") -> tuple["subprocess.Popen[str]", int]:
     """An asker whose fork sleeps, and the fork's number."""
     process = asker(f"{code}\nimport os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
     assert process.stdout
     return process, int(process.stdout.readline())
 
 
-def test_arguments_folder_environment_and_files_are_the_askers(asker, tmp_path: Path) -> None:
+def test_arguments_folder_environment_and_files_are_the_askers(asker: Asker, tmp_path: Path) -> None:
     code = (
         "import json, os, sys\n"
         "print(json.dumps([os.getcwd(), os.environ['WORD'], words[1:], sys.stdin.read()]))\n"
@@ -76,14 +85,17 @@ def test_arguments_folder_environment_and_files_are_the_askers(asker, tmp_path: 
     assert (json.loads(out), err, process.returncode) == ([str(tmp_path), "ä\udcff", [], "given"], "said\n", 7)
 
 
-def test_it_prepares_once_and_every_command_has_a_process_of_its_own(asker, server) -> None:
+def test_it_prepares_once_and_every_command_has_a_process_of_its_own(
+    asker: Asker, server: subprocess.Popen[str]
+) -> None:
     numbers = {asker("import os; print(os.getpid())").communicate()[0] for _ in range(3)}
     assert len(numbers) == 3
+    assert server.stdin and server.stdout
     server.stdin.close()
     assert server.stdout.read() == "prepared\n" and server.wait() == 0
 
 
-def test_a_signal_reaches_the_fork_and_its_death_is_the_askers(asker) -> None:
+def test_a_signal_reaches_the_fork_and_its_death_is_the_askers(asker: Asker) -> None:
     code = "import signal, sys\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(9))"
     process, _ = sleeper(asker, code)
     process.send_signal(signal.SIGINT)
@@ -109,7 +121,7 @@ def test_a_signal_waits_until_there_is_a_fork_to_hand_it_to(tmp_path: Path) -> N
             assert asker.wait(30) == 3
 
 
-def test_no_fork_outlives_its_asker_or_the_server(asker, server) -> None:
+def test_no_fork_outlives_its_asker_or_the_server(asker: Asker, server: subprocess.Popen[str]) -> None:
     process, fork = sleeper(asker)
     process.kill()
     wait_for(lambda: not psutil.pid_exists(fork))
@@ -119,8 +131,9 @@ def test_no_fork_outlives_its_asker_or_the_server(asker, server) -> None:
     wait_for(lambda: not psutil.pid_exists(fork))
 
 
-def test_the_last_fork_may_end_after_the_workflow(asker, server) -> None:
+def test_the_last_fork_may_end_after_the_workflow(asker: Asker, server: subprocess.Popen[str]) -> None:
     process, fork = sleeper(asker)
+    assert server.stdin
     server.stdin.close()
     with pytest.raises(subprocess.TimeoutExpired):
         server.wait(0.3)
@@ -128,7 +141,7 @@ def test_the_last_fork_may_end_after_the_workflow(asker, server) -> None:
     assert process.wait(30) == -signal.SIGTERM and server.wait(30) == 0
 
 
-def test_who_wants_other_threads_or_finds_no_server_runs_by_itself(asker, server) -> None:
+def test_who_wants_other_threads_or_finds_no_server_runs_by_itself(asker: Asker, server: subprocess.Popen[str]) -> None:
     assert asker("raise SystemExit(5)").wait(30) == 5
     refused = asker("raise SystemExit(5)", OMP_NUM_THREADS="2")
     assert refused.wait(30) == 0  # sys.exit(None)

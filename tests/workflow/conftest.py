@@ -1,9 +1,9 @@
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from fixture_types import Flip
 from project_helpers import Project
 
 
@@ -33,7 +33,7 @@ def finished(trained: Project, tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def flip() -> Callable[[Path, bytes], None]:
+def flip() -> Flip:
     """Flip the lowest bit of the byte after `mark` in a file, as a bad disk does."""
 
     def change(file: Path, mark: bytes = b"") -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 from PIL import Image
 from project_helpers import TINY, Project
@@ -18,8 +19,9 @@ FAR = TINY | {"data": {"source": "folder", "path": "nowhere"}}
 def test_full_plans_without_the_data_but_does_not_start(project: Project) -> None:
     project.suite("zfar", FAR)
     command = [sys.executable, "-m", "snakemake", "full", "-n"]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    told = subprocess.run(command, cwd=project.folder, env=project.environment, check=True, **streams).stdout
+    told = subprocess.run(
+        command, cwd=project.folder, env=project.environment, check=True, stdout=PIPE, stderr=STDOUT, text=True
+    ).stdout
     before, after = told.split("Job stats:", 1)
     runs = dict(re.findall(r"^\| ([\w ]+?) +\| (\d+) ", before, flags=re.M))
     assert runs == {"tiny": "5", "zfar": "5", "in all": "10"}
@@ -61,7 +63,9 @@ def jobs(project: Project, *arguments: str) -> list[str]:
 
 
 def number(name: str, text: str) -> int:
-    return int(re.search(rf"\b{name}[=:] ?(\d+)", text)[1])
+    found = re.search(rf"\b{name}[=:] ?(\d+)", text)
+    assert found, text
+    return int(found[1])
 
 
 def test_jobs_ask_for_what_they_need(project: Project) -> None:
@@ -85,7 +89,7 @@ def test_photographs_on_a_gpu_get_decoding_threads(project: Project) -> None:
     project.suite("tiny", TINY | {"data": data, "models": ["torchvision:resnet18"]})
     project.environment["CUDA_VISIBLE_DEVICES"] = "0"
     for job in jobs(project):
-        assert (number("gpu", job), number("threads", job)) == (1, min(12, os.cpu_count()))
+        assert (number("gpu", job), number("threads", job)) == (1, min(12, os.cpu_count() or 1))
     project.environment["CUDA_VISIBLE_DEVICES"] = ""
     assert not any("threads" in job for job in jobs(project))
 

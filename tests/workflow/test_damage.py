@@ -3,10 +3,10 @@
 import re
 import shlex
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fixture_types import Flip
 from project_helpers import Project
 
 from psap.errors import PsapError
@@ -28,7 +28,7 @@ DAMAGES = {
 }
 
 
-def damage(flip: Callable[..., None], file: Path, how: bytes | str | None) -> None:
+def damage(flip: Flip, file: Path, how: bytes | str | None) -> None:
     if how is None:
         file.write_bytes(file.read_bytes()[:100])
     elif isinstance(how, str):
@@ -52,7 +52,7 @@ def problem(folder: Path) -> str:
     return ""
 
 
-def test_whatever_is_damaged_is_named(finished: Project, monkeypatch, flip) -> None:
+def test_whatever_is_damaged_is_named(finished: Project, monkeypatch: pytest.MonkeyPatch, flip: Flip) -> None:
     monkeypatch.chdir(finished.folder)
     assert problem(finished.folder) == ""
     for case, (name, how, says) in DAMAGES.items():
@@ -67,7 +67,7 @@ def test_whatever_is_damaged_is_named(finished: Project, monkeypatch, flip) -> N
 
 
 @pytest.mark.parametrize("case", ["a pixel", "the description cut", "a weight"])
-def test_nothing_is_removed_and_the_command_that_is_named_mends_it(finished: Project, case: str, flip) -> None:
+def test_nothing_is_removed_and_the_command_that_is_named_mends_it(finished: Project, case: str, flip: Flip) -> None:
     before = finished.files()
     name, how, _ = DAMAGES[case]
     damage(flip, finished.folder / name, how)
@@ -117,7 +117,9 @@ def test_without_snakemakes_records_files_speak_for_themselves(finished: Project
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
-def test_a_row_of_other_code_data_or_settings_is_not_current(finished: Project, monkeypatch) -> None:
+def test_a_row_of_other_code_data_or_settings_is_not_current(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(finished.folder)
     grid = load_grid(finished.folder / "params", "tiny")
     run = next(iter(grid.runs.values()))

@@ -16,11 +16,16 @@ def test_rows_survive_ctrl_c_and_jobs_that_fail(finished: Project) -> None:
         shutil.rmtree(folder / name)
     rows = {file: file.read_bytes() for file in folder.glob("results/**/seed0/*")}
     command = [sys.executable, "-m", "snakemake", "tiny", "--cores", "2"]
-    streams = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
-    # Who runs the tests in the background of a shell ignores Ctrl-C.
-    streams["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(
-        command, cwd=folder, env=finished.environment, text=True, process_group=0, **streams
+        command,
+        cwd=folder,
+        env=finished.environment,
+        text=True,
+        process_group=0,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        # Who runs the tests in the background of a shell ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as workflow:
         while workflow.poll() is None and not list(folder.glob("state/**/epoch-*.pt")):
             time.sleep(0.02)

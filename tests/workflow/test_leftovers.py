@@ -6,7 +6,7 @@ from filelock import FileLock
 from project_helpers import TINY, Project
 
 from psap.suites.cleanup import delete_finished_checkpoints
-from psap.tracking.journal import End, line, new_head
+from psap.tracking.journal import End, Head, Row, line, new_head
 
 TOPS = ("results", "checkpoints", "state")
 FINISHED, FAILED = End("FINISHED", 1), End("FAILED", 1, tags={"psap.failure": "boom"})
@@ -58,13 +58,19 @@ def test_a_suite_that_is_renamed_or_wrong_loses_nothing(finished: Project) -> No
 
 
 def test_only_checkpoints_that_nothing_goes_on_from_are_tidied_away(tmp_path: Path) -> None:
-    ends = {"complete": [FINISHED], "diverged": [DIVERGED], "cut": [], "failed": [FAILED], "busy": [FINISHED]}
-    for name, records in ends.items():
+    ends: dict[str, list[Row | End]] = {
+        "complete": [FINISHED],
+        "diverged": [DIVERGED],
+        "cut": [],
+        "failed": [FAILED],
+        "busy": [FINISHED],
+    }
+    for name, end in ends.items():
         folder = tmp_path / name / "0f"
         folder.mkdir(parents=True)
         (folder / "epoch-00001-0.pt").write_text("x")
-        head = new_head(name, "tiny", {}, {})
-        (folder / "journal.jsonl").write_text("".join(line(record) for record in [head, *records]))
+        records: list[Head | Row | End] = [new_head(name, "tiny", {}, {}), *end]
+        (folder / "journal.jsonl").write_text("".join(line(record) for record in records))
     with FileLock(tmp_path / "busy" / "0f" / "lock"):
         delete_finished_checkpoints(tmp_path)
     assert {file.parts[-3] for file in tmp_path.rglob("*.pt")} == {"cut", "failed", "busy"}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from PIL import Image
 from project_helpers import Project
 
 from psap.models import build
+from psap.utils.mappings import JsonObject
 
 CLASSES = ("n01440764", "n02102040")
 MODEL = "timm:resnet10t"
-SUITE = {
+SUITE: JsonObject = {
     "title": "Photographs",
     "data": {
         "source": "imagenet",
@@ -66,7 +68,7 @@ def project(tmp_path: Path, pytestconfig: pytest.Config) -> Project:
     return made
 
 
-def rows(project: Project, suite: str) -> dict[str, dict]:
+def rows(project: Project, suite: str) -> dict[str, JsonObject]:
     with (project.folder / "results" / suite / "runs.csv").open() as file:
         return {row["run"].split("/", 2)[2]: row for row in csv.DictReader(file)}
 
@@ -115,7 +117,9 @@ def no_folder(project: Project, root: Path) -> str:
 
 
 @pytest.mark.parametrize("spoil", [wrong_count, no_val, no_folder])
-def test_a_wrong_folder_is_one_line_before_any_work(spoil, project: Project, tmp_path: Path) -> None:
+def test_a_wrong_folder_is_one_line_before_any_work(
+    spoil: Callable[[Project, Path], str], project: Project, tmp_path: Path
+) -> None:
     root = tmp_path / "imagenet"
     says = spoil(project, root).format(root=root)
     done = project.snakemake("photos", "--cores", "2")

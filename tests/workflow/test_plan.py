@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 from project_helpers import TINY, Project
+from torch import nn
 
 from psap import models
 from psap.planning import affordable, report
@@ -26,7 +27,9 @@ SLOW = TINY | {
 }
 
 
-def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypatch, capsys) -> None:
+def test_says_which_suites_fit_and_why_others_do_not(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     project.suite("big", TINY | {"hardware": "gpu"})
     project.suite("far", TINY | {"data": {"source": "folder", "path": "nowhere"}})
     project.suite("slow", SLOW)
@@ -45,7 +48,7 @@ def test_says_which_suites_fit_and_why_others_do_not(project: Project, monkeypat
         assert by_suite[name].endswith(f"snakemake {name} --cores all")
 
 
-def test_what_lacks_its_weights_does_not_fit(project: Project, monkeypatch, tmp_path: Path) -> None:
+def test_what_lacks_its_weights_does_not_fit(project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     dense = TINY["training"] | {"dense": {"weights": "published", "epochs": 1, "lr": 0.1}}
     names = ["timm.tf_efficientnet_lite0", "torchvision.resnet18"]
     photos = {"source": "folder", "path": "mine", "photos": {"size": 32}}
@@ -70,15 +73,17 @@ def test_what_lacks_its_weights_does_not_fit(project: Project, monkeypatch, tmp_
     assert report._obstacle(grid, 1.0) == ""
 
 
-def test_the_estimate_does_not_count_what_else_the_machine_does(project: Project, monkeypatch) -> None:
+def test_the_estimate_does_not_count_what_else_the_machine_does(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(project.folder)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     estimate = Estimate(load_grids(Path("params"))["tiny"])
     monkeypatch.setattr("psap.planning.estimate._START_UP", 0.0)
     built = models.build
 
-    def waiting(*arguments):
-        network = built(*arguments)
+    def waiting(name: str, classes: int, in_channels: int = 3) -> nn.Module:
+        network = built(name, classes, in_channels)
         network.register_forward_pre_hook(lambda *seen: time.sleep(0.3))
         return network
 
@@ -95,7 +100,9 @@ def test_gpus_follow_what_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(gpu_locks.visible_gpus()) == count
 
 
-def test_a_folder_named_after_snakemake_is_no_snakemake(root: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_folder_named_after_snakemake_is_no_snakemake(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "snakemake-project"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -163,7 +170,9 @@ def test_killed_with_everything_the_same_command_goes_on(project: Project) -> No
     assert "report: results/tiny/report.html" in done.stdout
 
 
-def test_what_would_take_days_does_not_start_unless_it_must(project: Project, monkeypatch, capsys) -> None:
+def test_what_would_take_days_does_not_start_unless_it_must(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     project.suite("slow", SLOW)
     done = project.psap("reproduce", "slow")
     plan_of_it, refused = done.stderr.splitlines()

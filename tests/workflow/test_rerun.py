@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from project_helpers import Project
 from psap.errors import PsapError
 from psap.suites.compare import compare
 from psap.suites.provenance import processor
+from psap.utils.mappings import JsonObject
 
 RUNS = ("tiny/resnet8/dense/seed0", "tiny/resnet8/pretrained/psap/0.5/seed0")
 SCRATCH = ("tiny/resnet8/scratch/psap/0.5/seed0", "tiny/resnet8/scratch/small_dense/0.5/seed0")
@@ -80,7 +82,12 @@ CHANGES = {
 }
 
 
-def kept(folder: Path, change=lambda row: None, epochs: str = "1,0.1,2.0,90.0\n2,0.1,1.5,95.0\n", **origin) -> Path:
+def kept(
+    folder: Path,
+    change: Callable[[JsonObject], object] = lambda row: None,
+    epochs: str = "1,0.1,2.0,90.0\n2,0.1,1.5,95.0\n",
+    **origin: object,
+) -> Path:
     """A run's row and table as they are kept."""
     machine = {"processor": "P", "instructions": "AVX2", "threads": 1}
     made = {"code": "c", "data": "d", "versions": {"torch": "1"}, "hardware": "h", "device": "cpu", "machine": machine}
@@ -94,7 +101,7 @@ def kept(folder: Path, change=lambda row: None, epochs: str = "1,0.1,2.0,90.0\n2
 
 
 @pytest.mark.parametrize(("change", "told"), CHANGES.values(), ids=CHANGES)
-def test_no_difference_is_overlooked(tmp_path: Path, change, told: str) -> None:
+def test_no_difference_is_overlooked(tmp_path: Path, change: Callable[[JsonObject], object], told: str) -> None:
     before = kept(tmp_path / "before")
     assert "the same: top-1 98.22 %" in compare(before, kept(tmp_path / "same"))
     with pytest.raises(PsapError) as error:

@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
 from project_helpers import TINY, Project, last_epoch
+
+from psap.utils.mappings import JsonObject
 
 CHANGED = {"pretrained": {"epochs": 12, "lr": 0.02}, "micro_batch": 25}
 RUN = "tiny/resnet8/pretrained/psap/0.5/seed0"
@@ -61,7 +64,7 @@ def is_rank(process: psutil.Process, rank: int) -> bool:
     return process.environ().get("RANK") == str(rank)
 
 
-def wait_for(condition, seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -97,7 +100,7 @@ def test_a_run_goes_on_with_another_number_of_ranks(
     ],
 )
 def test_images_that_do_not_suffice_for_every_rank(
-    processes: str, change: dict, says: str, undisturbed: Project
+    processes: str, change: JsonObject, says: str, undisturbed: Project
 ) -> None:
     file = undisturbed.folder / "params" / "tiny.yaml"
     before = file.read_text()

@@ -9,6 +9,7 @@ import yaml
 from project_helpers import TINY, Project
 
 from psap.suites import digest
+from psap.suites.schema import MethodPair
 
 
 def planned(project: Project, *arguments: str) -> dict[str, int]:
@@ -130,8 +131,9 @@ def test_the_ablation_differs_from_psap_in_one_word_each(root: Path) -> None:
     from psap.suites.load import load_methods
 
     methods = load_methods(root / "params" / "methods.yaml")
+    pairs = {name: pair for name, pair in methods.items() if isinstance(pair, MethodPair)}
     for i in (0, 1):
-        psap = methods["psap"][i]
+        psap = pairs["psap"][i]
         changes = {
             "psap_soft": {"reconstruction": "soft"},
             "psap_hard": {"reconstruction": "hard"},
@@ -139,12 +141,13 @@ def test_the_ablation_differs_from_psap_in_one_word_each(root: Path) -> None:
             "psap_plain": {"reconstruction": "soft", "allocation": "uniform"},
         }
         for name, change in changes.items():
-            assert methods[name][i].identity() == psap.model_copy(update=change).identity()
+            assert pairs[name][i].identity() == psap.model_copy(update=change).identity()
 
 
 def test_the_library_default_is_the_preset(root: Path) -> None:
     from psap.pruning.method import Method
     from psap.suites.load import load_methods
 
-    preset = load_methods(root / "params" / "methods.yaml")["psap"].pretrained
-    assert preset.model_dump(exclude={"lr_scale", "code"}) == Method().model_dump()
+    preset = load_methods(root / "params" / "methods.yaml")["psap"]
+    assert isinstance(preset, MethodPair)
+    assert preset.pretrained.model_dump(exclude={"lr_scale", "code"}) == Method().model_dump()

@@ -23,7 +23,9 @@ def test_a_folder_with_braces_is_refused(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["logs", "data", "state", ".snakemake"])
-def test_a_folder_that_is_not_ours_to_write_in_is_told(name: str, tmp_path: Path, monkeypatch) -> None:
+def test_a_folder_that_is_not_ours_to_write_in_is_told(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("os.access", lambda path, mode: path != name)  # root may write anywhere
     check_surroundings(tmp_path)
@@ -32,7 +34,7 @@ def test_a_folder_that_is_not_ours_to_write_in_is_told(name: str, tmp_path: Path
         check_surroundings(tmp_path)
 
 
-def test_a_cache_that_can_be_written_is_used(tmp_path: Path, monkeypatch) -> None:
+def test_a_cache_that_can_be_written_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new" / "cache"))
     keep_cache_writable()
     assert (tmp_path / "new" / "cache").is_dir()

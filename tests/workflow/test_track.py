@@ -44,5 +44,8 @@ def loaded_by_the_page(root: Path, project: Project, run_id: str) -> float:
 run_id = {run_id!r}
 {line}
 print(sum(tensor.double().sum().item() for tensor in network.state_dict().values()))"""
-    options = {"cwd": project.folder, "env": project.environment, "capture_output": True, "text": True}
-    return float(subprocess.run([sys.executable, "-c", code], check=True, **options).stdout)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, check=True, cwd=project.folder, env=project.environment, capture_output=True, text=True
+    )
+    return float(done.stdout)

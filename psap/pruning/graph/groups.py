@@ -69,7 +69,16 @@ class Slot:
 class Group:
     """Channels 0..C-1, each kept or removed as a whole.
 
-    `root` is the layer from which removal starts; `reason` says why no channel may be removed (empty: they may).
+    Attributes:
+        name: That of its first producer in the network.
+        channels: Their number, C.
+        root: The layer from which removal starts.
+        producers: The layers that make the channels.
+        norms: What the channels pass, each by itself: batch-norms, and PReLUs with a slope for each.
+        consumers: The layers that read the channels.
+        reason: Why no channel may be removed; empty where they may.
+        weights: The producers' weights and biases.
+        others: The norms' tensors, and the gains of padded shortcuts.
     """
 
     name: str
@@ -95,7 +104,17 @@ class Group:
         return [*self.weights, *self.others]
 
     def within(self, network: nn.Module) -> "Group":
-        """The same group of `network`, a copy of the one that it was found in; PsapError where it is none."""
+        """The same group in a copy of its network.
+
+        Args:
+            network: The copy.
+
+        Returns:
+            The group, with the modules of `network`.
+
+        Raises:
+            PsapError: When it is no copy of the network that the group was found in.
+        """
         modules = dict(network.named_modules())
 
         def moved(member: Member) -> Member:
@@ -111,10 +130,16 @@ class Group:
         return replace(self, root=moved(self.root), producers=producers, norms=norms, consumers=consumers)
 
     def filters(self, *, gradients: bool = False) -> Tensor:
-        """Weights of every channel, or their gradients: shape (C, D), all producers side by side.
+        """Weights of every channel, or their gradients, all producers side by side.
 
         A producer that makes a channel at several positions contributes them all, one that makes only some channels
         contributes zeros elsewhere. A gradient that is None counts as zero.
+
+        Args:
+            gradients: Whether to give the gradients.
+
+        Returns:
+            Shape (C, D), detached.
         """
         values = [(slot, slot.tensor.grad if gradients else slot.tensor) for slot in self.weights]
         given = [(slot, torch.zeros_like(slot.tensor) if value is None else value) for slot, value in values]
@@ -122,7 +147,15 @@ class Group:
         return torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]
 
     def rows(self, slot: Slot, value: Tensor) -> Tensor:
-        """`value`, shaped like the slot's tensor with outputs first, by channel: shape (C, D), detached."""
+        """The values of a tensor by channel.
+
+        Args:
+            slot: One of `slots`.
+            value: Shaped like the slot's tensor, with its outputs in dimension 0.
+
+        Returns:
+            Shape (C, D), detached.
+        """
         rows = value.detach().reshape(len(value), -1)
         position, channel = slot.member.position, slot.member.channel
         if len(position) == self.channels == len(value) and torch.equal(position, channel):
@@ -134,14 +167,21 @@ class Group:
         return out.flatten(1)
 
     def scales(self) -> Tensor | None:
-        """Sum over the group's batch-norms of |scale|, shape (C,); None where it has no batch-norm with a scale."""
+        """Sum over the group's batch-norms of |scale|.
+
+        Returns:
+            Shape (C,); None where the group has no batch-norm with a scale.
+        """
         return self._over_norms(("weight",), lambda scale: scale.detach().abs())
 
     def gate_gradients(self) -> Tensor | None:
-        """Derivative of the loss with respect to a gate on each channel behind its batch-norms, open: shape (C,).
+        """Derivative of the loss with respect to a gate on each channel behind its batch-norms, at an open gate.
 
-        By the chain rule it is the sum of scale times its gradient and shift times its gradient. None where the group
-        has no batch-norm with a scale. A gradient that is None counts as zero.
+        By the chain rule it is the sum of scale times its gradient and shift times its gradient (arXiv:1906.10771,
+        section 3.2). A gradient that is None counts as zero.
+
+        Returns:
+            Shape (C,); None where the group has no batch-norm with a scale.
         """
         return self._over_norms(
             ("weight", "bias"),

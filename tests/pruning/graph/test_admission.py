@@ -51,7 +51,8 @@ class Named(Layered):
 
 
 class OfMapping(Layered):
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+    def forward(self, batch: Tensor | dict[str, Tensor]) -> Tensor:
+        assert isinstance(batch, dict)
         return super().forward(batch["x"])
 
 
@@ -101,7 +102,9 @@ def test_inputs_of_any_nesting(model: nn.Module, inputs: Any) -> None:
 
 def compiled_inside() -> nn.Module:
     model = Layered()
-    model.b = torch.compile(model.b, backend="eager")
+    compiled = torch.compile(model.b, backend="eager")
+    assert isinstance(compiled, nn.Module)
+    model.add_module("b", compiled)
     return model
 
 
@@ -138,7 +141,8 @@ def on_meta() -> nn.Module:
 
 def quantised() -> nn.Module:
     model = nn.Sequential(nn.Flatten(), nn.Linear(X[0].numel(), 8), nn.ReLU(), nn.Linear(8, 5))
-    return torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+    network: nn.Module = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+    return network
 
 
 STRANGE: dict[str, tuple[Callable[[], Any], str]] = {

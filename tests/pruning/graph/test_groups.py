@@ -1,6 +1,7 @@
 """Groups: what belongs together, what is refused and why, and the traps of tracing."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import timm
@@ -16,6 +17,8 @@ from architectures_helpers import (
     Padded,
     Standardised,
 )
+from fixture_types import Randomise
+from layer_helpers import layer
 from torch import Tensor, nn
 
 from psap.errors import PsapError
@@ -23,13 +26,14 @@ from psap.layers import PadShortcut
 from psap.models import build
 from psap.pruning.graph import _torch_pruning as walks
 from psap.pruning.graph.find import trace_groups
+from psap.pruning.graph.groups import Group
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 
 IMAGE = torch.randn(2, 3, 16, 16)
 
 
-def by_name(model: nn.Module, x: Tensor = IMAGE) -> dict:
+def by_name(model: nn.Module, x: Tensor = IMAGE) -> dict[str, Group]:
     return {group.name: group for group in trace_groups(model, x)}
 
 
@@ -46,7 +50,7 @@ def test_the_classifier_is_never_a_group() -> None:
     model = build("resnet8", 10)
     reasons = {group.name: group.reason for group in trace_groups(model, IMAGE) if group.reason}
     assert set(reasons.values()) == {"feeds the network's output"}
-    assert all(model.get_submodule(name).weight.shape[0] == 10 for name in reasons)
+    assert all(layer(model, name, nn.Linear).weight.shape[0] == 10 for name in reasons)
 
 
 def test_depthwise_pairs_go_together() -> None:
@@ -75,7 +79,7 @@ def test_flattened_channels_take_all_their_positions() -> None:
 
 
 @pytest.mark.parametrize("make", [Gated, GatedTokens, Bilinear, Flattened, Concatenated, Keeping])
-def test_small_architectures_compact_exactly(make, randomise) -> None:
+def test_small_architectures_compact_exactly(make: Callable[[], nn.Module], randomise: Randomise) -> None:
     torch.manual_seed(0)
     model, x = randomise(make().double()), IMAGE.double()
     pruner = Pruner(model, x, 0.25, 1, method=Method(reconstruction="hard"))
@@ -147,14 +151,14 @@ def test_splits_of_something_else_are_refused() -> None:
     assert "mixes channels" in groups["1.ba.conv_p"].reason and groups["1.ba.conv2.conv"].reason == ""
 
 
-def test_indices_that_go_round_are_refused(monkeypatch) -> None:
+def test_indices_that_go_round_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walks, "_ITEM", 0)
     monkeypatch.setattr(walks, "_MOST_INDICES", 5)  # fewer than are flattened here
     groups = by_name(Flattened())
     assert "mixes channels" in groups["conv"].reason and groups["hidden"].reason == ""
 
 
-def test_torch_pruning_used_beside_us_is_not_cut_short(monkeypatch) -> None:
+def test_torch_pruning_used_beside_us_is_not_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walks, "_ITEM", 0)
     monkeypatch.setattr(walks, "_MOST_INDICES", 5)
     model = Flattened()

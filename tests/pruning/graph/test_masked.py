@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fixture_types import Psap, Randomise
 from torch import nn
 
 from psap.errors import PsapError
@@ -16,7 +17,7 @@ from psap.pruning.pruner import Pruner
 
 
 @pytest.mark.parametrize("name", ["resnet8", "resnet8_b", "vgg16_bn", "torchvision:mobilenet_v2"])
-def test_what_is_zero_goes_and_nothing_else_changes(name: str, randomise) -> None:
+def test_what_is_zero_goes_and_nothing_else_changes(name: str, randomise: Randomise) -> None:
     model, images = randomise(build(name, 10)).eval(), torch.randn(2, 3, 32, 32)
     groups = [group for group in trace_groups(model, images) if not group.reason]
     masks = [
@@ -32,19 +33,21 @@ def test_what_is_zero_goes_and_nothing_else_changes(name: str, randomise) -> Non
 
 
 def test_statistics_do_not_matter_but_weights_biases_and_shifts_do() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
+    conv, norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+    model = nn.Sequential(conv, norm, nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
+    assert conv.bias is not None and norm.running_mean is not None
     group = next(group for group in trace_groups(model, torch.zeros(1, 3, 8, 8)) if not group.reason)
     with torch.no_grad():
-        for tensor in (model[0].weight, model[0].bias, model[1].weight, model[1].bias):
+        for tensor in (conv.weight, conv.bias, norm.weight, norm.bias):
             tensor[1:3] = 0
-        model[1].running_mean[1] = 5.0
+        norm.running_mean[1] = 5.0
     assert zeroed(group).tolist() == [False, True, True, False]
     with torch.no_grad():
-        model[1].bias[2] = 0.5  # a constant, which the next layer sees
+        norm.bias[2] = 0.5  # a constant, which the next layer sees
     assert zeroed(group).tolist() == [False, True, False, False]
 
 
-def test_one_channel_stays_and_a_network_without_zeros_is_refused(randomise) -> None:
+def test_one_channel_stays_and_a_network_without_zeros_is_refused(randomise: Randomise) -> None:
     model, images = randomise(build("resnet8", 10)), torch.zeros(1, 3, 32, 32)
     with pytest.raises(PsapError, match="no channel of its 6 groups is zero"):
         compact_masked(model, images)
@@ -54,7 +57,7 @@ def test_one_channel_stays_and_a_network_without_zeros_is_refused(randomise) -> 
     compact_masked(model, images)
 
 
-def test_the_command_takes_the_checkpoint_of_ones_own_loop(tmp_path: Path, psap, randomise) -> None:
+def test_the_command_takes_the_checkpoint_of_ones_own_loop(tmp_path: Path, psap: Psap, randomise: Randomise) -> None:
     model, images = randomise(build("resnet8", 10)), torch.zeros(1, 3, 32, 32)
     pruner = Pruner(model, images, target=0.4, epochs=1)
     pruner.step(0)

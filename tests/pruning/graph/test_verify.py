@@ -4,6 +4,9 @@ import copy
 
 import torch
 from architectures_helpers import Flattened, Offset, Remembered, Shifted
+from fixture_types import Randomise
+from layer_helpers import layer
+from torch import nn
 
 from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.method import Method
@@ -26,7 +29,7 @@ def test_only_the_groups_to_blame_are_refused() -> None:
     pruner = Pruner(model, IMAGE, 0.3, 1, method=Method(reconstruction="hard", schedule={"kind": "one_shot"}))
     assert {group.name for group in pruner.unprunable} == {"fixed", "head"}
     pruner.step(0)
-    assert pruner.compact().fixed.out_channels == 8
+    assert layer(pruner.compact(), "fixed", nn.Conv2d).out_channels == 8
 
 
 def test_a_fresh_network_is_tried_as_a_trained_one() -> None:
@@ -38,7 +41,7 @@ def test_a_fresh_network_is_tried_as_a_trained_one() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()), "left as it was"
 
 
-def test_groups_found_once_serve_for_every_copy(randomise) -> None:
+def test_groups_found_once_serve_for_every_copy(randomise: Randomise) -> None:
     model = randomise(Flattened())
     groups = find_prunable_groups(model, IMAGE)
     method = Method(reconstruction="hard", schedule={"kind": "one_shot", "freeze": 0.0})
@@ -46,6 +49,7 @@ def test_groups_found_once_serve_for_every_copy(randomise) -> None:
         masked = copy.deepcopy(model)
         pruner = Pruner(masked, IMAGE, target, 1, method=method, groups=groups)
         pruner.step(0)
-        assert not masked.conv.weight.detach()[pruner.masks[0]].any()
+        assert not layer(masked, "conv", nn.Conv2d).weight.detach()[pruner.masks[0]].any()
         assert pruner.reduction() >= target and pruner.compact()
-    assert model.conv.weight.detach().abs().sum((1, 2, 3)).all(), "the network that they were found in stays as it was"
+    weight = layer(model, "conv", nn.Conv2d).weight.detach()
+    assert weight.abs().sum((1, 2, 3)).all(), "the network that they were found in stays as it was"

@@ -16,7 +16,8 @@ class Gated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a, b = self.wide(x).chunk(2, dim=1)
-        return self.head(self.last(a * b.sigmoid()).mean((2, 3)))
+        out: Tensor = self.head(self.last(a * b.sigmoid()).mean((2, 3)))
+        return out
 
 
 class Flattened(nn.Module):
@@ -29,7 +30,8 @@ class Flattened(nn.Module):
         self.head = nn.Linear(8, 5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.hidden(self.conv(x).relu().flatten(1)).relu())
+        out: Tensor = self.head(self.hidden(self.conv(x).relu().flatten(1)).relu())
+        return out
 
 
 class Concatenated(nn.Module):
@@ -44,7 +46,8 @@ class Concatenated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         both = self.norm(torch.cat([self.a(x), self.b(x)], dim=1)).relu()
-        return self.head(self.mix(both).relu().mean((2, 3)))
+        out: Tensor = self.head(self.mix(both).relu().mean((2, 3)))
+        return out
 
 
 class UNet(nn.Module):
@@ -64,7 +67,8 @@ class UNet(nn.Module):
         down = self.down(top)
         deep = self.deep(torch.cat([self.left(down), down, self.right(down)], dim=1))
         up = nn.functional.interpolate(deep, size=top.shape[2:], mode="nearest")
-        return self.head(self.join(torch.cat([up, top], dim=1)))
+        out: Tensor = self.head(self.join(torch.cat([up, top], dim=1)))
+        return out
 
 
 class Behind(nn.Module):
@@ -78,7 +82,8 @@ class Behind(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         both = self.norm(self.depthwise(torch.cat([self.a(x), self.b(x)], dim=1))).relu()
-        return self.head(self.mix(both).relu().mean((2, 3)))
+        out: Tensor = self.head(self.mix(both).relu().mean((2, 3)))
+        return out
 
 
 class Grouped(nn.Module):
@@ -91,7 +96,8 @@ class Grouped(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.grouped(self.first(x)).relu()
-        return self.head(self.last(self.norm(self.free(x))).mean((2, 3)))
+        out: Tensor = self.head(self.last(self.norm(self.free(x))).mean((2, 3)))
+        return out
 
 
 class Padded(nn.Module):
@@ -104,7 +110,8 @@ class Padded(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.a(x)
-        return self.head((self.b(x.relu()) + nn.functional.pad(x, (0, 0, 0, 0, 2, 2))).mean((2, 3)))
+        out: Tensor = self.head((self.b(x.relu()) + nn.functional.pad(x, (0, 0, 0, 0, 2, 2))).mean((2, 3)))
+        return out
 
 
 class Shifted(nn.Module):
@@ -115,7 +122,8 @@ class Shifted(nn.Module):
         self.a, self.b, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Linear(8, 5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.b(self.a(x).sigmoid()).mean((2, 3)))
+        out: Tensor = self.head(self.b(self.a(x).sigmoid()).mean((2, 3)))
+        return out
 
 
 class Remembered(nn.Module):
@@ -128,7 +136,8 @@ class Remembered(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a, b = self.fixed(self.before(x).relu()).split([3, 5], dim=1)
-        return self.head(self.after(torch.cat([a.relu(), b], dim=1)).relu().mean((2, 3)))
+        out: Tensor = self.head(self.after(torch.cat([a.relu(), b], dim=1)).relu().mean((2, 3)))
+        return out
 
 
 class Offset(nn.Module):
@@ -140,7 +149,8 @@ class Offset(nn.Module):
         self.offset = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.b(self.a(x).relu() + self.offset).relu().mean((2, 3)))
+        out: Tensor = self.head(self.b(self.a(x).relu() + self.offset).relu().mean((2, 3)))
+        return out
 
 
 class GatedTokens(nn.Module):
@@ -157,7 +167,8 @@ class GatedTokens(nn.Module):
         x = self.patch(x).flatten(2).transpose(1, 2)
         x = torch.cat([self.token.expand(len(x), -1, -1), x], dim=1)
         a, b = self.gated(self.norm(x)).chunk(2, dim=-1)
-        return self.head((x + self.back(a.tanh() * b))[:, 0])
+        out: Tensor = self.head((x + self.back(a.tanh() * b))[:, 0])
+        return out
 
 
 class Bilinear(nn.Sequential):
@@ -187,7 +198,8 @@ class Keeping(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training or self.kept is None:
             self.kept = self.table.exp()
-        return self.head(self.b(self.a(x).relu()).relu().mean((2, 3))) + self.kept + self.project(self.query)
+        out: Tensor = self.head(self.b(self.a(x).relu()).relu().mean((2, 3))) + self.kept + self.project(self.query)
+        return out
 
 
 class StdConv2d(nn.Conv2d):
@@ -195,7 +207,8 @@ class StdConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
-        return self._conv_forward(x, weight / weight.std((1, 2, 3), keepdim=True), self.bias)
+        out: Tensor = self._conv_forward(x, weight / weight.std((1, 2, 3), keepdim=True), self.bias)
+        return out
 
 
 class Standardised(nn.Module):
@@ -205,7 +218,8 @@ class Standardised(nn.Module):
         self.head = nn.Linear(6, 5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.c(self.b(self.a(x).relu()).relu()).relu().mean((2, 3)))
+        out: Tensor = self.head(self.c(self.b(self.a(x).relu()).relu()).relu().mean((2, 3)))
+        return out
 
 
 class Encoder(nn.Module):
@@ -217,7 +231,8 @@ class Encoder(nn.Module):
         self.enc = nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.enc(self.emb(x)).mean(1))
+        out: Tensor = self.head(self.enc(self.emb(x)).mean(1))
+        return out
 
 
 class Tied(nn.Module):
@@ -232,7 +247,8 @@ class Tied(nn.Module):
     def forward(self, words: Tensor) -> Tensor:
         x = self.emb(words)
         y = self.down(self.up(x).relu())
-        return self.head(x + y if self.residual else y.relu())
+        out: Tensor = self.head(x + y if self.residual else y.relu())
+        return out
 
 
 class Layered(nn.Module):
@@ -265,6 +281,8 @@ class Branching(Layered):
         bright = bool(x.mean() > self.limit)
         a = self.a(x).relu()
         if self.kind == "layer":
-            return self.head((self.c(a) if bright else self.b(a)).relu().mean((2, 3)))
-        a = a.flip(1) if bright else a
-        return self.head(self.c(self.b(a).relu()).relu().mean((2, 3)))
+            last = self.c(a) if bright else self.b(a)
+        else:
+            last = self.c(self.b(a.flip(1) if bright else a).relu())
+        out: Tensor = self.head(last.relu().mean((2, 3)))
+        return out

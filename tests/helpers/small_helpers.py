@@ -1,11 +1,14 @@
 """A small network, a batch for it, and a prune-training loop in two calls."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
+from psap.utils.mappings import JsonObject
 
 X = torch.randn(16, 3, 12, 12, generator=torch.Generator().manual_seed(5))
 Y = torch.arange(16) % 5
@@ -20,7 +23,7 @@ AFTER = {
     "rest": "free",
 }
 # Both mechanisms at once: ratios follow folded weights, protection goes across the network, and the pulse brings back.
-ACROSS = {
+ACROSS: JsonObject = {
     "schedule": {"kind": "cubic", "freeze": 0.6},
     "allocation": "sparsity",
     "sparsity": {"weights": "folded", "scale": "model", "quantile": 0.5, "alpha": 0.25},
@@ -53,7 +56,8 @@ class Small(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm1(self.conv1(x)).relu()
-        return self.head(self.norm2(self.conv2(x)).relu().mean((2, 3)))
+        out: Tensor = self.head(self.norm2(self.conv2(x)).relu().mean((2, 3)))
+        return out
 
 
 def iterate(model: nn.Module, optimizer: torch.optim.Optimizer, pruner: Pruner) -> None:
@@ -65,7 +69,7 @@ def iterate(model: nn.Module, optimizer: torch.optim.Optimizer, pruner: Pruner) 
 
 
 def start(
-    model: nn.Module, epochs: int = 10, target: float = 0.5, **parameters
+    model: nn.Module, epochs: int = 10, target: float = 0.5, **parameters: Any
 ) -> tuple[Pruner, torch.optim.Optimizer]:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)
     parameters = {"schedule": CONSTANT, "allocation": "uniform", "window": 1, **parameters}

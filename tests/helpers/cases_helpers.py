@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from arena_helpers import Case, nothing
-from conftest import DENSE, PRUNED
+from arena_helpers import DENSE, PRUNED, Case, nothing
 from corpus_helpers import CONTENTS, DAMAGE, INSTEAD, NAMES, NUMBERS
 
 NETWORK = f"checkpoints/{PRUNED}"

@@ -21,7 +21,7 @@ def prune(**changes: Any) -> None:
     torch.manual_seed(0)
     model, images = build("resnet8", 10), torch.randn(4, 3, 16, 16)
     method = changes.pop("method", Method(schedule=ONCE, window=1))
-    values = {"target": 0.3, "epochs": 1, "seed": 0, "example_inputs": images[:1]} | changes
+    values: dict[str, Any] = {"target": 0.3, "epochs": 1, "seed": 0, "example_inputs": images[:1]} | changes
     if isinstance(method, dict):
         method = validated(Method, {"schedule": {"kind": "constant", "freeze": 0.0}, "window": 1} | method, "method")
     optimizer = torch.optim.SGD(model.parameters(), 0.01)

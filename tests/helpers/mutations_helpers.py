@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,13 @@ def files(draw: DrawFn, project: Path) -> Case:
     """A file of `project` with a mistake in it, and a command that reads it."""
     file, arguments, check = draw(st.sampled_from([entry for entry in COMMANDS if (project / entry[0]).is_file()]))
     whole = (project / file).read_bytes()
-    readers = {".yaml": (yaml.safe_load, yaml.safe_dump), ".json": (json.loads, json.dumps)}
+    readers: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], str]]] = {
+        ".yaml": (yaml.safe_load, yaml.safe_dump),
+        ".json": (json.loads, json.dumps),
+    }
     if (reader := readers.get(Path(file).suffix)) and draw(st.booleans()):
         told, values = draw(changed(reader[0](whole)))
-        content = str(reader[1](values)).encode()
+        content = reader[1](values).encode()
     else:
         told, content = draw(damaged(whole))
     return Case(f"{file}: {told}", arguments, partial(put, file, partial(write, content)), check)

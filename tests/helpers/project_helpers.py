@@ -14,7 +14,9 @@ from typing import Any
 
 import yaml
 
-TINY = {
+from psap.utils.mappings import JsonObject
+
+TINY: JsonObject = {
     "title": "Tiny",
     "data": {"source": "digits", "pad": 1, "train_images": 400},
     "models": ["resnet8"],
@@ -37,6 +39,7 @@ def _warm() -> str:
     server = subprocess.Popen(
         [sys.executable, "-m", "psap.cli.warm", address], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
+    assert server.stdin
     atexit.register(server.wait, 60)
     atexit.register(server.stdin.close)  # which comes first: the last registered does
     return address

@@ -15,6 +15,7 @@ import psutil
 
 from psap.errors import PsapError
 
+DENSE, PRUNED = "tiny/resnet8/dense/seed0", "tiny/resnet8/pretrained/psap/0.5/seed0"  # runs of the project
 SECONDS = 10  # of the processor that any case may take
 _WAITING = 4  # times as many by the clock: the machine may have other things to do
 _MEMORY = 6 * 2**30

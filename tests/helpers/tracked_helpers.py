@@ -5,9 +5,11 @@ import os
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, Popen
+from typing import Any
 
 from psap.tracking.journal import End, Head, Row, line, new_head
 
@@ -56,7 +58,7 @@ def stored(database: Path) -> list[Stored]:
         ]
 
 
-def a_head(**changes: object) -> Head:
+def a_head(**changes: Any) -> Head:
     return new_head(**{"run": "demo/r", "experiment": "demo", "tags": {"who": "me"}, "params": {"seed": 0}, **changes})
 
 
@@ -108,7 +110,7 @@ def assert_whole(run: Stored, state: Path, epochs: int = 8) -> None:
     assert run.tags.items() >= {"psap.suites.grid": "demo", "mlflow.runName": run.name}.items()
 
 
-def wait_until(happens, seconds: float = 30.0) -> None:
+def wait_until(happens: Callable[[], object], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not happens():
         assert time.monotonic() < deadline, "it did not happen"

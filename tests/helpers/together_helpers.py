@@ -33,8 +33,8 @@ def data(shard: Shard) -> Batches:
     numbers = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (128 * STEPS, 8, 8, 3), generator=numbers, dtype=torch.uint8)
     split = Split(images, torch.randint(0, 10, (len(images),), generator=numbers))
-    options = {"train": True, "flip": True, "pad": 1, "dtype": torch.float64, "shard": shard}
-    return Batches(split, 128, (0.5,) * 3, (0.25,) * 3, **options)
+    mean, std = (0.5,) * 3, (0.25,) * 3
+    return Batches(split, 128, mean, std, train=True, flip=True, pad=1, dtype=torch.float64, shard=shard)
 
 
 def network() -> nn.Module:
@@ -47,33 +47,31 @@ def network() -> nn.Module:
     return model
 
 
-class Watching:
-    """What a training's pruner does: its masks after every step."""
+class Watched(Pruner):
+    """Keeps its masks after every step."""
 
-    def __init__(self, train_state: TrainState) -> None:
-        self.seen: list[list[torch.Tensor]] = []
-        after_step = train_state.pruner.after_step
+    seen: list[list[torch.Tensor]]
 
-        def watched() -> None:
-            after_step()
-            self.seen.append(train_state.pruner.masks)
-
-        train_state.pruner.after_step = watched
+    def after_step(self) -> None:
+        super().after_step()
+        self.seen.append(self.masks)
 
 
 def train(method: Method) -> dict[str, Any]:
     images = torch.zeros(1, 3, 8, 8, dtype=torch.float64)
-    pruning = partial(Pruner, example_inputs=images, target=0.5, epochs=EPOCHS, method=method)
+    pruning = partial(Watched, example_inputs=images, target=0.5, epochs=EPOCHS, method=method)
     train_state = TrainState(network(), TRAINING, pruning)
-    watching = Watching(train_state)
+    pruner = train_state.pruner
+    assert isinstance(pruner, Watched)
+    pruner.seen = []
     batches = data(Shard(distributed.rank(), distributed.world_size(), 64))
     losses, banks = [], []
     for epoch in range(EPOCHS):
         train_state.begin_epoch(epoch)
         losses.append(run_epoch(train_state, batches, TRAINING, epoch)[0])
-        backup = train_state.pruner.state_dict()["reconstruction"].get("backup", {"values": {}})  # hard has none
+        backup = pruner.state_dict()["reconstruction"].get("backup", {"values": {}})  # hard has none
         banks.append({f"{name}.{slot}": kept for name, of in backup["values"].items() for slot, kept in of.items()})
-    found = {"parameters": dict(train_state.model.named_parameters()), "masks": watching.seen}
+    found = {"parameters": dict(train_state.model.named_parameters()), "masks": pruner.seen}
     return found | {"losses": losses, "banks": banks}
 
 

@@ -1,6 +1,6 @@
 """Strike at a suite while it runs, give the same command again, and hold what comes out against an undisturbed run.
 
-    python tests/workflow/strikes.py SUITE KINDS NUMBER SEED WHOLE STRUCK
+    python tests/helpers/strikes.py SUITE KINDS NUMBER SEED WHOLE STRUCK
 
 WHOLE is a checkout in which SUITE was run to its end, STRUCK a fresh one of the same commit. KINDS is "kills" or "all".
 """
