@@ -1,10 +1,14 @@
 """One set of pins: pyproject.toml, requirements.lock and environment.yml agree."""
 
+import importlib.metadata
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import yaml
+from packaging.requirements import Requirement
 
 
 def pins(lines: list[str]) -> dict[str, str]:
@@ -46,3 +50,64 @@ def test_every_pin_of_the_lock_has_hashes_and_set_up_asks_for_them(root: Path) -
         line for line in (root / "Makefile").read_text().splitlines() if "requirement requirements.lock" in line
     ]
     assert any("pip install" in line and "--require-hashes" in line for line in installs)
+
+
+# A network, data and names for the README's loop; then all else that the library offers without an extra.
+LIBRARY = """
+import sys
+from importlib.machinery import PathFinder
+
+class Installed(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in {absent} else super().find_spec(name, path, target)
+
+sys.meta_path[:] = [Installed if finder is PathFinder else finder for finder in sys.meta_path]
+import torch
+from torch import nn
+import psap
+from psap.export import export
+
+for name in psap.__all__:
+    getattr(psap, name)
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(), nn.Linear(576, 4))
+
+model = Net()
+example_inputs, epochs, loss_fn = torch.randn(1, 1, 8, 8), 3, nn.CrossEntropyLoss()
+loader = [(torch.randn(4, 1, 8, 8), torch.arange(4))] * 3
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+{loop}
+psap.save(small, "small")
+again = psap.load("small", into=Net())
+assert torch.equal(again.eval()(example_inputs), small.eval()(example_inputs))
+assert psap.compact_masked(model, example_inputs)[1] > 0
+"""
+
+
+def brought(names: list[str]) -> set[str]:
+    """The packages that pip installs for `names`: them, what they need, and so on."""
+    found: set[str] = set()
+    while names:
+        name = re.sub("[-_.]+", "-", Requirement(names.pop()).name).lower()
+        if name not in found:
+            found.add(name)
+            needs = map(Requirement, importlib.metadata.requires(name) or [])
+            names += [str(need) for need in needs if not need.marker or need.marker.evaluate({"extra": ""})]
+    return found
+
+
+def test_the_library_runs_with_what_it_asks_for_alone(root: Path, tmp_path: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    there = brought(project["dependencies"]) | {"psap-pruning"}
+    owners = importlib.metadata.packages_distributions().items()
+    absent = {
+        module for module, owned in owners if not {re.sub("[-_.]+", "-", name).lower() for name in owned} & there
+    } - {"psap"}
+    assert {"yaml", "typer", "mlflow", "torchvision"} <= absent
+    loop = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), re.S)[0]
+    program = LIBRARY.replace("{absent}", repr(absent)).replace("{loop}", loop)
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
