@@ -4,7 +4,7 @@ from pathlib import Path
 
 STEPS = [
     ("Read", "weight sparsity", "of every group"),
-    ("Set ratios", "so that the target", "is met exactly"),
+    ("Set ratios", "so that the target", "is met"),
     ("Select", "the lowest norms;", "protected ones stay"),
     ("Zero", "and keep a backup", "of the weights"),
     ("Train", "and read gradients", "of the channels"),

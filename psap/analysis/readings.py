@@ -6,7 +6,7 @@ from psap.analysis.comparisons import Scope, compare
 from psap.analysis.results import Results
 from psap.analysis.verdicts import correct
 from psap.utils.mappings import JsonObject, flat
-from psap.utils.validation import read_sections
+from psap.utils.yaml_files import read_sections
 
 CLAIMS = {"protection": "S3", "hard": "S3b", "adaptivity": "S2"}
 

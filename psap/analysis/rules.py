@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self, get_args
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from psap.utils.validation import read_mapping, validated
+from psap.utils.validation import validated
+from psap.utils.yaml_files import read_mapping
 
 ClaimId = Literal["S2", "S3", "S3b", "S5a", "S5b", "S5c", "S5d", "S5e", "S5f"]
 RULES_FILE = "verdicts.yaml"

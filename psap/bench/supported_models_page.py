@@ -39,8 +39,8 @@ that it takes.
    statistics of batch-norm.
 2. All channels of all groups are backed up, zeroed and restored. This must change nothing.
 3. PSAP prunes the network while it trains, in three steps with two iterations on noise after each. It does so once in
-   each reading of protection: before the selection with the rest held, after it by the gradient of the weights, and
-   after it by that of gates.
+   each of three readings: PSAP's default, and protection after the selection by the gradient of the weights and by
+   that of gates.
 4. The network is compacted, saved and loaded. Outputs are compared in eval mode and float64, on images that the pruner
    has not seen.
 
@@ -57,8 +57,7 @@ that it takes.
 
 `pruned` says two things, for all three readings. `difference`, between the masked and the compacted network, is at
 most {tolerance:g}, also as a share of `change`. And the loaded network does not differ from the compacted one at all.
-Residual streams through LayerNorm, attention and grouped convolutions keep their channels; the other groups are
-pruned. A target that these cannot reach is refused.
+Groups with a reason keep their channels; the others are pruned. A target that these cannot reach is refused.
 """
 
 

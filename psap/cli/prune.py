@@ -50,7 +50,8 @@ def prune(
         if name not in ("request", "round_to", "ignore", "ratio", "allow_code", "dry_run") and value is not None
     }
     from psap.standalone.request import PruneRequest
-    from psap.utils.validation import read_mapping, validated
+    from psap.utils.validation import validated
+    from psap.utils.yaml_files import read_mapping
 
     values: JsonObject = (read_mapping(request) if request else {}) | given
     where, method = str(request or "options"), values.get("method", {})

@@ -26,7 +26,7 @@ class Gates:
 
     With the weights still in place, a closed gate removes its channel from the network exactly as zeroing would, and
     the derivative of the loss with respect to it says what opening it would do. It is not blind where the batch-norm
-    shift is negative, as the weights' own gradient is once they are zero (docs/method.md, facts).
+    shift is negative, as the weights' own gradient is once they are zero (docs/method.md).
     """
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 def select_protected(signal: Tensor, candidates: Tensor, quantile: float, share: float) -> Tensor:
     """Mask (C,) of the candidates whose `signal` lies in the top 1 - `quantile`, at most `share` of all C channels.
 
-    A channel without any signal is never protected: silence says nothing for it (method.md, fact 2).
+    A channel without any signal is never protected: silence says nothing for it (docs/method.md).
     """
     count = min(round((1 - quantile) * int(candidates.sum())), int(share * len(signal) + 1e-9))
     ranked = signal.where(candidates, signal.new_tensor(-1.0)).argsort(descending=True, stable=True)[:count]

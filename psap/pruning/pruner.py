@@ -2,7 +2,7 @@
 
 pruner = Pruner(model, example_inputs, target=0.5, epochs=epochs, optimizer=optimizer)
 for epoch in range(epochs):
-    pruner.step(epoch)                      # adapt the ratios, choose, bank, zero
+    pruner.step(epoch)                      # adapt the ratios, select, back up, zero
     for x, y in loader:
         loss_fn(model(x), y).backward()
         pruner.after_backward()             # supervise gradients (after unscaling, before clipping)

@@ -10,7 +10,8 @@ from psap.models.names import check_own_name
 from psap.suites.schema import MethodConfig, MethodPair, Methods, Retrain, Suite
 from psap.utils.bounds import Name
 from psap.utils.mappings import JsonObject
-from psap.utils.validation import checked, read_mapping, read_sections, validated
+from psap.utils.validation import checked, validated
+from psap.utils.yaml_files import read_mapping, read_sections
 
 
 def load_methods(path: Path, variants: Mapping[str, Mapping[str, JsonObject]] | None = None) -> Methods:

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from psap.errors import PsapError, one_line, suggestion
 from psap.utils import bounds
 from psap.utils.files import sha256
-from psap.utils.validation import checked, content, read_json, read_mapping, read_rows, text
+from psap.utils.validation import checked, content, read_json, read_rows, text
+from psap.utils.yaml_files import read_mapping
 
 
 class Shape(BaseModel):
