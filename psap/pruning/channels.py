@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from psap.pruning.graph.groups import Group, Slot
+from psap.pruning.graph.groups import Group
+from psap.pruning.graph.members import Slot
 from psap.utils.mappings import StateDict
 
 

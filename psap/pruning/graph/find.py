@@ -3,7 +3,7 @@
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,10 @@ from torch.nn.utils import parametrize
 from psap.errors import PsapError
 from psap.layers import PadShortcut
 from psap.pruning.graph._torch_pruning import Astray, pruning_group, reached, tp
-from psap.pruning.graph.groups import Group, Member, summary
+from psap.pruning.graph.attention import Attention, attentions
+from psap.pruning.graph.groups import Group, summary
+from psap.pruning.graph.heads import head_group
+from psap.pruning.graph.members import Member
 from psap.pruning.graph.trace import dependency_graph, is_grouped
 
 _CONV = nn.modules.conv._ConvNd
@@ -38,11 +41,11 @@ def trace_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
         PsapError: When there is none that can be pruned.
     """
     graph = dependency_graph(model, example_inputs)
-    names = {module: name for name, module in model.named_modules()}
-    order = {name: place for place, name in enumerate(names.values())}
+    known = _Known({module: name for name, module in model.named_modules()}, dict(_bound(model)), attentions(model))
+    order = {name: place for place, name in enumerate(known.names.values())}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = list(_all_groups(graph, names, dict(_bound(model))))
+        found = [*_all_groups(graph, known), *_heads(graph, known)]
     groups = sorted(found, key=lambda group: order[group.name])
     require_prunable(model, groups)
     return groups
@@ -53,6 +56,14 @@ def require_prunable(model: nn.Module, groups: Sequence[Group]) -> None:
     if not any(not group.reason for group in groups):
         reasons = summary(groups) or "no convolution or linear layer"
         raise PsapError(f"{type(model).__name__} has no group of filters that can be pruned ({reasons})")
+
+
+class _Known(NamedTuple):
+    """Of a network's modules: their names, those whose tensors are not theirs alone, and the attentions."""
+
+    names: dict[nn.Module, str]
+    bound: dict[nn.Module, str]
+    attentions: dict[nn.Module, Attention]
 
 
 def _bound(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
@@ -68,63 +79,84 @@ def _bound(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
                 yield first, f"shares a tensor with {name} (tied weights)"
 
 
-def _all_groups(graph: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> Iterator[Group]:
+def _heads(graph: Any, known: _Known) -> Iterator[Group]:
+    """The heads of every attention that runs."""
+    for module, found in known.attentions.items():
+        if module in graph.module2node:
+            members = [*found.inputs, found.output]
+            yield head_group(found, next((why for m in members if (why := known.bound.get(m.module))), ""))
+
+
+def _all_groups(graph: Any, known: _Known) -> Iterator[Group]:
     """The group of every layer that makes channels, once each."""
     seen: set[nn.Module] = set()
-    for layer in [module for module in graph.module2node if isinstance(module, (_CONV, nn.Linear))]:
+    for layer in [m for m in graph.module2node if isinstance(m, (_CONV, nn.Linear)) or m in known.attentions]:
         if layer in seen:
             continue
         channels = graph.get_out_channels(layer)
         try:
             items = pruning_group(graph, layer, list(range(channels)))
-            group = _group(items, names, bound)
+            group = _group(items, known)
         except Astray:
-            own = Member(names[layer], layer, torch.arange(channels), torch.arange(channels))
+            own = Member(known.names[layer], layer, torch.arange(channels), torch.arange(channels))
             yield Group(own.name, channels, own, [own], [], [], "reshaped in a way that mixes channels (attention)")
         else:
             seen |= {item.dep.target.module for item in items if graph.is_out_channel_pruning_fn(item.dep.handler)}
             yield group
 
 
-def _group(items: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> Group:
-    reason = _refusal(items, names, bound)
+def _group(items: Any, known: _Known) -> Group:
+    reason = _refusal(items, known)
     # What cannot be pruned needs no exact channels, which take time where something is split.
     channel_of = torch.arange(len(items[0].idxs)) if reason else _components(items)
     channels = int(channel_of.max()) + 1
     members: dict[str, list[Member]] = {"producers": [], "norms": [], "consumers": []}
     for item in items:
         module, is_out = item.dep.target.module, items._DG.is_out_channel_pruning_fn(item.dep.handler)
-        if module not in names or _is_shared(module) or _is_expanded(item):
+        if module not in known.names or _is_shared(module) or _is_expanded(item):
             continue
         position = torch.tensor(item.idxs)
         channel = channel_of[torch.tensor(item.root_idxs)]
         by_channel = channel.argsort(stable=True)
-        member = Member(names[module], module, position[by_channel], channel[by_channel])
-        members[_kind(module, is_out)].append(member)
+        for name, layer in _layers(module, is_out, known):
+            member = Member(name, layer, position[by_channel], channel[by_channel])
+            members[_kind(layer, is_out)].append(member)
     start = items[0].dep.target.module
-    root = Member(names[start], start, torch.arange(len(channel_of)), channel_of)
-    first = min((m.name for m in members["producers"]), key=list(names.values()).index)
+    root = Member(known.names[start], start, torch.arange(len(channel_of)), channel_of)
+    first = min((m.name for m in members["producers"]), key=list(known.names.values()).index)
     reason = reason or ("a single channel" if channels == 1 else "")
     return Group(first, channels, root, **members, reason=reason)
 
 
-def _refusal(items: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> str:
+def _layers(module: nn.Module, is_out: bool, known: _Known) -> list[tuple[str, nn.Module]]:
+    """The layers, with their names, that make or read the channels of a module: of an attention its projections."""
+    found = known.attentions.get(module)
+    if not found:
+        return [(known.names[module], module)]
+    return [(member.name, member.module) for member in ([found.output] if is_out else found.inputs)]
+
+
+def _refusal(items: Any, known: _Known) -> str:
     """Why no channel of a group may be removed; empty where they may be."""
-    reasons = [_obstacle(item, items._DG, names, bound) for item in items]
+    reasons = [_obstacle(item, items._DG, known) for item in items]
     return OUTPUT if OUTPUT in reasons else next(filter(None, reasons), "")
 
 
-def _obstacle(item: Any, graph: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> str:
+def _obstacle(item: Any, graph: Any, known: _Known) -> str:
     """Why an item of a group forbids to remove channels; empty where it does not."""
     module, is_out = item.dep.target.module, graph.is_out_channel_pruning_fn(item.dep.handler)
-    if not item.dep.target.outputs and not (module in names and _kind(module, is_out) == "consumers"):
+    layers = _layers(module, is_out, known) if module in known.names else []
+    if not item.dep.target.outputs and not any(_kind(layer, is_out) == "consumers" for _, layer in layers):
         return OUTPUT
     if _is_expanded(item):
         return "expanded in a way that mixes channels"
-    if module not in names:  # an operation, or a parameter of no layer, which we cannot place
+    if not layers:  # an operation, or a parameter of no layer, which we cannot place
         return "a parameter outside any layer" if isinstance(module, nn.Parameter) else _mixing(module)
-    problem = "" if _is_shared(module) else bound.get(module) or _problem(module, is_out, max(item.idxs))
-    return f"{names[module]}: {problem}" if problem else ""
+    for name, layer in layers:
+        problem = "" if _is_shared(layer) else known.bound.get(layer) or _problem(layer, is_out, max(item.idxs), known)
+        if problem:
+            return f"{name}: {problem}"
+    return ""
 
 
 def _is_expanded(item: Any) -> bool:
@@ -175,13 +207,13 @@ def _mixing(operation: nn.Module) -> str:
 
 
 def _kind(module: nn.Module, is_out: bool) -> str:
-    if isinstance(module, (_CONV, nn.Linear, PadShortcut)):
+    if isinstance(module, (_CONV, nn.Linear, PadShortcut, nn.MultiheadAttention)):
         depthwise = isinstance(module, _CONV) and module.groups > 1
         return "producers" if is_out or depthwise else "consumers"
     return "norms"
 
 
-def _problem(module: nn.Module, is_out: bool, last: int) -> str:
+def _problem(module: nn.Module, is_out: bool, last: int, known: _Known) -> str:
     """Why a layer forbids pruning, its positions being up to `last`; empty when it does not."""
     if "StdConv" in type(module).__name__:  # by name, since importing timm takes long
         return "weight standardisation, by which a layer's weights are others without one of its inputs"
@@ -189,7 +221,7 @@ def _problem(module: nn.Module, is_out: bool, last: int) -> str:
         return "a grouped convolution that makes more or fewer channels than it reads"
     if isinstance(module, _CONV) and module.groups > 1 and module.in_channels != module.out_channels:
         return "a depthwise convolution that multiplies its channels"
-    if isinstance(module, _WHOLE):
+    if isinstance(module, _WHOLE) and module not in known.attentions:
         return f"a layer whose channels are not pruned ({type(module).__name__})"
     if _kind(module, is_out) == "norms" and not isinstance(module, _SAFE_NORMS):
         return f"{type(module).__name__} mixes or shifts channels, so a zeroed one is not a removed one"
@@ -203,4 +235,6 @@ def _width(module: Any, is_out: bool) -> int:
         return module.out_channels if is_out else module.in_channels
     if isinstance(module, nn.Linear):
         return module.out_features if is_out else module.in_features
+    if isinstance(module, nn.MultiheadAttention):
+        return int(module.in_proj_weight.shape[1])
     return int(module.num_features) if isinstance(module, _BatchNorm) else int(module.num_parameters)

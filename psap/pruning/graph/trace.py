@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from psap.errors import PsapError, raise_out_of_memory
-from psap.layers import PadShortcut
+from psap.layers import HeadAttention, PadShortcut
 from psap.pruning.graph._torch_pruning import tp
 from psap.pruning.graph.admission import check_inputs, check_network, one_line, traceable
+from psap.pruning.graph.attention import attentions
+from psap.pruning.graph.heads import AttentionPruner, opaque
 from psap.utils.passes import forward
 
 
@@ -79,8 +81,10 @@ def dependency_graph(model: nn.Module, example_inputs: Any) -> Any:
     """
     check_network(model)
     check_inputs(example_inputs)
-    graph = _Graph()
-    with _traceable(model), warnings.catch_warnings():
+    graph, known = _Graph(), attentions(model)
+    # Of an attention of torch that loses heads while the graph is in use, HeadAttention is made.
+    kinds: dict[Any, Any] = dict.fromkeys([HeadAttention, *map(type, known)], AttentionPruner())
+    with _traceable(model), opaque(known), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             graph.build_dependency(
@@ -88,7 +92,11 @@ def dependency_graph(model: nn.Module, example_inputs: Any) -> Any:
                 example_inputs,
                 forward_fn=forward,
                 output_transform=traceable,
-                customized_pruners={PadShortcut: _ShortcutPruner(), _GroupedPruner: _GroupedPruner()},
+                customized_pruners={
+                    PadShortcut: _ShortcutPruner(),
+                    _GroupedPruner: _GroupedPruner(),
+                    **kinds,
+                },
                 verbose=False,
             )
         except PsapError as error:
