@@ -18,6 +18,7 @@ from psap.errors import PsapError
 from psap.pruning.graph.groups import Group
 from psap.pruning.graph.heads import HeadGroup
 from psap.pruning.graph.members import Table
+from psap.pruning.graph.norms import looks_together
 from psap.pruning.multiply_adds import FlopCounter
 from psap.pruning.places import Run, observe
 from psap.utils.bounds import Measure
@@ -148,7 +149,7 @@ def _running_total(per_channel: Tensor) -> list[int]:
 
 def _parameters(module: nn.Module) -> bool:
     kinds = (_CONV, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.PReLU, nn.MultiheadAttention)
-    return isinstance(module, kinds) and any(True for _ in module.parameters(recurse=False))
+    return (isinstance(module, kinds) or looks_together(module)) and any(True for _ in module.parameters(recurse=False))
 
 
 def _layer(module: Any, places: int | Fraction) -> _Layer:

@@ -9,6 +9,8 @@ from psap.pruning.channels import ChannelBackup, zero
 from psap.pruning.cost import CostModel
 from psap.pruning.criteria import CRITERIA, Channels
 from psap.pruning.graph.groups import Group
+from psap.pruning.graph.norms import restore
+from psap.pruning.graph.stream import mask_norms
 from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.keep import kept_whole
 from psap.pruning.method import Method
@@ -37,7 +39,8 @@ def inspect_network(
     Raises PsapError for a network that has nothing to prune.
     """
     method = method or Method()
-    groups = kept_whole(find_prunable_groups(model, images) if groups is None else groups, method)
+    found = find_prunable_groups(model, images, method.through_norms) if groups is None else groups
+    groups = kept_whole(found, method)
     prunable = [group for group in groups if not group.reason]
     cost = CostModel(model, images, prunable)
     sizes = [group.channels for group in prunable]
@@ -75,7 +78,10 @@ def output_change(model: nn.Module, group: Group, inputs: Tensor, outputs: Tenso
     backup = ChannelBackup()
     backup.save(group, mask)
     zero(group.slots, mask)
+    norms = mask_norms([group], [mask])
     found = model(inputs)
+    for norm in norms:
+        restore(norm)
     backup.restore(group, mask)
     return float((found - outputs).norm() / outputs.norm())
 

@@ -62,7 +62,7 @@ def make_plan(request: PruneRequest) -> Plan:
     model, example = copy.deepcopy(start.model).eval(), torch.zeros(1, *images.shape)
     _check_takes(request, model, example)
     network = Network(request.model, images.classes, model, example)
-    groups = find_prunable_groups(model, example)
+    groups = find_prunable_groups(model, example, request.method.through_norms)
     rows = inspect_network(network.model, network.images, request.method, groups)
     pruner = Pruner(
         model, example, request.target, request.epochs, method=request.method, measure=request.measure, groups=groups

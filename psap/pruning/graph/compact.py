@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from psap.errors import PsapError, raise_out_of_memory
 from psap.pruning.graph.groups import Group
+from psap.pruning.graph.stream import unmask_norms
 from psap.pruning.graph.trace import dependency_graph
 from psap.pruning.witness import unwatch
 from psap.utils.passes import doubled, forward, gap, tensors
@@ -32,6 +33,7 @@ def compact(model: nn.Module, example_inputs: Any, groups: Sequence[Group], mask
     """
     small = copy.deepcopy(model)
     unwatch(small)
+    unmask_norms(small)
     for parameter in small.parameters():
         parameter.grad = None
     graph = dependency_graph(small, example_inputs)

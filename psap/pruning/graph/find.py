@@ -16,7 +16,9 @@ from psap.pruning.graph._torch_pruning import Astray, pruning_group, reached, tp
 from psap.pruning.graph.attention import Attention, attentions
 from psap.pruning.graph.groups import Group, summary
 from psap.pruning.graph.heads import head_group
-from psap.pruning.graph.members import Member
+from psap.pruning.graph.members import Member, Table
+from psap.pruning.graph.norms import looks_together, span, width
+from psap.pruning.graph.stream import StreamGroup
 from psap.pruning.graph.trace import dependency_graph, is_grouped
 
 _CONV = nn.modules.conv._ConvNd
@@ -27,12 +29,13 @@ _WHOLE = (nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 OUTPUT = "feeds the network's output"
 
 
-def trace_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
+def trace_groups(model: nn.Module, example_inputs: Any, through_norms: bool = False) -> list[Group]:
     """Find the groups of filters of a network, from its dependency graph alone.
 
     Args:
         model: The network.
         example_inputs: A batch of the shape that it takes, as for `Pruner`.
+        through_norms: Whether channels may be pruned of which a removed one changes a norm's statistics.
 
     Returns:
         All groups in the order of the network's modules, the unprunable ones with their reason.
@@ -41,7 +44,9 @@ def trace_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
         PsapError: When there is none that can be pruned.
     """
     graph = dependency_graph(model, example_inputs)
-    known = _Known({module: name for name, module in model.named_modules()}, dict(_bound(model)), attentions(model))
+    names = {module: name for name, module in model.named_modules()}
+    owners = {p: (module, key) for module in names for key, p in module.named_parameters(recurse=False)}
+    known = _Known(names, dict(_bound(model)), attentions(model), owners, through_norms)
     order = {name: place for place, name in enumerate(known.names.values())}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -59,11 +64,16 @@ def require_prunable(model: nn.Module, groups: Sequence[Group]) -> None:
 
 
 class _Known(NamedTuple):
-    """Of a network's modules: their names, those whose tensors are not theirs alone, and the attentions."""
+    """Of a network's modules: their names, those whose tensors are not theirs alone, and the attentions.
+
+    `owners`: of each parameter the module and its name there.
+    """
 
     names: dict[nn.Module, str]
     bound: dict[nn.Module, str]
     attentions: dict[nn.Module, Attention]
+    owners: dict[nn.Parameter, tuple[nn.Module, str]]
+    through_norms: bool
 
 
 def _bound(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
@@ -113,19 +123,30 @@ def _group(items: Any, known: _Known) -> Group:
     members: dict[str, list[Member]] = {"producers": [], "norms": [], "consumers": []}
     for item in items:
         module, is_out = item.dep.target.module, items._DG.is_out_channel_pruning_fn(item.dep.handler)
-        if module not in known.names or _is_shared(module) or _is_expanded(item):
+        if not (module in known.names or module in known.owners) or _is_shared(module) or _is_expanded(item):
             continue
         position = torch.tensor(item.idxs)
         channel = channel_of[torch.tensor(item.root_idxs)]
         by_channel = channel.argsort(stable=True)
+        places = (position[by_channel], channel[by_channel])
+        if module in known.owners:
+            owner, key = known.owners[module]
+            table = Table(known.names[owner], owner, *places, key, item.dep.target.pruning_dim)
+            members["norms"].append(table)
+            continue
         for name, layer in _layers(module, is_out, known):
-            member = Member(name, layer, position[by_channel], channel[by_channel])
-            members[_kind(layer, is_out)].append(member)
+            members[_kind(layer, is_out)].append(Member(name, layer, *places))
     start = items[0].dep.target.module
     root = Member(known.names[start], start, torch.arange(len(channel_of)), channel_of)
     first = min((m.name for m in members["producers"]), key=list(known.names.values()).index)
     reason = reason or ("a single channel" if channels == 1 else "")
-    return Group(first, channels, root, **members, reason=reason)
+    streams = any(looks_together(m.module) and _is_stream(m.module) for m in members["norms"])
+    return (StreamGroup if streams else Group)(first, channels, root, **members, reason=reason)
+
+
+def _is_stream(norm: nn.Module) -> bool:
+    """Whether a norm looks at all of its channels together, so that none can be removed exactly."""
+    return span(norm) == width(norm)
 
 
 def _layers(module: nn.Module, is_out: bool, known: _Known) -> list[tuple[str, nn.Module]]:
@@ -150,8 +171,13 @@ def _obstacle(item: Any, graph: Any, known: _Known) -> str:
         return OUTPUT
     if _is_expanded(item):
         return "expanded in a way that mixes channels"
-    if not layers:  # an operation, or a parameter of no layer, which we cannot place
-        return "a parameter outside any layer" if isinstance(module, nn.Parameter) else _mixing(module)
+    if module in known.owners:
+        owner, key = known.owners[module]
+        reaches = max(item.idxs) >= module.shape[item.dep.target.pruning_dim]
+        problem = known.bound.get(owner) or ("torch-pruning's indices reach beyond it" if reaches else "")
+        return f"{known.names[owner]}.{key}: {problem}".removeprefix(".") if problem else ""
+    if not layers:  # an operation
+        return _mixing(module)
     for name, layer in layers:
         problem = "" if _is_shared(layer) else known.bound.get(layer) or _problem(layer, is_out, max(item.idxs), known)
         if problem:
@@ -177,7 +203,7 @@ def _components(items: Any) -> Tensor:
     """
     start, count = items[0].dep, len(items[0].idxs)
     modules = [item.dep.target.module for item in items]
-    if not any(isinstance(module, _SPLITS) or is_grouped(module) for module in modules):
+    if not any(isinstance(module, _SPLITS) or _together(module) > 1 for module in modules):
         return torch.arange(count)
     root = list(range(count))  # of each channel's tree; the least of those tied, so that numbers follow the channels
 
@@ -190,13 +216,20 @@ def _components(items: Any) -> Tensor:
     first = [tp._helpers._HybridIndex(idx=index, root_idx=index) for index in range(count)]
     for (node, _), arrivals in reached(start.target, start.handler, first).items():
         owner: dict[int, int] = {}
-        size = node.module.out_channels // node.module.groups if is_grouped(node.module) else 1
+        size = _together(node.module)
         for index in itertools.chain.from_iterable(arrivals):
             tied = find(owner.setdefault(index.idx // size, index.root_idx)), find(index.root_idx)
             root[max(tied)] = min(tied)
     roots = [find(index) for index in range(count)]
     number = {index: channel for channel, index in enumerate(sorted(set(roots)))}
     return torch.tensor([number[index] for index in roots])
+
+
+def _together(module: Any) -> int:
+    """How many neighbours among a layer's channels can only go together: those of a group."""
+    if is_grouped(module):
+        return int(module.out_channels // module.groups)
+    return span(module) if isinstance(module, nn.GroupNorm) and module.num_groups > 1 else 1
 
 
 def _mixing(operation: nn.Module) -> str:
@@ -223,7 +256,8 @@ def _problem(module: nn.Module, is_out: bool, last: int, known: _Known) -> str:
         return "a depthwise convolution that multiplies its channels"
     if isinstance(module, _WHOLE) and module not in known.attentions:
         return f"a layer whose channels are not pruned ({type(module).__name__})"
-    if _kind(module, is_out) == "norms" and not isinstance(module, _SAFE_NORMS):
+    together = looks_together(module) and (known.through_norms or not _is_stream(module))
+    if _kind(module, is_out) == "norms" and not isinstance(module, _SAFE_NORMS) and not together:
         return f"{type(module).__name__} mixes or shifts channels, so a zeroed one is not a removed one"
     if last >= _width(module, is_out):
         return "torch-pruning's indices reach beyond the layer"
@@ -237,4 +271,6 @@ def _width(module: Any, is_out: bool) -> int:
         return module.out_features if is_out else module.in_features
     if isinstance(module, nn.MultiheadAttention):
         return int(module.in_proj_weight.shape[1])
+    if looks_together(module):
+        return width(module)
     return int(module.num_features) if isinstance(module, _BatchNorm) else int(module.num_parameters)

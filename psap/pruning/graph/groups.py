@@ -6,7 +6,7 @@ padded shortcuts whose output it is) and of the *norms* it passes; its *consumer
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,8 @@ class Group:
     norms: list[Member]
     consumers: list[Member]
     reason: str = ""
+    exact: ClassVar[bool] = True
+    """Whether a channel whose weights are zero is as good as removed: see StreamGroup for where it is not."""
     weights: list[Slot] = field(init=False, repr=False)
     others: list[Slot] = field(init=False, repr=False)
 

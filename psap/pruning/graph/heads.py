@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from psap.layers import HeadAttention
 from psap.pruning.graph._torch_pruning import tp
 from psap.pruning.graph.attention import Attention, attention, lose_heads
 from psap.pruning.graph.groups import Group
-from psap.pruning.graph.members import Member
+from psap.pruning.graph.members import Member, cut
 from psap.utils.passes import tensors
 
 
@@ -38,20 +37,6 @@ def head_group(found: Attention, reason: str) -> HeadGroup:
     return HeadGroup(
         found.inputs[0].name, found.heads, root, found.inputs, list(found.tables), [found.output], reason=reason
     )
-
-
-@torch.no_grad()
-def cut(module: nn.Module, attribute: str, dim: int, positions: Iterable[int] | Tensor) -> None:
-    """Remove positions of a tensor of `module`, which is told."""
-    old = getattr(module, attribute)
-    keep = torch.ones(old.shape[dim], dtype=torch.bool)
-    keep[torch.as_tensor(positions)] = False
-    new = old.detach().index_select(dim, keep.nonzero().flatten().to(old.device))
-    setattr(module, attribute, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
-    if isinstance(module, nn.Linear):
-        module.out_features, module.in_features = module.weight.shape
-    elif isinstance(module, nn.MultiheadAttention):
-        HeadAttention.adopt(module)
 
 
 class AttentionPruner(tp.pruner.function.BasePruningFunc):  # type: ignore[misc]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from psap.layers import HeadAttention
+
 
 @dataclass(frozen=True)
 class Member:
@@ -93,3 +95,17 @@ def slots_of(members: Iterable[Member], attributes: Sequence[str]) -> Iterator[S
     for member in members:
         for attribute in member.owned(attributes):
             yield Slot(member, attribute)
+
+
+@torch.no_grad()
+def cut(module: nn.Module, attribute: str, dim: int, positions: Iterable[int] | Tensor) -> None:
+    """Remove positions of a tensor of `module`, which is told."""
+    old = getattr(module, attribute)
+    keep = torch.ones(old.shape[dim], dtype=torch.bool)
+    keep[torch.as_tensor(positions)] = False
+    new = old.detach().index_select(dim, keep.nonzero().flatten().to(old.device))
+    setattr(module, attribute, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
+    if isinstance(module, nn.Linear):
+        module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, nn.MultiheadAttention):
+        HeadAttention.adopt(module)

@@ -22,6 +22,7 @@ from psap.pruning.graph.admission import check_outputs
 from psap.pruning.graph.compact import TOLERANCE, Pair, compact
 from psap.pruning.graph.find import OUTPUT, require_prunable, trace_groups
 from psap.pruning.graph.groups import Group
+from psap.pruning.graph.stream import mask_norms
 from psap.utils.passes import Call, doubled, forward, smaller, tensors, varied
 
 _UNCOUNTED = "its multiply-adds or parameters do not shrink with its layers"
@@ -29,12 +30,13 @@ _BRANCHES = "needed for inputs of other values than the example's; the forward p
 _SPEAKS = "channels that are zero still have a say in the outputs, or lie elsewhere than the graph tells"
 
 
-def find_prunable_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
+def find_prunable_groups(model: nn.Module, example_inputs: Any, through_norms: bool = False) -> list[Group]:
     """All filter groups of `model` in the order of its modules, those that cannot be pruned with their reason.
 
+    `through_norms`: also those with `exact` False, of which a removed channel changes the statistics of a norm.
     Raises PsapError when there is none that can be pruned.
     """
-    groups = trace_groups(model, example_inputs)
+    groups = trace_groups(model, example_inputs, through_norms)
     copied = copy.deepcopy(model).double().eval()
     inputs = _trial_inputs(copied, doubled(example_inputs))
     randomise_parameters(copied)
@@ -108,8 +110,10 @@ class _Trial:
         """What goes wrong when some channels of all `groups` are zeroed and removed; empty when nothing does."""
         masked = copy.deepcopy(self._network)
         masks = {group.name: _some(group.channels) for group in groups}
-        for group in groups:
-            zero(group.within(masked).slots, masks[group.name])
+        own = [group.within(masked) for group in groups]
+        for group in own:
+            zero(group.slots, masks[group.name])
+        mask_norms(own, list(masks.values()))
         try:
             small = compact(masked, self._inputs, groups, list(masks.values()))
             pair = Pair(masked, small)
