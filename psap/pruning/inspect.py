@@ -18,8 +18,9 @@ from psap.pruning.parts import bounds_of
 from psap.pruning.sparsity import group_threshold, weight_sparsity
 from psap.utils.mappings import JsonObject
 
-COLUMNS = ("group", "channels", "layers", "macs", "sparsity", "least", "most", "most_macs", "change", "reason")
+COLUMNS = ("group", "channels", "layers", "macs", "sparsity", "least", "most", "most_macs", "change", "exact", "reason")
 _IMAGES = 4
+INEXACT = "passes norms, which leave its pruned channels out of their mean and variance, masked and compacted"
 
 
 def inspect_network(
@@ -35,7 +36,8 @@ def inspect_network(
     multiply-adds in these layers and in those that read them (a layer between two groups counts for both). Of a group
     that can be pruned: sparsity: its weight sparsity ratio; least, most: how many channels it has to lose and may lose;
     most_macs: the share of the multiply-adds that the network saves if it alone loses the most; change: see
-    `output_change`. Of one that cannot: reason.
+    `output_change`; exact: False where its channels pass norms, which leave pruned ones out of their statistics. Of one
+    that cannot: reason.
     Raises PsapError for a network that has nothing to prune.
     """
     method = method or Method()
@@ -95,6 +97,7 @@ def _common(group: Group, cost: CostModel) -> JsonObject:
         "layers": " ".join(name for name in macs if name in own),
         "macs": sum(macs.get(name, 0) for name in own | reading) / cost.macs,
         **dict.fromkeys(("sparsity", "least", "most", "most_macs", "change")),
+        "exact": group.exact,
         "reason": group.reason,
     }
 
@@ -118,6 +121,8 @@ def render(rows: Sequence[JsonObject]) -> None:
     for row in rows:
         if row["reason"]:
             console.print(f"{row['group']} stays whole: {row['reason']}", highlight=False, markup=False)
+        elif not row["exact"]:
+            console.print(f"{row['group']} {INEXACT}", highlight=False, markup=False)
 
 
 _SHARES = ("macs", "sparsity", "change", "most_macs")

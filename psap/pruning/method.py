@@ -157,7 +157,7 @@ class Method(_Section):
     bn_penalty: Penalty = 0.0
     """L1 penalty on batch-norm scales until the freeze (network slimming)."""
     round_to: Batch = 1
-    """What remains of a group is a multiple of it."""
+    """What remains of a group is a multiple of it; of heads their widths together."""
 
     @field_validator("criterion", "allocation", "reconstruction")
     @classmethod

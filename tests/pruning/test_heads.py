@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from architectures_helpers import Encoder
 from attention_helpers import IMAGE, Cross, Own, Remembering, timm_vit, torchvision_vit
 from torch import Tensor, nn
@@ -19,9 +20,11 @@ from psap.pruning.channels import ChannelBackup, zero
 from psap.pruning.cost import CostModel, count_macs, count_params
 from psap.pruning.gradients import Gates
 from psap.pruning.graph.compact import compact, difference
+from psap.pruning.graph.find import trace_groups
 from psap.pruning.graph.heads import HeadGroup
 from psap.pruning.graph.masked import compact_masked
 from psap.pruning.graph.verify import find_prunable_groups, randomise_parameters
+from psap.pruning.parts import bounds_of
 
 TOKENS = torch.randn(2, 7, 8)
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Any]] = {
@@ -180,3 +183,25 @@ def test_an_attention_of_ours_computes_what_torchs_does(batch_first: bool, bias:
             assert (found is None) == (expected is None)
             assert found is None or torch.allclose(found, expected, rtol=1e-12, atol=1e-14)
     assert torch.allclose(ours(q[0], q[1], q[1])[0], own(q[0], q[1], q[1])[0], rtol=1e-12, atol=1e-14)
+
+
+def test_vit_b_16_is_planned_to_the_last_multiply_add() -> None:
+    """Traced and compacted with numbers, counted on the meta device, by torch's counter with its fast path off."""
+    model, image = torchvision.models.vit_b_16(), torch.zeros(1, 3, 224, 224)
+    groups = [group for group in trace_groups(model, image) if isinstance(group, HeadGroup)]
+    lost = [i % 5 for i in range(12)]
+    masks = [torch.arange(group.channels) < count for group, count in zip(groups, lost, strict=True)]
+    small = compact(model, image, groups, masks).to("meta")
+    cost = CostModel(model.to("meta"), image.to("meta"), groups)
+    assert cost.macs == 17_563_828_224
+    planned = cost.order([torch.arange(12) for _ in groups])(lost)
+    assert planned == (count_macs(small, image.to("meta")), count_params(small))
+    projections, products = 197 * 768 * 4 * 64, 2 * 197 * 197 * 64  # of one head
+    assert planned[0] == cost.macs - sum(lost) * (projections + products)
+
+
+def test_round_to_is_of_the_width_of_heads() -> None:
+    model, inputs = built("timm")  # heads of 12 channels: two of them are a multiple of 8
+    groups = find_prunable_groups(model, inputs)
+    bounds = bounds_of([group for group in groups if not group.reason], Method(round_to=8))
+    assert bounds.steps == [2, 8, 2, 8] and bounds.most.tolist()[::2] == [2, 2]

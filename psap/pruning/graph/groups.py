@@ -51,6 +51,11 @@ class Group:
             pruning_group(graph, self.root.module, removed).prune()
 
     @property
+    def width(self) -> int:
+        """How many of a layer's outputs one channel is, where it is several neighbours that do one thing: a head."""
+        return 1
+
+    @property
     def slots(self) -> list[Slot]:
         """Everything that the group's channels own: weights and the others."""
         return [*self.weights, *self.others]

@@ -19,6 +19,10 @@ from psap.utils.passes import tensors
 class HeadGroup(Group):
     """The heads of one attention: channel c is head c. `root` is the attention itself."""
 
+    @property
+    def width(self) -> int:
+        return len(self.consumers[0].position) // self.channels
+
     def remove(self, graph: Any, mask: Tensor) -> None:
         if lost := int(mask.sum()):
             for slot in self.slots:
