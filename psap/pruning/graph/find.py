@@ -3,30 +3,25 @@
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from psap.errors import PsapError
-from psap.layers import PadShortcut
 from psap.pruning.graph._torch_pruning import Astray, pruning_group, reached, tp
-from psap.pruning.graph.attention import Attention, attentions
+from psap.pruning.graph.attention import attentions
 from psap.pruning.graph.groups import Group, summary
 from psap.pruning.graph.heads import head_group
 from psap.pruning.graph.members import Member, Table
-from psap.pruning.graph.norms import looks_together, span, width
+from psap.pruning.graph.norms import looks_together, span
+from psap.pruning.graph.obstacles import Known, is_expanded, is_shared, is_stream, kind_of, layers_of, refusal
 from psap.pruning.graph.stream import StreamGroup
 from psap.pruning.graph.trace import dependency_graph, is_grouped
 
 _CONV = nn.modules.conv._ConvNd
 _SPLITS = (tp.ops._SplitOp, tp.ops._SliceOp, tp.ops._UnbindOp)
-# Zero in, zero out, channel by channel: a pruned channel stays zero behind these.
-_SAFE_NORMS = (_BatchNorm, nn.PReLU)
-_WHOLE = (nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
-OUTPUT = "feeds the network's output"
 
 
 def trace_groups(model: nn.Module, example_inputs: Any, through_norms: bool = False) -> list[Group]:
@@ -46,7 +41,7 @@ def trace_groups(model: nn.Module, example_inputs: Any, through_norms: bool = Fa
     graph = dependency_graph(model, example_inputs)
     names = {module: name for name, module in model.named_modules()}
     owners = {p: (module, key) for module in names for key, p in module.named_parameters(recurse=False)}
-    known = _Known(names, dict(_bound(model)), attentions(model), owners, through_norms)
+    known = Known(names, dict(_bound(model)), attentions(model), owners, through_norms)
     order = {name: place for place, name in enumerate(known.names.values())}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -63,19 +58,6 @@ def require_prunable(model: nn.Module, groups: Sequence[Group]) -> None:
         raise PsapError(f"{type(model).__name__} has no group of filters that can be pruned ({reasons})")
 
 
-class _Known(NamedTuple):
-    """Of a network's modules: their names, those whose tensors are not theirs alone, and the attentions.
-
-    `owners`: of each parameter the module and its name there.
-    """
-
-    names: dict[nn.Module, str]
-    bound: dict[nn.Module, str]
-    attentions: dict[nn.Module, Attention]
-    owners: dict[nn.Parameter, tuple[nn.Module, str]]
-    through_norms: bool
-
-
 def _bound(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
     """Modules whose tensors are not theirs alone, and why they stay whole."""
     owner: dict[nn.Parameter, tuple[nn.Module, str]] = {}
@@ -89,7 +71,7 @@ def _bound(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
                 yield first, f"shares a tensor with {name} (tied weights)"
 
 
-def _heads(graph: Any, known: _Known) -> Iterator[Group]:
+def _heads(graph: Any, known: Known) -> Iterator[Group]:
     """The heads of every attention that runs."""
     for module, found in known.attentions.items():
         if module in graph.module2node:
@@ -97,7 +79,7 @@ def _heads(graph: Any, known: _Known) -> Iterator[Group]:
             yield head_group(found, next((why for m in members if (why := known.bound.get(m.module))), ""))
 
 
-def _all_groups(graph: Any, known: _Known) -> Iterator[Group]:
+def _all_groups(graph: Any, known: Known) -> Iterator[Group]:
     """The group of every layer that makes channels, once each."""
     seen: set[nn.Module] = set()
     for layer in [m for m in graph.module2node if isinstance(m, (_CONV, nn.Linear)) or m in known.attentions]:
@@ -115,15 +97,15 @@ def _all_groups(graph: Any, known: _Known) -> Iterator[Group]:
             yield group
 
 
-def _group(items: Any, known: _Known) -> Group:
-    reason = _refusal(items, known)
+def _group(items: Any, known: Known) -> Group:
+    reason = refusal(items, known)
     # What cannot be pruned needs no exact channels, which take time where something is split.
     channel_of = torch.arange(len(items[0].idxs)) if reason else _components(items)
     channels = int(channel_of.max()) + 1
     members: dict[str, list[Member]] = {"producers": [], "norms": [], "consumers": []}
     for item in items:
         module, is_out = item.dep.target.module, items._DG.is_out_channel_pruning_fn(item.dep.handler)
-        if not (module in known.names or module in known.owners) or _is_shared(module) or _is_expanded(item):
+        if not (module in known.names or module in known.owners) or is_shared(module) or is_expanded(item):
             continue
         position = torch.tensor(item.idxs)
         channel = channel_of[torch.tensor(item.root_idxs)]
@@ -134,65 +116,14 @@ def _group(items: Any, known: _Known) -> Group:
             table = Table(known.names[owner], owner, *places, key, item.dep.target.pruning_dim)
             members["norms"].append(table)
             continue
-        for name, layer in _layers(module, is_out, known):
-            members[_kind(layer, is_out)].append(Member(name, layer, *places))
+        for name, layer in layers_of(module, is_out, known):
+            members[kind_of(layer, is_out)].append(Member(name, layer, *places))
     start = items[0].dep.target.module
     root = Member(known.names[start], start, torch.arange(len(channel_of)), channel_of)
     first = min((m.name for m in members["producers"]), key=list(known.names.values()).index)
     reason = reason or ("a single channel" if channels == 1 else "")
-    streams = any(looks_together(m.module) and _is_stream(m.module) for m in members["norms"])
+    streams = any(looks_together(m.module) and is_stream(m.module) for m in members["norms"])
     return (StreamGroup if streams else Group)(first, channels, root, **members, reason=reason)
-
-
-def _is_stream(norm: nn.Module) -> bool:
-    """Whether a norm looks at all of its channels together, so that none can be removed exactly."""
-    return span(norm) == width(norm)
-
-
-def _layers(module: nn.Module, is_out: bool, known: _Known) -> list[tuple[str, nn.Module]]:
-    """The layers, with their names, that make or read the channels of a module: of an attention its projections."""
-    found = known.attentions.get(module)
-    if not found:
-        return [(known.names[module], module)]
-    return [(member.name, member.module) for member in ([found.output] if is_out else found.inputs)]
-
-
-def _refusal(items: Any, known: _Known) -> str:
-    """Why no channel of a group may be removed; empty where they may be."""
-    reasons = [_obstacle(item, items._DG, known) for item in items]
-    return OUTPUT if OUTPUT in reasons else next(filter(None, reasons), "")
-
-
-def _obstacle(item: Any, graph: Any, known: _Known) -> str:
-    """Why an item of a group forbids to remove channels; empty where it does not."""
-    module, is_out = item.dep.target.module, graph.is_out_channel_pruning_fn(item.dep.handler)
-    layers = _layers(module, is_out, known) if module in known.names else []
-    if not item.dep.target.outputs and not any(_kind(layer, is_out) == "consumers" for _, layer in layers):
-        return OUTPUT
-    if _is_expanded(item):
-        return "expanded in a way that mixes channels"
-    if module in known.owners:
-        owner, key = known.owners[module]
-        reaches = max(item.idxs) >= module.shape[item.dep.target.pruning_dim]
-        problem = known.bound.get(owner) or ("torch-pruning's indices reach beyond it" if reaches else "")
-        return f"{known.names[owner]}.{key}: {problem}".removeprefix(".") if problem else ""
-    if not layers:  # an operation
-        return _mixing(module)
-    for name, layer in layers:
-        problem = "" if _is_shared(layer) else known.bound.get(layer) or _problem(layer, is_out, max(item.idxs), known)
-        if problem:
-            return f"{name}: {problem}"
-    return ""
-
-
-def _is_expanded(item: Any) -> bool:
-    """Whether an operation before it has repeated channels, of which torch-pruning does not tell the origin."""
-    return None in item.root_idxs
-
-
-def _is_shared(module: nn.Module) -> bool:
-    """Whether the module has nothing for each channel: a PReLU with one slope for all."""
-    return isinstance(module, nn.PReLU) and module.num_parameters == 1
 
 
 def _components(items: Any) -> Tensor:
@@ -230,47 +161,3 @@ def _together(module: Any) -> int:
     if is_grouped(module):
         return int(module.out_channels // module.groups)
     return span(module) if isinstance(module, nn.GroupNorm) and module.num_groups > 1 else 1
-
-
-def _mixing(operation: nn.Module) -> str:
-    """Why an operation between two layers forbids pruning single channels; empty when it does not."""
-    name = str(getattr(operation, "_grad_fn", "")).lower()
-    mixes = any(word in name for word in ("bmm", "scaleddotproduct", "softmax"))
-    return f"{name.split('backward')[0]} mixes channels (attention)" if mixes else ""
-
-
-def _kind(module: nn.Module, is_out: bool) -> str:
-    if isinstance(module, (_CONV, nn.Linear, PadShortcut, nn.MultiheadAttention)):
-        depthwise = isinstance(module, _CONV) and module.groups > 1
-        return "producers" if is_out or depthwise else "consumers"
-    return "norms"
-
-
-def _problem(module: nn.Module, is_out: bool, last: int, known: _Known) -> str:
-    """Why a layer forbids pruning, its positions being up to `last`; empty when it does not."""
-    if "StdConv" in type(module).__name__:  # by name, since importing timm takes long
-        return "weight standardisation, by which a layer's weights are others without one of its inputs"
-    if isinstance(module, _CONV) and 1 < module.groups != module.out_channels and not is_grouped(module):
-        return "a grouped convolution that makes more or fewer channels than it reads"
-    if isinstance(module, _CONV) and module.groups > 1 and module.in_channels != module.out_channels:
-        return "a depthwise convolution that multiplies its channels"
-    if isinstance(module, _WHOLE) and module not in known.attentions:
-        return f"a layer whose channels are not pruned ({type(module).__name__})"
-    together = looks_together(module) and (known.through_norms or not _is_stream(module))
-    if _kind(module, is_out) == "norms" and not isinstance(module, _SAFE_NORMS) and not together:
-        return f"{type(module).__name__} mixes or shifts channels, so a zeroed one is not a removed one"
-    if last >= _width(module, is_out):
-        return "torch-pruning's indices reach beyond the layer"
-    return ""
-
-
-def _width(module: Any, is_out: bool) -> int:
-    if isinstance(module, (_CONV, PadShortcut)):
-        return module.out_channels if is_out else module.in_channels
-    if isinstance(module, nn.Linear):
-        return module.out_features if is_out else module.in_features
-    if isinstance(module, nn.MultiheadAttention):
-        return int(module.in_proj_weight.shape[1])
-    if looks_together(module):
-        return width(module)
-    return int(module.num_features) if isinstance(module, _BatchNorm) else int(module.num_parameters)

@@ -33,6 +33,11 @@ class HeadGroup(Group):
             lose_heads(self.root.module, lost)
 
 
+def headed(module: nn.Module) -> HeadGroup:
+    """The heads of an attention by itself."""
+    return head_group(_parts(module), "")
+
+
 def head_group(found: Attention, reason: str) -> HeadGroup:
     """The heads of an attention, which stay whole for `reason`, if any."""
     each = torch.arange(found.heads)
