@@ -25,8 +25,8 @@ def export(
     """Write a saved network for other programs, and check that the file computes what the network does."""
     from psap.export import BATCHES, suffix
     from psap.export import export as write
+    from psap.models.architecture import told
     from psap.models.open import open_saved
-    from psap.models.saved import told
 
     network = open_saved(folder, size)
     file = out or folder / f"model{suffix(format)}"
@@ -51,8 +51,9 @@ def compact(
     classes: Classes = None,
 ) -> None:
     """Remove the channels that are zero in a network (a masked checkpoint): a smaller one with the same outputs."""
+    from psap.models.architecture import IMAGE_SIZE
     from psap.models.open import open_network
-    from psap.models.saved import IMAGE_SIZE, save
+    from psap.models.saved import save
     from psap.pruning.cost import count_macs
     from psap.pruning.graph.masked import compact_masked
 

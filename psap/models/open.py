@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from psap.errors import PsapError
 from psap.models import build
+from psap.models.architecture import DESCRIPTION, IMAGE_SIZE, read
 from psap.models.names import split
-from psap.models.saved import DESCRIPTION, IMAGE_SIZE, load, read
+from psap.models.saved import load
 from psap.models.state_dicts import fill
 from psap.models.state_dicts import read as read_tensors
 from psap.utils.mappings import JsonObject

@@ -7,8 +7,9 @@ from typing import Any
 from torch import nn
 
 from psap.errors import PsapError
-from psap.models.saved import OWN, write_checked
+from psap.models.architecture import OWN
 from psap.models.saved import save as save_named
+from psap.models.saved import write_checked
 from psap.models.widths import set_widths, widths
 
 

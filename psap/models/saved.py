@@ -3,57 +3,22 @@
 import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
 
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from psap.errors import PsapError
 from psap.models import build, initialise
+from psap.models.architecture import DESCRIPTION, DIVERGED, IMAGE_SIZE, OWN, WEIGHTS, Architecture, read
 from psap.models.state_dicts import load_into
 from psap.models.widths import Widths, differing, set_widths, widths
-from psap.utils.bounds import Model
 from psap.utils.files import free_memory, regular, seal, sha256, write_bytes, write_json
 from psap.utils.mappings import JsonObject
 from psap.utils.passes import forward, gap, tensors
-from psap.utils.validation import read_json
 
-WEIGHTS, DESCRIPTION = "model.safetensors", "architecture.json"
-# Keys of `extra`: [height, width] of the images that the network is for, how they become its input, and its classes.
-IMAGE_SIZE, PREPROCESSING, CLASS_NAMES = "image_size", "preprocessing", "class_names"
-OWN = "own:"  # before the name of a user's own class
 _TOLERANCE = 1e-9  # of the largest output, in float64
-DIVERGED = "diverged"  # key of `extra`: why there is no network, where its training diverged
-
-
-class Architecture(BaseModel):
-    """The content of `architecture.json`. `sha256` is the digest of the weights' file; `extra` is the writer's.
-
-    A network of the user's own class has the name `own:<class>`; its `classes` and `in_channels` are 0, not known.
-
-    `seal` is the digest of all else that is said here, "" where an older version wrote it.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    format: Literal[1] = 1
-    name: Model
-    classes: Annotated[int, Field(ge=0, le=10**5)]
-    in_channels: Annotated[int, Field(ge=0, le=10**4)]
-    sha256: str
-    extra: JsonObject = {}
-    widths: Widths
-    seal: str = ""
-
-    @field_validator("classes", "in_channels")
-    @classmethod
-    def _known(cls, value: int, info: ValidationInfo) -> int:
-        if not value and not info.data.get("name", "").startswith(OWN):
-            raise ValueError("must be greater than 0")
-        return value
 
 
 def save(
@@ -127,35 +92,6 @@ def _write(folder: Path, content: bytes, described: Architecture) -> None:
     write_bytes(folder / WEIGHTS, content)
     content_of_it = described.model_dump()
     write_json(folder / DESCRIPTION, content_of_it | {"seal": seal(content_of_it)})
-
-
-def files(folder: Path) -> list[Path]:
-    """The files that `save` writes to `folder`."""
-    return [folder / WEIGHTS, folder / DESCRIPTION]
-
-
-def read(folder: Path) -> Architecture:
-    """Read `folder`'s architecture.json. Raises PsapError when it is missing or not one."""
-    file = folder / DESCRIPTION
-    try:
-        return read_json(file, Architecture, "save the network again")
-    except FileNotFoundError:
-        raise PsapError(f"{file}: missing; a saved network is a folder with {WEIGHTS} and {DESCRIPTION}") from None
-
-
-def told(folder: Path) -> JsonObject:
-    """What the network saved in `folder` says of its input and outputs, for whoever uses it elsewhere."""
-    extra = read(folder).extra
-    return {key: extra[key] for key in (PREPROCESSING, CLASS_NAMES) if key in extra}
-
-
-def verify(folder: Path) -> None:
-    """Raise PsapError, naming the file, where the network saved in `folder` is not what was written there."""
-    described = read(folder)
-    if described.seal not in ("", seal(described.model_dump())):
-        raise PsapError(f"{folder / DESCRIPTION}: damaged (its digest differs)")
-    if sha256(regular(folder / WEIGHTS, free_memory())) != described.sha256:
-        raise PsapError(f"{folder / WEIGHTS}: damaged, or of another save than {DESCRIPTION} (its digest differs)")
 
 
 def load(folder: Path | str, expect_name: str | None = None, into: nn.Module | None = None) -> nn.Module:

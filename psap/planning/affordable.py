@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from psap.errors import PsapError
-from psap.models.saved import DESCRIPTION
+from psap.models.architecture import DESCRIPTION
 from psap.planning.estimate import Estimate
 from psap.planning.report import duration
 from psap.suites.grid import Grid

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from psap.errors import PsapError
-from psap.models import build
-from psap.models import saved as architecture
+from psap.models import architecture, build, saved
 from psap.models.published_weights import tensors_of
 from psap.models.state_dicts import fill, misfit, named_alike, read
 from psap.standalone.request import PUBLISHED, PruneRequest
@@ -46,7 +45,7 @@ def initial_model(request: PruneRequest, classes: int, channels: int) -> Start:
 
 
 def _saved(request: PruneRequest, folder: Path, classes: int, channels: int) -> nn.Module:
-    model, found = architecture.load(folder, expect_name=request.model), architecture.read(folder)
+    model, found = saved.load(folder, expect_name=request.model), architecture.read(folder)
     if (found.classes, found.in_channels) != (classes, channels):
         raise PsapError(
             f"{folder}: for {found.classes} classes and {found.in_channels} colour channels; the data have {classes} "

@@ -118,12 +118,12 @@ def estimated(plan: Plan, trainer: Trainer) -> tuple[float, float]:
     model, seconds = copy.deepcopy(trainer.train_state.model).train(), []
     for _ in range(2):  # the first chooses kernels
         begin = time.perf_counter()
-        x, y = next(iter(trainer.batches.epoch(0)))
+        x, y = next(iter(trainer.data.training.epoch(0)))
         F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
         if x.is_cuda:
             torch.cuda.synchronize(x.device)
         seconds.append(time.perf_counter() - begin)
     epochs = sum(run.config.training.recipe.epochs for run in (plan.dense, plan.pruned))
     scoring = plan.images.test / 3  # a forward pass is a third of a step
-    images = epochs * (trainer.images_per_epoch + scoring) + 2 * scoring
+    images = epochs * (trainer.data.images_per_epoch + scoring) + 2 * scoring
     return min(seconds) / len(x) * images, peak_memory_mb(x.device) + _KEPT * 4 * plan.params / 2**20

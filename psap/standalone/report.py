@@ -10,7 +10,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 
-from psap.models.saved import WEIGHTS
+from psap.models.architecture import WEIGHTS
 from psap.pruning.one_shot import prune_at_once
 from psap.standalone.plan import Plan, summary
 from psap.standalone.request import in_words

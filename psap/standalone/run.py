@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from psap.data import dataset, sources
-from psap.models import saved
+from psap.models import architecture, saved
 from psap.standalone.folder import DENSE, RESULT, STATE, claim, clear, is_finished, result
 from psap.standalone.plan import Plan, estimated, make_plan
 from psap.standalone.report import model_card, report
@@ -90,8 +90,8 @@ class Pruning:
 
     def _stage(self, name: str, run: Run, start: Path | None, dense: Path | None, folder: Path) -> JsonObject:
         """Train `run` (or resume it) and write its network and tables to `folder`; gives what its result.json tells."""
-        origin = sha256(start / saved.DESCRIPTION) if start else ""
-        key = state_key(run.hash, origin, self._data.digest, arithmetic(self._device))
+        origin = sha256(start / architecture.DESCRIPTION) if start else ""
+        key = state_key(run.hash, origin, self._data.digest, arithmetic(self._device, run.config.training.precision))
         if (done := result(folder)) and done["key"] == key:
             return done
         trainer, checkpoints = self._trainer(run, start, dense), Checkpoints(self._state / key, f"{name} {key}")
@@ -106,8 +106,8 @@ class Pruning:
             "request": self.plan.request.model_dump(mode="json", exclude={"out"}),
             "config": run.config.described(),
             "data": {"label": self._data.label, "digest": self._data.digest, "classes": self._data.classes},
-            "preprocessing": trainer.told[saved.PREPROCESSING],
+            "preprocessing": trainer.data.told[architecture.PREPROCESSING],
             "result": outcome.result,
             "cost": outcome.cost,
-            "provenance": {**provenance(self._device), "finished": now()},
+            "provenance": {**provenance(self._device, run.config.training.precision), "finished": now()},
         }

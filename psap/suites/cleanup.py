@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from psap.errors import PsapError
-from psap.models import saved
+from psap.models import architecture
 from psap.suites.beside_rows import CORRECT, SENSITIVITY
 from psap.suites.grid import load_grids
 from psap.suites.paths import CHECKPOINTS, RESULTS, STATE
@@ -73,8 +73,8 @@ def _results(folder: Path, path: str) -> Iterator[Path]:
 
 def _networks(folder: Path, path: str) -> Iterator[Path]:
     with suppress(PsapError):
-        saved.read(folder)
-        yield from _there(folder, saved.WEIGHTS, saved.DESCRIPTION)
+        architecture.read(folder)
+        yield from _there(folder, architecture.WEIGHTS, architecture.DESCRIPTION)
 
 
 def _state(folder: Path, path: str) -> Iterator[Path]:

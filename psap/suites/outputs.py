@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from psap.models import saved
+from psap.models import architecture, saved
 from psap.suites.beside_rows import CORRECT, SENSITIVITY, write_correct, write_sensitivity
 from psap.suites.grid import Run
 from psap.suites.paths import Paths
 from psap.suites.provenance import now
 from psap.training.divergence import Diverged
 from psap.training.outputs import write_network, write_tables
-from psap.training.trainer import Trainer, TrainResult
+from psap.training.result import TrainResult
+from psap.training.trainer import Trainer
 from psap.utils.files import write_json
 from psap.utils.mappings import JsonObject
 
@@ -25,7 +26,7 @@ def write_run(run: Run, trainer: Trainer, outcome: TrainResult, labels: JsonObje
     write_correct(results / CORRECT, outcome.right.numpy())
     if outcome.sensitivity is not None:
         write_sensitivity(results / SENSITIVITY, outcome.sensitivity)
-    made = {**labels, "network": saved.read(folder).sha256}
+    made = {**labels, "network": architecture.read(folder).sha256}
     return [_write(run, {"result": outcome.result, "cost": outcome.cost}, made, paths), *tables]
 
 
@@ -34,8 +35,8 @@ def write_diverged(run: Run, trainer: Trainer, lost: Diverged, labels: JsonObjec
     saved.save_none(
         paths.checkpoints / run.path,
         trainer.config.model,
-        trainer.classes,
-        trainer.in_channels,
+        trainer.data.classes,
+        trainer.data.channels,
         f"{run.path} diverged: {lost}",
     )
     tables = write_tables(paths.results / run.path, trainer.progress.rows, trainer.history)
@@ -44,7 +45,7 @@ def write_diverged(run: Run, trainer: Trainer, lost: Diverged, labels: JsonObjec
     return [_write(run, _lost(diverged, trainer.progress.seconds), labels, paths), *tables]
 
 
-def write_not_run(run: Run, why: str, parent: saved.Architecture, labels: JsonObject, paths: Paths) -> None:
+def write_not_run(run: Run, why: str, parent: architecture.Architecture, labels: JsonObject, paths: Paths) -> None:
     """Write the row of a run that cannot begin, since its `parent` has no network."""
     saved.save_none(paths.checkpoints / run.path, run.model, parent.classes, parent.in_channels, why)
     history: list[JsonObject] | None = [] if run.kind == "prune" else None

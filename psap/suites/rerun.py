@@ -10,7 +10,7 @@ import torch
 
 from psap.data import prepared, sources
 from psap.errors import PsapError
-from psap.models import saved
+from psap.models import architecture
 from psap.suites.compare import compare
 from psap.suites.consistency import read_row
 from psap.suites.digest import code_digest
@@ -68,9 +68,9 @@ def _prepare(grid: Grid) -> None:
 def _provide(grid: Grid, parent: Run, device: torch.device) -> None:
     """Have the network of `parent` below rerun/: that of the project's checkpoints/, or one that is trained again."""
     ours, theirs = AGAIN.checkpoints / parent.path, PROJECT.checkpoints / parent.path
-    if (theirs / saved.DESCRIPTION).exists():
+    if (theirs / architecture.DESCRIPTION).exists():
         ours.mkdir(parents=True, exist_ok=True)
-        for file in saved.files(theirs):
+        for file in architecture.files(theirs):
             shutil.copy(file, ours)
     elif not _trained_before(grid, parent, device):
         print(execute(grid, parent, device, paths=AGAIN), file=sys.stderr, flush=True)
@@ -80,7 +80,7 @@ def _provide(grid: Grid, parent: Run, device: torch.device) -> None:
 def _trained_before(grid: Grid, run: Run, device: torch.device) -> bool:
     """Whether an earlier rerun left the network of `run`, made of what it would be made of now."""
     file = AGAIN.results / run.path / "run.json"
-    if not file.exists() or not (AGAIN.checkpoints / run.path / saved.DESCRIPTION).exists():
+    if not file.exists() or not (AGAIN.checkpoints / run.path / architecture.DESCRIPTION).exists():
         return False
     row = read_row(file, run.path)
     made, data = row.provenance, prepared.read(data_file(grid.suite.data))[1].digest

@@ -10,7 +10,7 @@ from psap.data import dataset
 from psap.data.schema import Data
 from psap.data.sources import find_folder
 from psap.errors import PsapError
-from psap.models import saved
+from psap.models import architecture
 from psap.suites.digest import code_digest, state_key
 from psap.suites.grid import Grid, Run
 from psap.suites.outputs import write_diverged, write_not_run, write_run
@@ -37,21 +37,22 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
     """
     data = _data(grid.suite.data)
     for parent in grid.parents(run):
-        _require(paths.checkpoints / parent.path / saved.DESCRIPTION, f"psap train {parent.path}")
+        _require(paths.checkpoints / parent.path / architecture.DESCRIPTION, f"psap train {parent.path}")
+    precision = run.config.training.precision
     labels: JsonObject = {"code": code_digest("train"), "data": data.digest}
     for parent in grid.parents(run):
-        described = saved.read(paths.checkpoints / parent.path)
-        if saved.DIVERGED in described.extra:
+        described = architecture.read(paths.checkpoints / parent.path)
+        if architecture.DIVERGED in described.extra:
             why = f"not run: {parent.path} diverged"
             if distributed.rank() == 0:
-                write_not_run(run, why, described, {**labels, **provenance(device)}, paths)
+                write_not_run(run, why, described, {**labels, **provenance(device, precision)}, paths)
             return f"{run.path}: {why}"
     model_run = grid.architecture_run(run)
     dense = None if run.kind == "dense" else paths.checkpoints / grid.dense_run(run).path
     start = paths.checkpoints / model_run.path if model_run else dense if run.init == "pretrained" else None
     trainer = Trainer(run.config, data, device, start, dense, workers)
-    origin = sha256(start / saved.DESCRIPTION) if start else trainer.weights.get("sha256", "")
-    key = state_key(run.hash, origin, data.digest, arithmetic(device))
+    origin = sha256(start / architecture.DESCRIPTION) if start else trainer.weights.get("sha256", "")
+    key = state_key(run.hash, origin, data.digest, arithmetic(device, precision))
     state = paths.state / run.path
     checkpoints = Checkpoints(state / key, f"{run.path} {key}")
     if distributed.rank() > 0:
@@ -61,7 +62,7 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
         return ""
     with single_writer(state), single_writer(state / key):
         trainer.resume(checkpoints)
-        labels |= provenance(device) | ({"start": saved.read(start).sha256} if start else {})
+        labels |= provenance(device, precision) | ({"start": architecture.read(start).sha256} if start else {})
         labels |= {"weights": trainer.weights} if trainer.weights else {}
         tracker = Tracker(state / key, run=run.path, experiment=run.suite, tags=_tags(run, labels), params=_params(run))
         tracker.start([_tracked(trainer, epoch) for epoch in range(trainer.progress.epoch)])
@@ -75,7 +76,7 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
         except BaseException as error:
             tracker.fail(str(error) or type(error).__name__)
             raise
-        tracker.finish({**outcome.result, **outcome.cost}, files, saved.files(paths.checkpoints / run.path))
+        tracker.finish({**outcome.result, **outcome.cost}, files, architecture.files(paths.checkpoints / run.path))
     result, trained = (
         outcome.result,
         f"{outcome.cost['seconds']:.0f} s, {outcome.cost['images_per_second']:.0f} images/s",

@@ -15,12 +15,11 @@ from psap.data.seeds import derive_seed
 from psap.training.divergence import Diverged, wrong_loss, wrong_network, wrong_score
 from psap.training.evaluation import Score
 from psap.training.optim import learning_rate
+from psap.training.precision import autocast
 from psap.training.schema import TrainConfig
 from psap.training.train_state import TrainState
 from psap.utils import distributed
 from psap.utils.mappings import JsonObject
-
-_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class BatchSource(Protocol):
@@ -68,8 +67,10 @@ def train(
         loss, lr = run_epoch(train_state, batches, training, epoch)
         distributed.average(buffer for buffer in train_state.model.buffers() if buffer.is_floating_point())
         wrong = wrong_loss(loss, classes) or wrong_network(train_state.model)
-        due = (epoch + 1) % training.score_every == 0 or epoch + 1 == recipe.epochs
-        result = score(train_state.model) if due and not wrong else None
+        last = epoch + 1 == recipe.epochs  # which counts, and is scored in float32
+        due = last or (epoch + 1) % training.score_every == 0
+        with nullcontext() if last else autocast(training.precision, train_state.device):
+            result = score(train_state.model) if due and not wrong else None
         wrong = wrong or (wrong_score(result) if result else "")
         progress.rows.append(
             {
@@ -120,9 +121,8 @@ def _backward(
     train_state: TrainState, images: Tensor, labels: Tensor, training: TrainConfig, weight: float, complete: bool
 ) -> Tensor:
     """Add `weight` times the gradient of a micro-batch; once the batch is `complete`, it is the mean over the ranks."""
-    dtype = _AUTOCAST.get(training.precision)
     with nullcontext() if complete else distributed.no_sync(train_state.replica):
-        with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
+        with autocast(training.precision, images.device):
             loss = F.cross_entropy(train_state.forward(images), labels, label_smoothing=training.label_smoothing)
         train_state.scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]
     return loss.detach()

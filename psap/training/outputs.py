@@ -4,10 +4,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from psap.models import saved
+from psap.models import architecture, saved
 from psap.pruning.history import COLUMNS as HISTORY_COLUMNS
 from psap.training.loop import Progress
-from psap.training.trainer import Trainer, TrainResult
+from psap.training.result import TrainResult, images_per_second
+from psap.training.trainer import Trainer
 from psap.utils.files import write_csv
 from psap.utils.mappings import JsonObject
 
@@ -22,7 +23,7 @@ def progress_line(name: str, trainer: Trainer, progress: Progress) -> str:
     return (
         f"{name}  epoch {row['epoch']}/{total}  lr {row['lr']:.4f}  loss {row['train_loss']:.3f}  "
         f"{scored}multiply-adds -{100 * row['reduction']:.1f} %  restored {row['restored']}  "
-        f"{trainer.images_per_second:.0f} images/s  "
+        f"{images_per_second(trainer.data, progress):.0f} images/s  "
         f"{time.strftime('%H:%M:%S', time.gmtime(left))} left"
     )
 
@@ -33,9 +34,13 @@ def write_network(trainer: Trainer, outcome: TrainResult, folder: Path) -> None:
         outcome.network,
         folder,
         name=trainer.config.model,
-        classes=trainer.classes,
-        in_channels=trainer.in_channels,
-        extra={"top1_last": outcome.result["top1_last"], saved.IMAGE_SIZE: trainer.image_size, **trainer.told},
+        classes=trainer.data.classes,
+        in_channels=trainer.data.channels,
+        extra={
+            "top1_last": outcome.result["top1_last"],
+            architecture.IMAGE_SIZE: trainer.data.image_size,
+            **trainer.data.told,
+        },
     )
 
 

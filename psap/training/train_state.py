@@ -26,8 +26,8 @@ class TrainState:
     def __init__(self, model: nn.Module, training: TrainConfig, pruning: Callable[..., Pruner] | None = None) -> None:
         self._training = training
         self._set_model(model)
-        device = next(model.parameters()).device.type
-        self.scaler = torch.amp.GradScaler(device, enabled=training.precision == "float16")
+        self.device = next(model.parameters()).device
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "float16")
         self.pruner = pruning(self.model, optimizer=self.optimizer) if pruning else None
         self.compacted = False
 

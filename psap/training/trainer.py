@@ -1,51 +1,28 @@
 """One run from start to end in one process: train or prune-train, compact, evaluate, write its files."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from psap.data.batches import Batches
-from psap.data.dataset import DataSet, Split, cut_validation, subset
-from psap.data.photo_batches import PhotoBatches, lost_workers
-from psap.data.preprocessing import preprocessing
-from psap.data.sharding import Shard
+from psap.data.dataset import DataSet
+from psap.data.photo_batches import lost_workers
 from psap.models import build, published_weights, saved
-from psap.pruning.cost import count_macs, count_params
-from psap.pruning.graph.verify import find_prunable_groups
-from psap.pruning.mechanism import sensitivity
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
 from psap.training.checkpoint import Checkpoints
 from psap.training.divergence import Diverged, wrong_score
-from psap.training.evaluation import LATENCY_BATCH, Score, accuracy, compared_latencies, peak_memory_mb
-from psap.training.loop import BatchSource, Progress, train
+from psap.training.evaluation import Score, accuracy
+from psap.training.loop import Progress, train
+from psap.training.result import TrainResult, accuracies, cost, sensitivity_by_group, sizes
+from psap.training.run_data import RunData
 from psap.training.schema import Retraining, RunConfig
 from psap.training.train_state import TrainState
 from psap.utils import distributed
 from psap.utils.mappings import JsonObject
-
-# Draws the subset of the training images and the validation split of all runs of a suite, unless each draws its own.
-_SPLIT_SEED = 0
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a finished run found out: the `result` and `cost` of its row, its network, and what lies next to its row.
-
-    `right`: whether each held-out image (N,) was classified rightly. `sensitivity`: how much the loss on validation
-    images grows when a group alone is pruned, by the group's name (None: no dense run, or no validation split).
-    """
-
-    result: JsonObject
-    cost: dict[str, float]
-    network: nn.Module
-    right: Tensor
-    sensitivity: dict[str, float] | None
 
 
 class Trainer:
@@ -53,8 +30,7 @@ class Trainer:
 
     `start`: folder of the dense network to start from, or of the architecture to train again; `dense`: folder of the
     dense network of the same seed, the baseline (None for a dense run itself). `workers`: processes that decode
-    photographs (0: none but this one). `batches` are those that it trains on; `told` is what a user of the network has
-    to know beside it.
+    photographs (0: none but this one). `data` holds the images that it trains on and is scored on.
     """
 
     def __init__(
@@ -66,17 +42,11 @@ class Trainer:
         dense: Path | None,
         workers: int = 0,
     ) -> None:
-        self.config, self._data, self._device, self._dense = config, data, device, dense
-        self._workers = workers
+        self.config, self._device, self._dense = config, device, dense
         self.weights: dict[str, str] = {}  # the published ones that it starts from: origin and digest
         _be_deterministic(device.type == "cpu", compiled=config.training.compile)
         torch.manual_seed(config.seed)
-        self.classes, self.in_channels = len(data.classes), data.channels
-        photos = config.data.photos
-        self.image_size: list[int] = [photos.size] * 2 if photos else list(data.train.images.shape[1:3])
-        self.told = {saved.PREPROCESSING: preprocessing(data, photos), saved.CLASS_NAMES: data.classes}
-        train_split, held_out, self._validation = self._splits()
-        self.batches, self._score = self._batches(train_split, True), self._batches(held_out, False)
+        self.data = RunData(config, data, device, workers)
         self.train_state = TrainState(self._network(start).to(device), config.training, self._pruning())
         self.progress = Progress()
 
@@ -96,14 +66,14 @@ class Trainer:
         with lost_workers():
             train(
                 self.train_state,
-                self.batches,
+                self.data.training,
                 self.config.training,
                 self.config.seed,
-                partial(accuracy_of, batches=self._score),
+                self._score,
                 self.progress,
                 done,
-                self.classes,
-                0.0 if self.pruner else 1 - self._macs(self.train_state.model) / self._macs(self._reference()),
+                self.data.classes,
+                0.0 if self.pruner else self._reduction(self.train_state.model),
             )
             return self._result()
 
@@ -123,57 +93,17 @@ class Trainer:
         """The rows of the pruning history; None where nothing is pruned."""
         return self.pruner.history.rows if self.pruner else None
 
-    @property
-    def images_per_epoch(self) -> int:
-        """Images that all ranks together train on in an epoch; the only batch may be an incomplete one."""
-        complete = len(self.batches) // self.batches.accumulation_steps * self.config.training.batch_size
-        return min(complete, len(self.batches.labels))
-
-    @property
-    def images_per_second(self) -> float:
-        """How fast it has trained so far; no clock measures less than a microsecond."""
-        return len(self.progress.rows) * self.images_per_epoch / max(self.progress.seconds, 1e-6)
-
     def _network(self, start: Path | None) -> nn.Module:
         name = self.config.model
         if start is None and self.config.training.recipe.weights:
-            found = published_weights.load(name, self.classes, self.config.data.photos)
+            found = published_weights.load(name, self.data.classes, self.config.data.photos)
             self.weights = {"origin": found.origin, "sha256": found.digest}
             return found.network
         if start is None:
-            return build(name, self.classes, self.in_channels)
+            return self._fresh()
         if isinstance(self.config.method, Retraining):
             return saved.build_like(start)
         return saved.load(start, expect_name=name)
-
-    def _splits(self) -> tuple[Split[Any], Split[Any], Split[Any] | None]:
-        """What is trained on, what is scored, and the validation split."""
-        settings, train, held_out = self.config.data, self._data.train, self._data.test
-        seed = self.config.seed if settings.by_seed else _SPLIT_SEED
-        validation = None
-        if settings.validation:
-            train, validation = cut_validation(train, settings.validation, seed)
-            held_out = validation if settings.evaluate == "validation" else held_out
-        if settings.train_images:
-            train = subset(train, settings.train_images, seed)
-        return train, held_out, validation
-
-    def _batches(self, split: Split[Any], train: bool) -> Batches | PhotoBatches:
-        """`split` to train on or to score: here alone is asked whether images are photographs."""
-        settings, training, data = self.config.data, self.config.training, self._data
-        size, micro = training.batch_size, training.micro_batch
-        common: dict[str, Any] = {
-            "device": self._device,
-            "shard": Shard(distributed.rank(), distributed.world_size(), micro),
-            "train": train,
-        }
-        if train:
-            common |= {"seed": self.config.seed, "flip": settings.flip}
-        if photos := settings.photos:
-            at_once = size if train else micro or size
-            return PhotoBatches(split, at_once, photos, workers=self._workers, **common)
-        at_once = size if train else max(size, 500)
-        return Batches(split, at_once, data.mean, data.std, pad=settings.pad, **common)
 
     def _pruning(self) -> Callable[..., Pruner] | None:
         """What makes the pruner of the network and its optimiser; None where nothing is pruned."""
@@ -182,75 +112,41 @@ class Trainer:
             return None
         return partial(
             Pruner,
-            example_inputs=self._example(1),
+            example_inputs=self.data.example(1),
             target=config.target,
             epochs=config.training.recipe.epochs,
             method=config.method,
             measure=config.measure,
             seed=config.seed,
-            steps_per_epoch=len(self.batches) // self.batches.accumulation_steps,
+            steps_per_epoch=self.data.steps_per_epoch,
         )
 
-    def _example(self, count: int) -> torch.Tensor:
-        """Random numbers in the shape of `count` images: enough to trace, count and time a network."""
-        numbers = torch.Generator().manual_seed(self.config.seed)
-        return torch.randn(count, self.in_channels, *self.image_size, generator=numbers).to(self._device)
+    def _fresh(self) -> nn.Module:
+        """The dense network with fresh weights."""
+        return build(self.config.model, self.data.classes, self.data.channels)
 
-    def _macs(self, network: nn.Module) -> int:
-        return count_macs(network, self._example(1))
+    def _reduction(self, network: nn.Module) -> float:
+        reduction: float = sizes(network, self._fresh().to(self._device), self.data.example(1))["macs_reduction"]
+        return reduction
 
-    def _reference(self) -> nn.Module:
-        """The dense network, for its cost only."""
-        return build(self.config.model, self.classes, self.in_channels).to(self._device)
+    def _score(self, network: nn.Module) -> Score:
+        return accuracy(network, self.data.scoring.epoch(0))
 
     def _result(self) -> TrainResult:
         network = self.train_state.network()
-        score = accuracy_of(network, self._score)
+        score = self._score(network)
         if wrong := wrong_score(score):  # such weights may have been published
             raise Diverged(self.progress.epoch, wrong, self.config.training.recipe.lr)
-        reference = self._reference()
-        macs, macs_dense = self._macs(network), self._macs(reference)
-        params, params_dense = count_params(network), count_params(reference)
-        rows, seconds = self.progress.rows, self.progress.seconds
-        dense_top1 = saved.read(self._dense).extra["top1_last"] if self._dense else score.top1
-        images = len(rows) * self.images_per_epoch
-        for compared in (network, reference):  # compaction leaves the other layout
-            compared.to(memory_format=torch.channels_last)
-        latency = compared_latencies(network, reference, self._example(LATENCY_BATCH))
-        result = {
-            "top1_last": score.top1,
-            "top1_best": max(
-                [row["top1"] for row in rows if row["final"] and row["top1"] is not None], default=score.top1
-            ),
-            "top5_last": score.top5,
-            "loss_last": score.loss,
-            "dense_top1": dense_top1,
-            "drop": dense_top1 - score.top1,
-            "macs": macs,
-            "macs_dense": macs_dense,
-            "macs_reduction": 1 - macs / macs_dense,
-            "params": params,
-            "params_dense": params_dense,
-            "params_reduction": 1 - params / params_dense,
+        reference, epochs = self._fresh().to(self._device), len(self.progress.rows)
+        result = accuracies(score, self._dense, self.progress) | sizes(network, reference, self.data.example(1))
+        result |= {
             "masked_compact_difference": self.pruner.max_output_difference if self.pruner else 0.0,
-            "epochs": len(rows),
-            "images": images,
+            "epochs": epochs,
+            "images": epochs * self.data.images_per_epoch,
         }
-        cost = {
-            "seconds": seconds,
-            "images_per_second": self.images_per_second,
-            "peak_memory_mb": peak_memory_mb(self._device),
-        }
-        cost |= dict(zip(("latency_ms", "latency_dense_ms"), latency or (), strict=False))
-        return TrainResult(result, cost, network, score.right, self._sensitivity(network))
-
-    def _sensitivity(self, network: nn.Module) -> dict[str, float] | None:
-        if self._dense or self._validation is None:
-            return None
-        batches = self._batches(self._validation, False)
-        groups = [group for group in find_prunable_groups(network, self._example(1)) if not group.reason]
-        found = sensitivity(network, groups, lambda model: accuracy_of(model, batches).loss)
-        return {group.name: change for group, change in zip(groups, found, strict=True)}
+        measured = cost(network, reference, self.data, self.progress)
+        sensitive = None if self._dense else sensitivity_by_group(network, self.data)
+        return TrainResult(result, measured, network, score.right, sensitive)
 
 
 def _be_deterministic(wanted: bool, compiled: bool) -> None:
@@ -259,8 +155,3 @@ def _be_deterministic(wanted: bool, compiled: bool) -> None:
         torch.use_deterministic_algorithms(wanted)
     else:
         torch.set_deterministic_debug_mode("error" if wanted else "default")
-
-
-def accuracy_of(model: nn.Module, batches: BatchSource) -> Score:
-    """Score a network on the held-out images."""
-    return accuracy(model, batches.epoch(0))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from psap.data import prepared
 from psap.errors import PsapError
-from psap.models import saved
+from psap.models import architecture
 from psap.suites.digest import code_digest
 from psap.suites.grid import Grid, Run
 from psap.suites.paths import CHECKPOINTS, RESULTS, data_command, data_file
@@ -90,9 +90,9 @@ def _read(file: Path) -> prepared.Manifest:
 @cache
 def _check_network(path: str) -> None:
     folder = CHECKPOINTS / path
-    if all(file.exists() for file in saved.files(folder)):
+    if all(file.exists() for file in architecture.files(folder)):
         try:
-            saved.verify(folder)
+            architecture.verify(folder)
         except PsapError as error:
             raise PsapError(f"{error}; `psap train {path}` makes it again, or `dvc checkout` restores it") from None
 

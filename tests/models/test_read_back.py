@@ -13,7 +13,8 @@ from torchvision import models
 
 from psap.errors import PsapError
 from psap.models import build
-from psap.models.saved import IMAGE_SIZE, files, load, save
+from psap.models.architecture import IMAGE_SIZE, files
+from psap.models.saved import load, save
 from psap.models.state_dicts import fill as fill_from_file
 from psap.models.state_dicts import read
 from psap.models.widths import widths

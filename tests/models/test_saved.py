@@ -13,7 +13,8 @@ from torch import nn
 
 from psap.errors import PsapError
 from psap.models import build
-from psap.models.saved import build_like, load, read, save, verify
+from psap.models.architecture import read, verify
+from psap.models.saved import build_like, load, save
 from psap.models.widths import widths
 from psap.utils.files import sha256
 

@@ -19,7 +19,7 @@ from psap.data.dataset import load
 from psap.data.photo_batches import PhotoBatches
 from psap.data.schema import Photos
 from psap.data.sources import prepare
-from psap.models.saved import told
+from psap.models.architecture import told
 from psap.standalone.request import in_words
 from psap.suites.schema import MethodConfig
 from psap.utils.text import escaped, fenced

@@ -12,7 +12,7 @@ from psap.data.batches import Batches
 from psap.data.dataset import DataSet, cut_validation
 from psap.data.schema import Data
 from psap.errors import PsapError
-from psap.models import build, saved
+from psap.models import architecture, build, saved
 from psap.pruning.channels import zero
 from psap.pruning.cost import count_macs
 from psap.pruning.graph.verify import find_prunable_groups
@@ -20,6 +20,8 @@ from psap.pruning.method import Method
 from psap.training.checkpoint import Checkpoints
 from psap.training.divergence import Diverged, wrong_network
 from psap.training.evaluation import Score, accuracy, compared_latencies, latencies
+from psap.training.loop import Progress
+from psap.training.result import images_per_second
 from psap.training.schema import Recipe, Retraining, RunConfig, TrainConfig
 from psap.training.trainer import Trainer
 
@@ -79,12 +81,12 @@ def test_a_pruned_run_tells_the_truth_about_its_network(digits, dense, tmp_path,
     assert result["macs_dense"] == count_macs(build("resnet8", 10, 1), x)
     assert 0.5 <= result["macs_reduction"] < 0.53
     assert result["params"] == sum(p.numel() for p in outcome.network.parameters())
-    batches = [(images, labels) for images, labels in trainer._score.epoch(0)]
+    batches = [(images, labels) for images, labels in trainer.data.scoring.epoch(0)]
     assert sum(len(labels) for _, labels in batches) == len(digits.test)
     assert result["top1_last"] == accuracy(outcome.network, batches).top1
     right = sum(int((outcome.network.eval()(x).argmax(1) == y).sum()) for x, y in batches)
     assert result["top1_last"] == pytest.approx(100 * right / len(digits.test))
-    assert result["dense_top1"] == saved.read(dense).extra["top1_last"]
+    assert result["dense_top1"] == architecture.read(dense).extra["top1_last"]
     assert result["drop"] == result["dense_top1"] - result["top1_last"]
     assert result["masked_compact_difference"] < 1e-5
     assert result["images"] == 3 * 6 * 50
@@ -128,6 +130,19 @@ def test_scoring_seldom_changes_only_what_is_seen_on_the_way(digits, dense, tmp_
     assert seldom.result["top1_best"] == max(row["top1"] for row in trainer.progress.rows[2:])
 
 
+def test_on_the_way_networks_are_scored_as_they_train_and_at_the_end_in_float32(digits, dense, tmp_path) -> None:
+    trainer = Trainer(config(epochs=3, training={"precision": "bfloat16"}, **pruning()), digits, CPU, dense, dense)
+    computed_in, score = [], trainer._score
+
+    def spy(network: torch.nn.Module) -> Score:
+        computed_in.append(network(trainer.data.example(1)).dtype)
+        return score(network)
+
+    trainer._score = spy
+    finish(trainer, tmp_path)
+    assert computed_in == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]
+
+
 def test_a_retrained_run_has_the_architecture_and_none_of_the_weights(digits, dense, tmp_path) -> None:
     pruned = finish(Trainer(config(**pruning()), digits, CPU, dense, dense), tmp_path / "a")
     saved.save(pruned.network, tmp_path, name="resnet8", classes=10, in_channels=1)
@@ -146,12 +161,12 @@ def test_validation_keeps_away_from_the_test_images(digits, dense) -> None:
     settings = config(data={"validation": 0.2, "evaluate": "validation", "train_images": None})
     trainer = Trainer(settings, digits, CPU, None, None)
     seen = {row.numpy().tobytes() for row in digits.train.images}
-    held_out = [image for images, _ in trainer._score.epoch(0) for image in images]
+    held_out = [image for images, _ in trainer.data.scoring.epoch(0) for image in images]
     mean, std = torch.tensor(digits.mean), torch.tensor(digits.std)
     back = [((image.permute(1, 2, 0) * std + mean) * 255).round().to(torch.uint8) for image in held_out]
     assert all(image.numpy().tobytes() in seen for image in back), "every scored image is a training image set aside"
     assert len(back) == pytest.approx(0.2 * len(digits.train), abs=10)
-    assert len(trainer.batches) == (len(digits.train) - len(back)) // 50
+    assert len(trainer.data.training) == (len(digits.train) - len(back)) // 50
 
 
 @pytest.mark.parametrize(
@@ -207,14 +222,11 @@ def test_latencies_are_measured_in_turns() -> None:
 @pytest.mark.parametrize(("batch", "images"), [(50, 300), (70, 280), (300, 300), (301, 300), (10**9, 300)])
 def test_images_are_those_of_the_data_set_however_large_the_batch(digits: DataSet, batch: int, images: int) -> None:
     trainer = Trainer(config(training={"batch_size": batch}), digits, CPU, None, None)
-    assert trainer.images_per_epoch == images == sum(len(labels) for _, labels in trainer.batches.epoch(0))
-    assert trainer.images_per_second == 0
-    trainer.progress.rows = [{}, {}]
+    assert trainer.data.images_per_epoch == images == sum(len(labels) for _, labels in trainer.data.training.epoch(0))
+    assert images_per_second(trainer.data, Progress()) == 0
     for seconds in (0.0, 1e-300):  # whatever a clock says, the rate is a number
-        trainer.progress.seconds = seconds
-        assert trainer.images_per_second == pytest.approx(2 * images / 1e-6)
-    trainer.progress.seconds = 4.0
-    assert trainer.images_per_second == images / 2
+        assert images_per_second(trainer.data, Progress(2, [{}, {}], seconds)) == pytest.approx(2 * images / 1e-6)
+    assert images_per_second(trainer.data, Progress(2, [{}, {}], 4.0)) == images / 2
 
 
 def test_a_latency_needs_a_machine_that_agrees_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +273,7 @@ def test_each_seed_draws_its_own_images_where_asked(digits: DataSet) -> None:
     drawn = {
         (by_seed, seed): Trainer(
             config(seed=seed, data={"validation": 0.2, "by_seed": by_seed}), digits, CPU, None, None
-        ).batches.labels
+        ).data.training.labels
         for by_seed in (False, True)
         for seed in (1, 2)
     }
