@@ -1,4 +1,4 @@
-"""The parameter-free shortcut of CIFAR ResNets (option A), in a form whose channels can be removed."""
+"""Layers in a form whose channels can be removed: the shortcut of CIFAR ResNets (option A), torch's attention."""
 
 import torch
 from torch import Tensor, nn
@@ -46,3 +46,71 @@ class PadShortcut(nn.Module):
 def _kept(channels: int, removed: list[int]) -> list[int]:
     gone = set(removed)
     return [c for c in range(channels) if c not in gone]
+
+
+class HeadAttention(nn.MultiheadAttention):
+    """nn.MultiheadAttention that has lost heads or channels, which torch's own computes the width of a head from.
+
+    Its parameters have the same names and fewer rows or columns; `num_heads` heads share out the rows of
+    `in_proj_weight`. Calls and results are those of nn.MultiheadAttention, which it is made of by `adopt`.
+    """
+
+    @classmethod
+    def adopt(cls, attention: nn.MultiheadAttention) -> None:
+        """Let `attention`, of which tensors were cut, be one of these. It keeps its tensors and its place."""
+        attention.__class__ = cls
+        attention.embed_dim = attention.kdim = attention.vdim = attention.in_proj_weight.shape[1]
+        # By this nn.TransformerEncoderLayer knows that no kernel of its own may stand in for the attention.
+        attention._qkv_same_embed_dim = False
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """As nn.MultiheadAttention; `is_causal` is a hint there, and `attn_mask` says the same."""
+        turned = query.dim() == 3 and not self.batch_first
+        inputs = [x.transpose(0, 1) if turned else x for x in (query, key, value)]
+        weights = self.in_proj_weight.chunk(3)
+        biases = (None, None, None) if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+        q, k, v = (
+            nn.functional.linear(x, *layer).reshape(*x.shape[:-1], self.num_heads, -1).transpose(-3, -2)
+            for x, *layer in zip(inputs, weights, biases, strict=True)
+        )
+        masks = (_added(attn_mask, q), _added(key_padding_mask, q))
+        mask = _both(_by_head(masks[0], q), masks[1] if masks[1] is None else masks[1][..., None, None, :])
+        dropout = self.dropout if self.training else 0.0
+        if need_weights:
+            attention = q / q.shape[-1] ** 0.5 @ k.transpose(-2, -1)
+            attention = (attention if mask is None else attention + mask).softmax(-1)
+            attention = nn.functional.dropout(attention, dropout)
+            out = attention @ v
+        else:
+            attention = None
+            out = nn.functional.scaled_dot_product_attention(q, k, v, mask, dropout)
+        out = nn.functional.linear(out.transpose(-3, -2).flatten(-2), self.out_proj.weight, self.out_proj.bias)
+        if attention is not None and average_attn_weights:
+            attention = attention.mean(-3)
+        return out.transpose(0, 1) if turned else out, attention
+
+
+def _added(mask: Tensor | None, like: Tensor) -> Tensor | None:
+    """A mask as what is added before the softmax: True, in one of truth values, forbids."""
+    if mask is None or mask.dtype != torch.bool:
+        return mask
+    return torch.zeros_like(mask, dtype=like.dtype).masked_fill(mask, float("-inf"))
+
+
+def _by_head(mask: Tensor | None, like: Tensor) -> Tensor | None:
+    """A mask of each head, (N * heads, L, S), as (N, heads, L, S); one for all heads stays (L, S)."""
+    return mask if mask is None or mask.dim() == 2 else mask.reshape(*like.shape[:-2], *mask.shape[1:])
+
+
+def _both(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return other if one is None else one if other is None else one + other

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from psap.bench.readings import READINGS, not_given_back, prune_in_training
 from psap.errors import PsapError
-from psap.models import saved
-from psap.models.widths import Widths, set_widths, widths
+from psap.models import own, saved
 from psap.pruning.graph.groups import Group, summary
 from psap.pruning.graph.verify import find_prunable_groups, randomise_parameters
 from psap.pruning.method import Method
@@ -106,12 +105,12 @@ def _compared(dense: nn.Module, masked: nn.Module, small: nn.Module, image: Tens
 def _check_loads(small: nn.Module, name: str, options: JsonObject, image: Tensor) -> None:
     """Save `small` and load it: raises unless the outputs are the same, bit for bit."""
     small, image = small.float().eval(), image.float()
-    if options:  # of a network for images of one size, which its name alone does not tell
-        loaded: nn.Module = timm.create_model(name, num_classes=_CLASSES, **options)
-        set_widths(loaded, Widths.model_validate_json(widths(small).model_dump_json()))
-        loaded.load_state_dict(small.state_dict())
-    else:
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        if options:  # of a network for images of one size, which its name alone does not tell
+            fresh = timm.create_model(name, num_classes=_CLASSES, **options)
+            own.save(small, folder, into=fresh)
+            loaded = saved.load(folder, into=fresh)
+        else:
             saved.save(small, Path(folder), name=f"timm:{name}", classes=_CLASSES, in_channels=image.shape[1])
             loaded = saved.load(folder)
     if not torch.equal(loaded.eval()(image), small(image)):

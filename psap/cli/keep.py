@@ -17,11 +17,17 @@ Ratio = Annotated[
         help="Share that some layers lose, such as 'layer4.*=0:0.3'; may be given several times.",
     ),
 ]
+ThroughNorms = Annotated[
+    bool,
+    typer.Option("--through-norms", help="Also prune what LayerNorm or RMSNorm looks at together: residual streams."),
+]
 
 
-def kept(ignore: list[str] | None, ratio: list[str] | None) -> dict[str, Any]:
+def kept(ignore: list[str] | None, ratio: list[str] | None, through_norms: bool) -> dict[str, Any]:
     """The keys of a method that the options stand for. Raises PsapError for a ratio that is none."""
     given: dict[str, Any] = {"ignore": ignore} if ignore else {}
+    if through_norms:
+        given["through_norms"] = True
     if ratio:
         given["ratios"] = dict(map(_ratio, ratio))
     return given

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from psap.cli.keep import Ignore, Ratio, kept
+from psap.cli.keep import Ignore, Ratio, ThroughNorms, kept
 from psap.cli.working import working
 
 app = typer.Typer()
@@ -78,6 +78,7 @@ def inspect(
     ] = None,
     ignore: Ignore = None,
     ratio: Ratio = None,
+    through_norms: ThroughNorms = False,
     csv: Annotated[Path | None, typer.Option(help="File to write the rows to, instead of a table.")] = None,
 ) -> None:
     """Show the groups of channels of a network: what they cost, what they could lose, what that would do."""
@@ -86,7 +87,7 @@ def inspect(
     from psap.pruning.method import Method
     from psap.utils.validation import validated
 
-    method = validated(Method, kept(ignore, ratio), "options")
+    method = validated(Method, kept(ignore, ratio, through_norms), "options")
     with working(f"find what {network} can lose"):
         opened = open_network(network, size, classes, weights)
         rows = inspect_network(opened.model, opened.images, method)

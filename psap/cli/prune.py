@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from psap.cli.device import device
-from psap.cli.keep import Ignore, Ratio, kept
+from psap.cli.keep import Ignore, Ratio, ThroughNorms, kept
 from psap.cli.working import working
 from psap.errors import PsapError
 from psap.utils.mappings import JsonObject
@@ -35,6 +35,7 @@ def prune(
     round_to: Annotated[int | None, typer.Option(help="Keep channel counts at multiples of this number.")] = None,
     ignore: Ignore = None,
     ratio: Ratio = None,
+    through_norms: ThroughNorms = False,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random (default: 0).")] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the Python file that the method names under `code`.")
@@ -47,7 +48,8 @@ def prune(
     given = {
         name: value
         for name, value in locals().items()
-        if name not in ("request", "round_to", "ignore", "ratio", "allow_code", "dry_run") and value is not None
+        if name not in ("request", "round_to", "ignore", "ratio", "through_norms", "allow_code", "dry_run")
+        and value is not None
     }
     from psap.standalone.request import PruneRequest
     from psap.utils.validation import validated
@@ -62,7 +64,7 @@ def prune(
                 "give --allow-code"
             )
         rounded = {} if round_to is None else {"round_to": round_to}
-        if own := rounded | kept(ignore, ratio):
+        if own := rounded | kept(ignore, ratio, through_norms):
             values["method"] = method | own
     _carry_out(validated(PruneRequest, values, where), dry_run)
 

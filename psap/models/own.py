@@ -10,6 +10,7 @@ from psap.errors import PsapError
 from psap.models.architecture import OWN
 from psap.models.saved import save as save_named
 from psap.models.saved import write_checked
+from psap.models.widths import set_widths, widths
 
 
 def save(model: nn.Module, folder: Path | str, into: nn.Module | None = None, **named: Any) -> None:
@@ -52,6 +53,7 @@ def _needs(model: nn.Module, why: str) -> PsapError:
 
 def _like(model: nn.Module, fresh: nn.Module) -> nn.Module:
     """`fresh`. Raises PsapError where its layers differ from those of `model` in more than numbers."""
+    set_widths(fresh, widths(model))
     others = dict(fresh.named_modules())
     for name, module in model.named_modules():
         other = others.get(name)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from psap.errors import PsapError
-from psap.layers import PadShortcut
+from psap.layers import HeadAttention, PadShortcut
 from psap.utils.bounds import Count
 
 
@@ -61,10 +61,10 @@ def widths(model: nn.Module) -> Widths:
 def set_widths(model: nn.Module, target: Widths) -> None:
     """Give every layer of `model` the widths of `target`, in place; the values of resized tensors are undefined.
 
-    Knows convolutions (grouped and depthwise too), linear layers, batch-norm, layer-norm, PReLU and PadShortcut; of
-    other layers `target.attributes` have what their shapes do not tell. Raises PsapError, naming the layer, where
-    `target` has other layers or other kernel sizes than `model`, or widths that do not agree within a layer. (Widths
-    that do not agree between layers fail in the first forward.)
+    Knows convolutions (grouped and depthwise too), linear layers, attentions, batch-norm, layer-norm, PReLU and
+    PadShortcut; of other layers `target.attributes` have what their shapes do not tell. Raises PsapError, naming the
+    layer, where `target` has other layers or other kernel sizes than `model`, or widths that do not agree within a
+    layer. (Widths that do not agree between layers fail in the first forward.)
     """
     current = widths(model)
     if strangers := current.shapes.keys() ^ target.shapes.keys():
@@ -135,6 +135,10 @@ def _set_attributes(name: str, module: nn.Module, shapes: dict[str, list[int]], 
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = shapes["weight"]
         _require(shapes.get("bias", [module.out_features]) == [module.out_features], name, "weight and bias differ")
+    elif isinstance(module, nn.MultiheadAttention):
+        rows, _ = shapes.get("in_proj_weight", [1, 0])
+        _require(rows % 3 == 0 and shapes.get("in_proj_bias", [rows]) == [rows], name, "weight and bias differ")
+        HeadAttention.adopt(module)
     elif isinstance(module, _BatchNorm | nn.LayerNorm | nn.PReLU):
         vectors = [shape for shape in shapes.values() if shape]
         _require(all(shape == vectors[0] for shape in vectors), name, f"its tensors differ in channels: {vectors}")

@@ -57,10 +57,12 @@ def check_optimizer(model: nn.Module, optimizer: Any) -> None:
         )
 
 
-def groups_of(model: nn.Module, example_inputs: Any, groups: Sequence[Group] | None) -> list[Group]:
+def groups_of(
+    model: nn.Module, example_inputs: Any, groups: Sequence[Group] | None, through_norms: bool
+) -> list[Group]:
     """The groups of `model`: found here, or those `groups` of a network like it. Raises PsapError."""
     if groups is None:
-        return find_prunable_groups(model, example_inputs)
+        return find_prunable_groups(model, example_inputs, through_norms)
     if not isinstance(groups, (list, tuple)) or not all(isinstance(group, Group) for group in groups):
         raise PsapError(
             "groups is not a list of groups; give what psap.pruning.graph.verify.find_prunable_groups finds, or nothing"

@@ -20,7 +20,13 @@ class ChannelBounds:
 
     fewest: Tensor
     most: Tensor
-    step: int = 1
+    step: int | Tensor = 1
+
+    @property
+    def steps(self) -> list[int]:
+        """The step of each group."""
+        each: list[int] = torch.as_tensor(self.step).expand_as(self.most).tolist()
+        return each
 
     def clip(self, counts: Tensor) -> list[int]:
         """The largest counts that are allowed and not above `counts`, int64 (G,); `fewest` where there are none."""
@@ -39,11 +45,11 @@ class ChannelBounds:
 
 
 def channel_bounds(
-    channels: Sequence[int], removable: Sequence[int], min_ratio: Ratio, max_ratio: Ratio, round_to: int = 1
+    channels: Sequence[int], removable: Sequence[int], min_ratio: Ratio, max_ratio: Ratio, round_to: int | Tensor = 1
 ) -> ChannelBounds:
     """Bounds from ratios, one or (G,): at least one channel of a group stays; `removable[g]` may cap it further.
 
-    What remains of a group is a multiple of `round_to`; where the bounds hold none, the group stays whole.
+    What remains of a group is a multiple of `round_to`, one or (G,); where the bounds hold none, the group stays whole.
     """
     size = torch.tensor(channels)
     # The small term keeps 0.3 * 10 from becoming 2 or 4 by rounding of the product.
@@ -88,9 +94,9 @@ def solve_counts(
 ) -> list[int]:
     """Channels that each group loses: the reduction reaches `target`, and is above it by less than a step of one group.
 
-    A step is `bounds.step` channels. kappa is bisected to where the allocation crosses the target; of the steps that
-    this takes at once (uniform: one in every group), only as many are taken, group by group, as the target needs. A
-    target beyond the bounds gives the nearest pruning within them (an intermediate step of the schedule may ask for
+    A step is `bounds.steps[g]` channels. kappa is bisected to where the allocation crosses the target; of the steps
+    that this takes at once (uniform: one in every group), only as many are taken, group by group, as the target needs.
+    A target beyond the bounds gives the nearest pruning within them (an intermediate step of the schedule may ask for
     it; see `check_reachable`).
     """
     size = torch.tensor(channels)
@@ -104,11 +110,11 @@ def solve_counts(
             return bounds.most.tolist() if high > _KAPPA_LIMIT else counts(high)
         low, high = high, 2 * high
     for _ in range(64):
-        if sum(counts(high)) - sum(counts(low)) <= bounds.step:
+        if sum(counts(high)) - sum(counts(low)) <= min(bounds.steps):
             break
         middle = (low + high) / 2
         low, high = (low, middle) if reduction(counts(middle)) >= target else (middle, high)
-    return _fill(counts(low), counts(high), bounds.step, reduction, target)
+    return _fill(counts(low), counts(high), bounds.steps, reduction, target)
 
 
 def solve_closely(
@@ -124,9 +130,9 @@ def solve_closely(
 
 def trim(pruned: Sequence[int], reduction: Reduction, bounds: ChannelBounds, target: float) -> list[int]:
     """Give back what `target` does not need, step by step, of the group first whose step leaves least above it."""
-    counts, fewest = list(pruned), bounds.fewest.tolist()
+    counts, fewest, steps = list(pruned), bounds.fewest.tolist(), bounds.steps
     while True:
-        less = [[*counts[:g], count - bounds.step, *counts[g + 1 :]] for g, count in enumerate(counts)]
+        less = [[*counts[:g], count - steps[g], *counts[g + 1 :]] for g, count in enumerate(counts)]
         allowed = [few for g, few in enumerate(less) if few[g] >= fewest[g]]
         enough = [(left, few) for few in allowed if (left := reduction(few)) >= target]
         if not enough:
@@ -151,13 +157,13 @@ def spare(
 _KAPPA_LIMIT = 2.0**40
 
 
-def _fill(start: list[int], end: list[int], step: int, reduction: Reduction, target: float) -> list[int]:
+def _fill(start: list[int], end: list[int], steps: list[int], reduction: Reduction, target: float) -> list[int]:
     """Go from `start` towards `end` one step at a time, round the groups, until `target` is met."""
     pruned = list(start)
     while reduction(pruned) < target and pruned != end:
         for g, last in enumerate(end):
             if pruned[g] < last:
-                pruned[g] += step
+                pruned[g] += steps[g]
                 if reduction(pruned) >= target:
                     return pruned
     return pruned

@@ -7,7 +7,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from psap.pruning.graph.groups import Group, Slot
+from psap.pruning.graph.groups import Group
+from psap.pruning.graph.members import Slot
+from psap.pruning.graph.norms import restore
+from psap.pruning.graph.stream import mask_norms
 from psap.utils.mappings import StateDict
 
 
@@ -95,10 +98,13 @@ class FrozenChannels:
 
     def __init__(self) -> None:
         self._frozen: list[tuple[Slot, Tensor]] = []
+        self.norms: list[nn.Module] = []
+        """Norms that leave the frozen channels out of their statistics."""
 
     def set(self, groups: Sequence[Group], masks: Sequence[Tensor]) -> None:
         """Freeze the channels in `masks[g]` of each group, in every trainable tensor that they own."""
-        self._frozen = []
+        self.clear()
+        self.norms = mask_norms(groups, masks)
         for group, mask in zip(groups, masks, strict=True):
             for slot in group.slots:
                 if isinstance(slot.tensor, nn.Parameter) and bool(mask.any()):
@@ -111,6 +117,9 @@ class FrozenChannels:
     def clear(self) -> None:
         """Let all channels train."""
         self._frozen = []
+        for norm in self.norms:
+            restore(norm)
+        self.norms = []
 
     @torch.no_grad()
     def mask_gradients(self) -> None:

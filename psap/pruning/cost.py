@@ -1,12 +1,14 @@
 """Multiply-adds and parameters of a network as a function of what is kept of each group.
 
-A layer's cost is (places it is applied at) x (taps of its kernel) x (inputs kept) x (outputs kept). Which channels go
-first is fixed by an order for each group, so a pruning is just one count for each group and costs nothing to evaluate:
-that is what lets the budget solver try hundreds of them.
+A layer's cost is (places it is applied at) x (taps of its kernel) x (inputs kept) x (outputs kept). What an attention
+does between its projections, queries by keys and weights by values, costs the same for each head: it is a layer of its
+own here, whose outputs are the heads. Which channels go first is fixed by an order for each group, so a pruning is just
+one count for each group and costs nothing to evaluate: that is what lets the budget solver try hundreds of them.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,11 @@ from torch import Tensor, nn
 
 from psap.errors import PsapError
 from psap.pruning.graph.groups import Group
+from psap.pruning.graph.heads import HeadGroup
+from psap.pruning.graph.members import Table
+from psap.pruning.graph.norms import looks_together
 from psap.pruning.multiply_adds import FlopCounter
+from psap.pruning.places import Run, observe
 from psap.utils.bounds import Measure
 from psap.utils.passes import evaluating, forward
 
@@ -51,11 +57,15 @@ def check_as_planned(small: nn.Module, example_inputs: Any, planned: tuple[int, 
 
 @dataclass(frozen=True)
 class _Layer:
-    places: int  # where its kernel is applied, summed over all calls in one forward pass
-    taps: int
+    uses: int | Fraction  # multiply-adds for each pair of an input and an output: places x taps
+    taps: int  # parameters for each such pair
     inputs: int
     outputs: int
     per_output: int  # parameters that each output has beside the kernel (bias; scale and shift of a norm)
+
+    def macs(self, inputs: int, outputs: int) -> int:
+        """Multiply-adds with so many inputs and outputs."""
+        return int(self.uses * inputs * outputs)
 
 
 @dataclass(frozen=True)
@@ -72,16 +82,16 @@ class CostModel:
     """Cost of a network on one example input for any kept counts of its groups; see the module's text."""
 
     def __init__(self, model: nn.Module, example_inputs: Any, groups: Sequence[Group]) -> None:
-        names = {name: module for name, module in model.named_modules() if _parameters(module)}
-        places, macs = _count(model, example_inputs)
-        self._names = list(names)
-        index = {name: i for i, name in enumerate(names)}
-        self._layers = [_layer(module, places.get(name, 0)) for name, module in names.items()]
-        self._touches = list(_touches(groups, index))
-        self._channels = [group.channels for group in groups]
+        heads = [group for group in groups if isinstance(group, HeadGroup)]
+        run = observe(model, example_inputs, [group.root.name for group in heads])
+        layers = {name: _layer(m, run.places.get(name, 0)) for name, m in model.named_modules() if _parameters(m)}
+        layers |= {m.key: _table(m) for group in groups for m in group.norms if isinstance(m, Table)}
+        layers |= {_heads(group): _between(group, layers, run) for group in heads}
+        self._names, self._layers = list(layers), list(layers.values())
+        self._touches = list(_touches(groups, {name: i for i, name in enumerate(layers)}))
         full_macs, full_params = self._evaluate(np.zeros((2, len(self._layers)), dtype=np.int64))
-        # What no convolution, linear layer or norm accounts for (attention, bare parameters) does not shrink.
-        self._rest_macs = macs - full_macs
+        # What no convolution, linear layer, norm or attention accounts for (bare parameters) does not shrink.
+        self._rest_macs = run.macs - full_macs
         self._rest_params = count_params(model) - full_params
         self.macs, self.params = full_macs + self._rest_macs, full_params + self._rest_params
 
@@ -92,15 +102,14 @@ class CostModel:
     def layer_macs(self) -> dict[str, int]:
         """Multiply-adds of each layer of the whole network (0 for a norm), by its name."""
         return {
-            name: layer.places * layer.taps * layer.inputs * layer.outputs
-            for name, layer in zip(self._names, self._layers, strict=True)
+            name: layer.macs(layer.inputs, layer.outputs) for name, layer in zip(self._names, self._layers, strict=True)
         }
 
     def _evaluate(self, removed: np.ndarray[Any, Any]) -> tuple[int, int]:
         macs = params = 0
         for i, layer in enumerate(self._layers):
             outputs, inputs = layer.outputs - int(removed[1, i]), layer.inputs - int(removed[0, i])
-            macs += layer.places * layer.taps * inputs * outputs
+            macs += layer.macs(inputs, outputs)
             params += outputs * (layer.taps * inputs + layer.per_output)
         return macs, params
 
@@ -139,56 +148,48 @@ def _running_total(per_channel: Tensor) -> list[int]:
 
 
 def _parameters(module: nn.Module) -> bool:
-    is_layer = isinstance(module, (_CONV, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.PReLU))
-    return is_layer and any(True for _ in module.parameters(recurse=False))
+    kinds = (_CONV, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.PReLU, nn.MultiheadAttention)
+    return (isinstance(module, kinds) or looks_together(module)) and any(True for _ in module.parameters(recurse=False))
 
 
-def _layer(module: Any, places: int) -> _Layer:
+def _layer(module: Any, places: int | Fraction) -> _Layer:
     """A depthwise layer has one input for each output, whatever is removed."""
+    if isinstance(module, nn.MultiheadAttention):
+        weight = module.in_proj_weight if module.in_proj_weight is not None else module.q_proj_weight
+        return _Layer(places, 1, weight.shape[1], weight.shape[0], int(module.in_proj_bias is not None))
     if isinstance(module, (_CONV, nn.Linear)):
         outputs, inputs = module.weight.shape[:2]
         if isinstance(module, _TRANSPOSED) and module.groups == 1:
             outputs, inputs = inputs, outputs
         taps = module.weight[0, 0].numel()
-        return _Layer(places, taps, inputs, outputs, int(module.bias is not None))
+        return _Layer(places * taps, taps, inputs, outputs, int(module.bias is not None))
     tensors = list(module.parameters(recurse=False))
     return _Layer(0, 0, 0, tensors[0].numel(), len(tensors))
 
 
+def _table(member: Table) -> _Layer:
+    tensor = getattr(member.module, member.attribute)
+    outputs = tensor.shape[member.dim]
+    return _Layer(0, 0, 0, outputs, tensor.numel() // outputs if isinstance(tensor, nn.Parameter) else 0)
+
+
+def _heads(group: HeadGroup) -> str:
+    """The name of what an attention does between its projections."""
+    return f"{group.root.name} (heads)"
+
+
+def _between(group: HeadGroup, layers: dict[str, _Layer], run: Run) -> _Layer:
+    projections = [layers[member.key] for member in (*group.producers, *group.consumers)]
+    rest = run.inside[group.root.name] - sum(layer.macs(layer.inputs, layer.outputs) for layer in projections)
+    return _Layer(Fraction(rest, group.channels), 0, 1, group.channels, 0)
+
+
 def _touches(groups: Sequence[Group], index: dict[str, int]) -> Iterator[_Touch]:
     for g, group in enumerate(groups):
-        for member in [*group.producers, *group.norms]:
-            if member.name in index:
-                yield _Touch(index[member.name], True, g, member.per_channel(group.channels))
-        for member in group.consumers:
-            if member.name in index:
-                yield _Touch(index[member.name], False, g, member.per_channel(group.channels))
-
-
-def _count(model: nn.Module, example_inputs: Any) -> tuple[dict[str, int], int]:
-    """The places of each layer, by its name, and the network's multiply-adds: one pass for both."""
-    places: dict[str, int] = {}
-
-    def record(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            # The kernel of a transposed convolution is laid on each input; all others make each output.
-            if isinstance(module, _TRANSPOSED):
-                count = inputs[0].numel() // module.in_channels
-            else:
-                channels = module.out_channels if isinstance(module, _CONV) else module.out_features
-                count = output.numel() // int(channels)  # type: ignore[arg-type]
-            places[name] = places.get(name, 0) + count
-
-        return hook
-
-    hooks = [
-        module.register_forward_hook(record(name))
-        for name, module in model.named_modules()
-        if isinstance(module, (_CONV, nn.Linear))
-    ]
-    try:
-        macs = count_macs(model, example_inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return places, macs
+        heads = [(_heads(group), group.root)] if isinstance(group, HeadGroup) else []
+        outputs = [*((member.key, member) for member in (*group.producers, *group.norms)), *heads]
+        inputs = [(member.key, member) for member in group.consumers]
+        for is_out, members in ((True, outputs), (False, inputs)):
+            for key, member in members:
+                if key in index:
+                    yield _Touch(index[key], is_out, g, member.per_channel(group.channels))

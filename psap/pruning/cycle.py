@@ -46,7 +46,7 @@ class Cycle:
     @property
     def hooked(self) -> bool:
         """Whether hooks on the network's layers look now."""
-        return self._reconstruction.hooked
+        return self._reconstruction.hooked or bool(self._reconstruction.frozen.norms)
 
     def begin_epoch(self, epoch: int, steps: int | None) -> None:
         """Prune if the schedule has a step here, at once or after a window of gradients. A window still open ends.

@@ -51,7 +51,7 @@ def folded_weights(behind: Mapping[str, str], group: Group) -> Tensor:
 
     Biases in front of a batch-norm, which it takes away, are left out.
     """
-    norms = {m.name: m.module for m in group.norms}
+    norms = {m.key: m.module for m in group.norms}
     rows = []
     for slot in group.weights:
         norm: Any = norms.get(behind.get(slot.member.name, ""))

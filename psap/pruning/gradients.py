@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from psap.pruning.graph.groups import Group, Member
+from psap.pruning.graph.groups import Group
+from psap.pruning.graph.heads import HeadGroup
+from psap.pruning.graph.members import Member
 from psap.utils.distributed import average
 
 
@@ -43,7 +45,7 @@ class Gates:
             gate = (~mask).to(group.weights[0].tensor).requires_grad_(True)
             self._gates.append(gate)
             for member in group.consumers:
-                self._hooks.append(member.module.register_forward_pre_hook(_multiply(gate, member)))
+                self._hooks += _gate(gate, group, member)
 
     def read(self) -> list[Tensor]:
         """|d loss / d gate| of each group, shape (C,) each, of the last backward pass; resets them."""
@@ -64,15 +66,38 @@ class Gates:
         self._gates, self._hooks = [], []
 
 
+def _gate(gate: Tensor, group: Group, member: Member) -> list[Any]:
+    """Hooks that multiply by `gate` what `member` of `group` reads."""
+    reader = group.root.module
+    if not isinstance(group, HeadGroup) or not isinstance(reader, nn.MultiheadAttention):
+        return [member.module.register_forward_pre_hook(_multiply(gate, member))]
+    # It never calls its last layer: while it runs, that layer's weight is the gated one.
+    own, position, channel = vars(member.module), member.position.to(gate.device), member.channel.to(gate.device)
+    parameters = own["_parameters"]
+
+    def close(*_: Any) -> None:
+        weight = parameters["weight"]
+        own["weight"] = weight * gate.new_ones(weight.shape[1]).index_put((position,), gate[channel])
+
+    def open_(*_: Any) -> None:
+        del own["weight"]
+
+    return [
+        reader.register_forward_pre_hook(close),
+        reader.register_forward_hook(open_, always_call=True),
+    ]
+
+
 def _multiply(gate: Tensor, member: Member) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
     position, channel = member.position.to(gate.device), member.channel.to(gate.device)
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         x = inputs[0]
-        dim = x.dim() - 1 if isinstance(module, nn.Linear) else 1
+        dim = x.dim() - 1 if isinstance(module, (nn.Linear, nn.MultiheadAttention)) else 1
         full = gate.new_ones(x.shape[dim]).index_put((position,), gate[channel])
         shape = [-1 if d == dim else 1 for d in range(x.dim())]
-        return (x * full.to(x.dtype).reshape(shape), *inputs[1:])
+        read = 3 if isinstance(module, nn.MultiheadAttention) else 1  # query, key and value
+        return (*(x * full.to(x.dtype).reshape(shape) for x in inputs[:read]), *inputs[read:])
 
     return hook
 

@@ -9,6 +9,8 @@ from psap.pruning.channels import ChannelBackup, zero
 from psap.pruning.cost import CostModel
 from psap.pruning.criteria import CRITERIA, Channels
 from psap.pruning.graph.groups import Group
+from psap.pruning.graph.norms import restore
+from psap.pruning.graph.stream import mask_norms
 from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.keep import kept_whole
 from psap.pruning.method import Method
@@ -16,8 +18,9 @@ from psap.pruning.parts import bounds_of
 from psap.pruning.sparsity import group_threshold, weight_sparsity
 from psap.utils.mappings import JsonObject
 
-COLUMNS = ("group", "channels", "layers", "macs", "sparsity", "least", "most", "most_macs", "change", "reason")
+COLUMNS = ("group", "channels", "layers", "macs", "sparsity", "least", "most", "most_macs", "change", "exact", "reason")
 _IMAGES = 4
+INEXACT = "passes norms, which leave its pruned channels out of their mean and variance, masked and compacted"
 
 
 def inspect_network(
@@ -33,11 +36,13 @@ def inspect_network(
     multiply-adds in these layers and in those that read them (a layer between two groups counts for both). Of a group
     that can be pruned: sparsity: its weight sparsity ratio; least, most: how many channels it has to lose and may lose;
     most_macs: the share of the multiply-adds that the network saves if it alone loses the most; change: see
-    `output_change`. Of one that cannot: reason.
+    `output_change`; exact: False where its channels pass norms, which leave pruned ones out of their statistics. Of one
+    that cannot: reason.
     Raises PsapError for a network that has nothing to prune.
     """
     method = method or Method()
-    groups = kept_whole(find_prunable_groups(model, images) if groups is None else groups, method)
+    found = find_prunable_groups(model, images, method.through_norms) if groups is None else groups
+    groups = kept_whole(found, method)
     prunable = [group for group in groups if not group.reason]
     cost = CostModel(model, images, prunable)
     sizes = [group.channels for group in prunable]
@@ -75,7 +80,10 @@ def output_change(model: nn.Module, group: Group, inputs: Tensor, outputs: Tenso
     backup = ChannelBackup()
     backup.save(group, mask)
     zero(group.slots, mask)
+    norms = mask_norms([group], [mask])
     found = model(inputs)
+    for norm in norms:
+        restore(norm)
     backup.restore(group, mask)
     return float((found - outputs).norm() / outputs.norm())
 
@@ -89,6 +97,7 @@ def _common(group: Group, cost: CostModel) -> JsonObject:
         "layers": " ".join(name for name in macs if name in own),
         "macs": sum(macs.get(name, 0) for name in own | reading) / cost.macs,
         **dict.fromkeys(("sparsity", "least", "most", "most_macs", "change")),
+        "exact": group.exact,
         "reason": group.reason,
     }
 
@@ -112,6 +121,8 @@ def render(rows: Sequence[JsonObject]) -> None:
     for row in rows:
         if row["reason"]:
             console.print(f"{row['group']} stays whole: {row['reason']}", highlight=False, markup=False)
+        elif not row["exact"]:
+            console.print(f"{row['group']} {INEXACT}", highlight=False, markup=False)
 
 
 _SHARES = ("macs", "sparsity", "change", "most_macs")

@@ -33,7 +33,7 @@ def kept_whole(groups: Sequence[Group], method: Method) -> list[Group]:
     layers = {layer for group in groups for layer in _layers(group)}
     check_globs(method.ignore, layers, "ignore")
     check_globs(method.ratios, layers, "ratios")
-    found = [replace(group, reason=group.reason or _kept_by(group, method.ignore)) for group in groups]
+    found = [replace(group, reason=group.reason or _kept_by(group, method)) for group in groups]
     for glob in method.ratios:
         meant = [group for group in found if any(means(glob, layer) for layer in _layers(group))]
         if all(group.reason for group in meant):
@@ -61,8 +61,10 @@ def _bounds(group: Group, method: Method) -> tuple[float, float]:
     return low, high
 
 
-def _kept_by(group: Group, ignore: Sequence[str]) -> str:
-    glob = next((glob for glob in ignore if any(means(glob, layer) for layer in _layers(group))), "")
+def _kept_by(group: Group, method: Method) -> str:
+    if not group.exact and not method.through_norms:
+        return "a norm looks at its channels together, and through_norms is not asked for"
+    glob = next((glob for glob in method.ignore if any(means(glob, layer) for layer in _layers(group))), "")
     return f"kept by ignore {glob!r}" if glob else ""
 
 

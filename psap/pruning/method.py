@@ -153,6 +153,10 @@ class Method(_Section):
     """Least and largest share of the outputs to prune of some layers, such as `{"layer4.*": [0, 0.3]}`, in place of
     `bounds`. Of several globs that a layer matches the last one counts.
     """
+    through_norms: bool = False
+    """Also prune channels that a LayerNorm, RMSNorm or GroupNorm looks at together, such as the residual stream of a
+    transformer. Once they stay zero the norm leaves them out of its mean and variance, as in the compacted network.
+    """
     sparsity: Sparsity = Sparsity()
     """For `allocation: sparsity`."""
     protection: Protection = Protection()
@@ -164,7 +168,7 @@ class Method(_Section):
     bn_penalty: Penalty = 0.0
     """L1 penalty on batch-norm scales until the freeze (network slimming)."""
     round_to: Batch = 1
-    """What remains of a group is a multiple of it."""
+    """What remains of a group is a multiple of it; of heads their widths together."""
 
     @field_validator("criterion", "allocation", "reconstruction")
     @classmethod
@@ -216,7 +220,7 @@ class Method(_Section):
             del values["window"]
         if self.round_to == 1:  # every number is a multiple of it
             del values["round_to"]
-        _without(values, {"ignore": [], "ratios": {}})
+        _without(values, {"ignore": [], "ratios": {}, "through_norms": False})
         if self.schedule.kind == "one_shot":
             values["schedule"] = {"kind": "one_shot", "freeze": self.schedule.freeze}
         return values

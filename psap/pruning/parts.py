@@ -1,5 +1,6 @@
 """From a method's words to the objects that do what they say: the only place where the words are asked."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -107,7 +108,8 @@ def check_target(
 def bounds_of(groups: Sequence[Group], method: Method) -> ChannelBounds:
     """Within the method's bounds, and only channels that its criterion can judge."""
     sizes = [group.channels for group in groups]
-    return channel_bounds(sizes, _judged(groups, method), *ratio_bounds(groups, method), method.round_to)
+    steps = torch.tensor([method.round_to // math.gcd(method.round_to, group.width) for group in groups])
+    return channel_bounds(sizes, _judged(groups, method), *ratio_bounds(groups, method), steps)
 
 
 def _judged(groups: Sequence[Group], method: Method) -> list[int]:

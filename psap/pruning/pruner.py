@@ -92,7 +92,7 @@ class Pruner:
         check_optimizer(model, optimizer)
         self.method = restricted(method or Method(), ignore, ratios)
         self._model, self._inputs = model, example_inputs
-        found = kept_whole(groups_of(model, example_inputs, groups), self.method)
+        found = kept_whole(groups_of(model, example_inputs, groups, self.method.through_norms), self.method)
         require_prunable(model, found)
         self.groups = [group for group in found if not group.reason]
         self.unprunable = [group for group in found if group.reason]

@@ -17,7 +17,7 @@ from psap.models.open import Network
 from psap.planning.workload import Images, images_of
 from psap.pruning.cost import count_params
 from psap.pruning.graph.verify import find_prunable_groups
-from psap.pruning.inspect import inspect_network
+from psap.pruning.inspect import INEXACT, inspect_network
 from psap.pruning.pruner import Pruner
 from psap.standalone.initial import Start, initial_model
 from psap.standalone.request import PruneRequest, data_of, in_words, kept_in_words, runs_of
@@ -62,7 +62,7 @@ def make_plan(request: PruneRequest) -> Plan:
     model, example = copy.deepcopy(start.model).eval(), torch.zeros(1, *images.shape)
     _check_takes(request, model, example)
     network = Network(request.model, images.classes, model, example)
-    groups = find_prunable_groups(model, example)
+    groups = find_prunable_groups(model, example, request.method.through_norms)
     rows = inspect_network(network.model, network.images, request.method, groups)
     pruner = Pruner(
         model, example, request.target, request.epochs, method=request.method, measure=request.measure, groups=groups
@@ -88,6 +88,7 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
     amount, measure = {"macs": (plan.macs, "multiply-adds"), "params": (plan.params, "parameters")}[request.measure]
     millions = [amount / 1e6, (1 - request.target) * amount / 1e6]
     prunable = sum(not row["reason"] for row in plan.groups)
+    inexact = [row["group"] for row in plan.groups if not row["exact"] and not row["reason"]]
     return [
         ("network", f"{request.model}, {plan.macs / 1e6:,.1f} M multiply-adds, {plan.params / 1e6:,.2f} M parameters"),
         ("weights", plan.start.description),
@@ -99,6 +100,7 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
         ("target", f"-{100 * request.target:g} % {measure}: {millions[0]:,.2f} M to {millions[1]:,.2f} M"),
         ("method", in_words(request.method)),
         *([("kept", kept)] if (kept := kept_in_words(request.method)) else []),
+        *([("norms", f"{', '.join(inexact)} {INEXACT}")] if inexact else []),
         ("groups", f"{prunable} of {len(plan.groups)} can lose channels (above)"),
         (
             "epochs",

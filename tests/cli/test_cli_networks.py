@@ -74,6 +74,13 @@ def test_inspect_shows_what_is_kept(psap: Psap, folder: Path, tmp_path: Path) ->
     ]
 
 
+def test_inspect_shows_what_passes_norms(psap: Psap) -> None:
+    code, out, _ = psap("inspect", "timm:test_vit")
+    assert code == 0 and "patch_embed.proj stays whole: norm: LayerNorm mixes" in out
+    code, out, _ = psap("inspect", "timm:test_vit", "--through-norms")
+    assert code == 0 and "patch_embed.proj passes norms, which leave its pruned channels out" in " ".join(out.split())
+
+
 def test_latency_of_a_folder_beside_the_network_it_was_cut_from(psap: Psap, tmp_path: Path) -> None:
     from psap.models.open import open_named
     from psap.pruning.one_shot import prune_at_once

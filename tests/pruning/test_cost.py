@@ -20,11 +20,13 @@ TOKENS = torch.arange(10).reshape(2, 5)
 AT_ONCE = Method(reconstruction="hard", schedule={"kind": "one_shot", "freeze": 0.0})
 
 
-def block(tokens: int, width: int, hidden: int) -> int:
-    """Of a transformer's block: projections to queries, keys, values and back, both products of attention, the MLP."""
-    return (
-        tokens * width * 3 * width + tokens * width * width + 2 * tokens * tokens * width + 2 * tokens * width * hidden
-    )
+def block(tokens: int, width: int, hidden: int, heads: int | None = None) -> int:
+    """Of a transformer's block: projections to queries, keys, values and back, both products of attention, the MLP.
+
+    heads: width of all heads together, as wide as the block unless it has lost some.
+    """
+    heads = heads or width
+    return tokens * width * 4 * heads + 2 * tokens * tokens * heads + 2 * tokens * width * hidden
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
@@ -52,11 +54,16 @@ def test_an_encoder_of_torch_counts_its_parts_and_compacts_as_planned(training: 
     expected = 2 * (7 * 8 * 32 + 2 * block(7, 32, 64) + 32 * 5)
     assert count_macs(model, x) == CostModel(model, x, []).macs == expected
     pruner = Pruner(model, x, 0.3, 1, method=AT_ONCE)
-    assert [group.name for group in pruner.groups] == ["enc.layers.0.linear1", "enc.layers.1.linear1"]
+    layers = [f"enc.layers.{i}.{layer}" for i in range(2) for layer in ("self_attn", "linear1")]
+    assert [group.name for group in pruner.groups] == layers
     pruner.step(0)
     small = pruner.compact()
-    hidden = [layer(small, f"enc.layers.{i}.linear1", nn.Linear).out_features for i in range(2)]
-    assert count_macs(small, x) == 2 * (7 * 8 * 32 + sum(block(7, 32, width) for width in hidden) + 32 * 5)
+    blocks = [
+        (layer(small, f"enc.layers.{i}.linear1", nn.Linear).out_features, 8 * int(heads.num_heads))
+        for i in range(2)
+        for heads in [small.get_submodule(f"enc.layers.{i}.self_attn")]
+    ]
+    assert count_macs(small, x) == 2 * (7 * 8 * 32 + sum(block(7, 32, *each) for each in blocks) + 32 * 5)
     assert count_macs(small, x) <= 0.7 * expected
 
 

@@ -144,6 +144,14 @@ def test_layers_can_be_kept(psap: Psap, tmp_path: Path, monkeypatch: pytest.Monk
     assert (code, err) == (2, "psap: ignore: 'layer9' means no layer that makes channels; did you mean 'layer3'?\n")
 
 
+def test_the_plan_names_what_passes_norms(photos: Path, psap: Psap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos.parent)
+    options = ["--model=timm:test_vit", "--data=photos", "--target=0.6", "--out=new", "--dry-run"]
+    code, said, _ = psap("prune", *options, "--through-norms")
+    assert code == 0 and "norms     patch_embed.proj passes norms, which leave its pruned channels out" in said
+    assert "norms     " not in psap("prune", *options)[1]
+
+
 def test_a_dry_run_reads_every_image_and_writes_nothing(
     photos: Path, psap: Psap, monkeypatch: pytest.MonkeyPatch
 ) -> None:

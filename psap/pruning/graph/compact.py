@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from psap.errors import PsapError, raise_out_of_memory
-from psap.pruning.graph._torch_pruning import pruning_group
 from psap.pruning.graph.groups import Group
+from psap.pruning.graph.stream import unmask_norms
 from psap.pruning.graph.trace import dependency_graph
 from psap.pruning.witness import unwatch
 from psap.utils.passes import doubled, forward, gap, tensors
@@ -33,16 +33,15 @@ def compact(model: nn.Module, example_inputs: Any, groups: Sequence[Group], mask
     """
     small = copy.deepcopy(model)
     unwatch(small)
+    unmask_norms(small)
     for parameter in small.parameters():
         parameter.grad = None
     graph = dependency_graph(small, example_inputs)
-    modules = dict(small.named_modules())
+    own = [group.within(small) for group in groups]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for group, mask in zip(groups, masks, strict=True):
-            removed = group.root.positions(mask).tolist()
-            if removed:
-                pruning_group(graph, modules[group.root.name], removed).prune()
+        for group, mask in zip(own, masks, strict=True):
+            group.remove(graph, mask)
     return small
 
 

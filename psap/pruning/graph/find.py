@@ -7,29 +7,30 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from psap.errors import PsapError
-from psap.layers import PadShortcut
 from psap.pruning.graph._torch_pruning import Astray, pruning_group, reached, tp
-from psap.pruning.graph.groups import Group, Member, summary
+from psap.pruning.graph.attention import attentions
+from psap.pruning.graph.groups import Group, summary
+from psap.pruning.graph.heads import head_group
+from psap.pruning.graph.members import Member, Table
+from psap.pruning.graph.norms import looks_together, span
+from psap.pruning.graph.obstacles import Known, is_expanded, is_shared, is_stream, kind_of, layers_of, refusal
+from psap.pruning.graph.stream import StreamGroup
 from psap.pruning.graph.trace import dependency_graph, is_grouped
 
 _CONV = nn.modules.conv._ConvNd
 _SPLITS = (tp.ops._SplitOp, tp.ops._SliceOp, tp.ops._UnbindOp)
-# Zero in, zero out, channel by channel: a pruned channel stays zero behind these.
-_SAFE_NORMS = (_BatchNorm, nn.PReLU)
-_WHOLE = (nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
-OUTPUT = "feeds the network's output"
 
 
-def trace_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
+def trace_groups(model: nn.Module, example_inputs: Any, through_norms: bool = False) -> list[Group]:
     """Find the groups of filters of a network, from its dependency graph alone.
 
     Args:
         model: The network.
         example_inputs: A batch of the shape that it takes, as for `Pruner`.
+        through_norms: Whether channels may be pruned of which a removed one changes a norm's statistics.
 
     Returns:
         All groups in the order of the network's modules, the unprunable ones with their reason.
@@ -39,10 +40,12 @@ def trace_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
     """
     graph = dependency_graph(model, example_inputs)
     names = {module: name for name, module in model.named_modules()}
-    order = {name: place for place, name in enumerate(names.values())}
+    owners = {p: (module, key) for module in names for key, p in module.named_parameters(recurse=False)}
+    known = Known(names, dict(_bound(model)), attentions(model), owners, through_norms)
+    order = {name: place for place, name in enumerate(known.names.values())}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = list(_all_groups(graph, names, dict(_bound(model))))
+        found = [*_all_groups(graph, known), *_heads(graph, known)]
     groups = sorted(found, key=lambda group: order[group.name])
     require_prunable(model, groups)
     return groups
@@ -68,73 +71,59 @@ def _bound(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
                 yield first, f"shares a tensor with {name} (tied weights)"
 
 
-def _all_groups(graph: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> Iterator[Group]:
+def _heads(graph: Any, known: Known) -> Iterator[Group]:
+    """The heads of every attention that runs."""
+    for module, found in known.attentions.items():
+        if module in graph.module2node:
+            members = [*found.inputs, found.output]
+            yield head_group(found, next((why for m in members if (why := known.bound.get(m.module))), ""))
+
+
+def _all_groups(graph: Any, known: Known) -> Iterator[Group]:
     """The group of every layer that makes channels, once each."""
     seen: set[nn.Module] = set()
-    for layer in [module for module in graph.module2node if isinstance(module, (_CONV, nn.Linear))]:
+    for layer in [m for m in graph.module2node if isinstance(m, (_CONV, nn.Linear)) or m in known.attentions]:
         if layer in seen:
             continue
         channels = graph.get_out_channels(layer)
         try:
             items = pruning_group(graph, layer, list(range(channels)))
-            group = _group(items, names, bound)
+            group = _group(items, known)
         except Astray:
-            own = Member(names[layer], layer, torch.arange(channels), torch.arange(channels))
+            own = Member(known.names[layer], layer, torch.arange(channels), torch.arange(channels))
             yield Group(own.name, channels, own, [own], [], [], "reshaped in a way that mixes channels (attention)")
         else:
             seen |= {item.dep.target.module for item in items if graph.is_out_channel_pruning_fn(item.dep.handler)}
             yield group
 
 
-def _group(items: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> Group:
-    reason = _refusal(items, names, bound)
+def _group(items: Any, known: Known) -> Group:
+    reason = refusal(items, known)
     # What cannot be pruned needs no exact channels, which take time where something is split.
     channel_of = torch.arange(len(items[0].idxs)) if reason else _components(items)
     channels = int(channel_of.max()) + 1
     members: dict[str, list[Member]] = {"producers": [], "norms": [], "consumers": []}
     for item in items:
         module, is_out = item.dep.target.module, items._DG.is_out_channel_pruning_fn(item.dep.handler)
-        if module not in names or _is_shared(module) or _is_expanded(item):
+        if not (module in known.names or module in known.owners) or is_shared(module) or is_expanded(item):
             continue
         position = torch.tensor(item.idxs)
         channel = channel_of[torch.tensor(item.root_idxs)]
         by_channel = channel.argsort(stable=True)
-        member = Member(names[module], module, position[by_channel], channel[by_channel])
-        members[_kind(module, is_out)].append(member)
+        places = (position[by_channel], channel[by_channel])
+        if module in known.owners:
+            owner, key = known.owners[module]
+            table = Table(known.names[owner], owner, *places, key, item.dep.target.pruning_dim)
+            members["norms"].append(table)
+            continue
+        for name, layer in layers_of(module, is_out, known):
+            members[kind_of(layer, is_out)].append(Member(name, layer, *places))
     start = items[0].dep.target.module
-    root = Member(names[start], start, torch.arange(len(channel_of)), channel_of)
-    first = min((m.name for m in members["producers"]), key=list(names.values()).index)
+    root = Member(known.names[start], start, torch.arange(len(channel_of)), channel_of)
+    first = min((m.name for m in members["producers"]), key=list(known.names.values()).index)
     reason = reason or ("a single channel" if channels == 1 else "")
-    return Group(first, channels, root, **members, reason=reason)
-
-
-def _refusal(items: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> str:
-    """Why no channel of a group may be removed; empty where they may be."""
-    reasons = [_obstacle(item, items._DG, names, bound) for item in items]
-    return OUTPUT if OUTPUT in reasons else next(filter(None, reasons), "")
-
-
-def _obstacle(item: Any, graph: Any, names: dict[nn.Module, str], bound: dict[nn.Module, str]) -> str:
-    """Why an item of a group forbids to remove channels; empty where it does not."""
-    module, is_out = item.dep.target.module, graph.is_out_channel_pruning_fn(item.dep.handler)
-    if not item.dep.target.outputs and not (module in names and _kind(module, is_out) == "consumers"):
-        return OUTPUT
-    if _is_expanded(item):
-        return "expanded in a way that mixes channels"
-    if module not in names:  # an operation, or a parameter of no layer, which we cannot place
-        return "a parameter outside any layer" if isinstance(module, nn.Parameter) else _mixing(module)
-    problem = "" if _is_shared(module) else bound.get(module) or _problem(module, is_out, max(item.idxs))
-    return f"{names[module]}: {problem}" if problem else ""
-
-
-def _is_expanded(item: Any) -> bool:
-    """Whether an operation before it has repeated channels, of which torch-pruning does not tell the origin."""
-    return None in item.root_idxs
-
-
-def _is_shared(module: nn.Module) -> bool:
-    """Whether the module has nothing for each channel: a PReLU with one slope for all."""
-    return isinstance(module, nn.PReLU) and module.num_parameters == 1
+    streams = any(looks_together(m.module) and is_stream(m.module) for m in members["norms"])
+    return (StreamGroup if streams else Group)(first, channels, root, **members, reason=reason)
 
 
 def _components(items: Any) -> Tensor:
@@ -145,7 +134,7 @@ def _components(items: Any) -> Tensor:
     """
     start, count = items[0].dep, len(items[0].idxs)
     modules = [item.dep.target.module for item in items]
-    if not any(isinstance(module, _SPLITS) or is_grouped(module) for module in modules):
+    if not any(isinstance(module, _SPLITS) or _together(module) > 1 for module in modules):
         return torch.arange(count)
     root = list(range(count))  # of each channel's tree; the least of those tied, so that numbers follow the channels
 
@@ -158,7 +147,7 @@ def _components(items: Any) -> Tensor:
     first = [tp._helpers._HybridIndex(idx=index, root_idx=index) for index in range(count)]
     for (node, _), arrivals in reached(start.target, start.handler, first).items():
         owner: dict[int, int] = {}
-        size = node.module.out_channels // node.module.groups if is_grouped(node.module) else 1
+        size = _together(node.module)
         for index in itertools.chain.from_iterable(arrivals):
             tied = find(owner.setdefault(index.idx // size, index.root_idx)), find(index.root_idx)
             root[max(tied)] = min(tied)
@@ -167,40 +156,8 @@ def _components(items: Any) -> Tensor:
     return torch.tensor([number[index] for index in roots])
 
 
-def _mixing(operation: nn.Module) -> str:
-    """Why an operation between two layers forbids pruning single channels; empty when it does not."""
-    name = str(getattr(operation, "_grad_fn", "")).lower()
-    mixes = any(word in name for word in ("bmm", "scaleddotproduct", "softmax"))
-    return f"{name.split('backward')[0]} mixes channels (attention)" if mixes else ""
-
-
-def _kind(module: nn.Module, is_out: bool) -> str:
-    if isinstance(module, (_CONV, nn.Linear, PadShortcut)):
-        depthwise = isinstance(module, _CONV) and module.groups > 1
-        return "producers" if is_out or depthwise else "consumers"
-    return "norms"
-
-
-def _problem(module: nn.Module, is_out: bool, last: int) -> str:
-    """Why a layer forbids pruning, its positions being up to `last`; empty when it does not."""
-    if "StdConv" in type(module).__name__:  # by name, since importing timm takes long
-        return "weight standardisation, by which a layer's weights are others without one of its inputs"
-    if isinstance(module, _CONV) and 1 < module.groups != module.out_channels and not is_grouped(module):
-        return "a grouped convolution that makes more or fewer channels than it reads"
-    if isinstance(module, _CONV) and module.groups > 1 and module.in_channels != module.out_channels:
-        return "a depthwise convolution that multiplies its channels"
-    if isinstance(module, _WHOLE):
-        return f"a layer whose channels are not pruned ({type(module).__name__})"
-    if _kind(module, is_out) == "norms" and not isinstance(module, _SAFE_NORMS):
-        return f"{type(module).__name__} mixes or shifts channels, so a zeroed one is not a removed one"
-    if last >= _width(module, is_out):
-        return "torch-pruning's indices reach beyond the layer"
-    return ""
-
-
-def _width(module: Any, is_out: bool) -> int:
-    if isinstance(module, (_CONV, PadShortcut)):
-        return module.out_channels if is_out else module.in_channels
-    if isinstance(module, nn.Linear):
-        return module.out_features if is_out else module.in_features
-    return int(module.num_features) if isinstance(module, _BatchNorm) else int(module.num_parameters)
+def _together(module: Any) -> int:
+    """How many neighbours among a layer's channels can only go together: those of a group."""
+    if is_grouped(module):
+        return int(module.out_channels // module.groups)
+    return span(module) if isinstance(module, nn.GroupNorm) and module.num_groups > 1 else 1

@@ -4,8 +4,9 @@ A channel c of a group owns slices (along the outputs) of the tensors of its *pr
 padded shortcuts whose output it is) and of the *norms* it passes; its *consumers* read it as an input channel.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,56 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from psap.errors import PsapError
 from psap.layers import PadShortcut
-
-
-@dataclass(frozen=True)
-class Member:
-    """The positions of a group's channels in one module; all index tensors are on the CPU.
-
-    `position[i]` (along the outputs, or for a consumer the inputs, of `module`) belongs to channel `channel[i]`.
-    Both have shape (P,): P is larger than the number of channels after a flatten, smaller after a split.
-    """
-
-    name: str
-    module: nn.Module
-    position: Tensor
-    channel: Tensor
-
-    def positions(self, mask: Tensor) -> Tensor:
-        """Positions of the channels in `mask` (bool, shape (C,)); int64."""
-        return self.position[mask[self.channel]]
-
-    def per_channel(self, channels: int) -> Tensor:
-        """How many positions each channel has here: int64, shape (C,)."""
-        return torch.bincount(self.channel, minlength=channels)
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A tensor of one member, indexed by that member's positions: along dimension 0 of `outputs_first`."""
-
-    member: Member
-    attribute: str
-
-    @property
-    def tensor(self) -> Tensor:
-        """The tensor as it is now: read at each use, since a caller may have replaced the parameter."""
-        value: Tensor = getattr(self.member.module, self.attribute)
-        return value
-
-    def outputs_first(self, value: Tensor) -> Tensor:
-        """A view of `value`, shaped like the tensor, with the outputs in dimension 0; or, given such a view, `value`.
-
-        The weight of a transposed convolution has its inputs there, unless it is depthwise.
-        """
-        module = self.member.module
-        inputs_first = isinstance(module, nn.modules.conv._ConvTransposeNd) and module.groups == 1
-        return value.transpose(0, 1) if inputs_first and self.attribute == "weight" else value
-
-    @property
-    def name(self) -> str:
-        """Where the tensor is in the network, such as `layer1.0.conv1.weight`."""
-        return f"{self.member.name}.{self.attribute}"
+from psap.pruning.graph._torch_pruning import pruning_group
+from psap.pruning.graph.members import Member, Slot, slots_of
 
 
 @dataclass(frozen=True)
@@ -88,15 +41,28 @@ class Group:
     norms: list[Member]
     consumers: list[Member]
     reason: str = ""
+    exact: ClassVar[bool] = True
+    """Whether a channel whose weights are zero is as good as removed: see StreamGroup for where it is not."""
     weights: list[Slot] = field(init=False, repr=False)
     others: list[Slot] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         layers = [m for m in self.producers if not isinstance(m.module, PadShortcut)]
         gains = [Slot(m, "gain") for m in self.producers if isinstance(m.module, PadShortcut)]
-        object.__setattr__(self, "weights", list(_slots(layers, ["weight", "bias"])))
-        norm = _slots(self.norms, ["weight", "bias", "running_mean", "running_var"])
+        own = slots_of(layers, ["weight", "bias", "in_proj_weight", "in_proj_bias"])
+        object.__setattr__(self, "weights", list(own))
+        norm = slots_of(self.norms, ["weight", "bias", "running_mean", "running_var"])
         object.__setattr__(self, "others", [*norm, *gains])
+
+    def remove(self, graph: Any, mask: Tensor) -> None:
+        """Remove the channels in `mask`, bool (C,), from the network of `graph`, in which the group lies."""
+        if removed := self.root.positions(mask).tolist():
+            pruning_group(graph, self.root.module, removed).prune()
+
+    @property
+    def width(self) -> int:
+        """How many of a layer's outputs one channel is, where it is several neighbours that do one thing: a head."""
+        return 1
 
     @property
     def slots(self) -> list[Slot]:
@@ -216,10 +182,3 @@ def _form(module: nn.Module) -> tuple[type, list[tuple[str, torch.Size]]]:
     """The kind of a module, and the shapes of its own tensors."""
     tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
     return type(module), [(name, tensor.shape) for name, tensor in tensors]
-
-
-def _slots(members: list[Member], attributes: list[str]) -> Iterator[Slot]:
-    for member in members:
-        for attribute in attributes:
-            if isinstance(getattr(member.module, attribute, None), Tensor):
-                yield Slot(member, attribute)

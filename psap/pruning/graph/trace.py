@@ -9,9 +9,12 @@ import torch
 from torch import nn
 
 from psap.errors import PsapError, raise_out_of_memory
-from psap.layers import PadShortcut
+from psap.layers import HeadAttention, PadShortcut
 from psap.pruning.graph._torch_pruning import tp
 from psap.pruning.graph.admission import check_inputs, check_network, one_line, traceable
+from psap.pruning.graph.attention import attentions
+from psap.pruning.graph.heads import AttentionPruner, opaque
+from psap.pruning.graph.norms import NormPruner, looks_together
 from psap.utils.passes import forward
 
 
@@ -59,10 +62,14 @@ class _GroupedPruner(tp.pruner.function.BasePruningFunc):  # type: ignore[misc]
 
 
 class _Graph(tp.DependencyGraph):  # type: ignore[misc]
-    """torch-pruning's graph, which would prune a grouped convolution as if it were none."""
+    """torch-pruning's graph, which would prune a grouped convolution as if it were none, and knows some norms only."""
 
     def get_pruner_of_module(self, module: nn.Module) -> Any:
-        return self.CUSTOMIZED_PRUNERS[_GroupedPruner] if is_grouped(module) else super().get_pruner_of_module(module)
+        if is_grouped(module):
+            return self.CUSTOMIZED_PRUNERS[_GroupedPruner]
+        if isinstance(module, nn.Module) and looks_together(module):
+            return self.CUSTOMIZED_PRUNERS[NormPruner]
+        return super().get_pruner_of_module(module)
 
 
 def is_grouped(module: nn.Module) -> bool:
@@ -79,8 +86,12 @@ def dependency_graph(model: nn.Module, example_inputs: Any) -> Any:
     """
     check_network(model)
     check_inputs(example_inputs)
-    graph = _Graph()
-    with _traceable(model), warnings.catch_warnings():
+    graph, known = _Graph(), attentions(model)
+    # Of an attention of torch that loses heads while the graph is in use, HeadAttention is made.
+    kinds: dict[Any, Any] = dict.fromkeys([HeadAttention, *map(type, known)], AttentionPruner())
+    norms = [type(norm) for norm in model.modules() if looks_together(norm) and norm not in known]
+    kinds |= dict.fromkeys([NormPruner, *norms], NormPruner())
+    with _traceable(model), opaque(known), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             graph.build_dependency(
@@ -88,7 +99,11 @@ def dependency_graph(model: nn.Module, example_inputs: Any) -> Any:
                 example_inputs,
                 forward_fn=forward,
                 output_transform=traceable,
-                customized_pruners={PadShortcut: _ShortcutPruner(), _GroupedPruner: _GroupedPruner()},
+                customized_pruners={
+                    PadShortcut: _ShortcutPruner(),
+                    _GroupedPruner: _GroupedPruner(),
+                    **kinds,
+                },
                 verbose=False,
             )
         except PsapError as error:

@@ -20,8 +20,11 @@ from psap.pruning.channels import zero
 from psap.pruning.cost import CostModel, count_macs, count_params
 from psap.pruning.graph.admission import check_outputs
 from psap.pruning.graph.compact import TOLERANCE, Pair, compact
-from psap.pruning.graph.find import OUTPUT, require_prunable, trace_groups
+from psap.pruning.graph.find import require_prunable, trace_groups
 from psap.pruning.graph.groups import Group
+from psap.pruning.graph.heads import HeadGroup, headed
+from psap.pruning.graph.obstacles import OUTPUT
+from psap.pruning.graph.stream import mask_norms
 from psap.utils.passes import Call, doubled, forward, smaller, tensors, varied
 
 _UNCOUNTED = "its multiply-adds or parameters do not shrink with its layers"
@@ -29,20 +32,62 @@ _BRANCHES = "needed for inputs of other values than the example's; the forward p
 _SPEAKS = "channels that are zero still have a say in the outputs, or lie elsewhere than the graph tells"
 
 
-def find_prunable_groups(model: nn.Module, example_inputs: Any) -> list[Group]:
+def find_prunable_groups(model: nn.Module, example_inputs: Any, through_norms: bool = False) -> list[Group]:
     """All filter groups of `model` in the order of its modules, those that cannot be pruned with their reason.
 
+    `through_norms`: also those with `exact` False, of which a removed channel changes the statistics of a norm.
     Raises PsapError when there is none that can be pruned.
     """
-    groups = trace_groups(model, example_inputs)
+    groups = trace_groups(model, example_inputs, through_norms)
     copied = copy.deepcopy(model).double().eval()
     inputs = _trial_inputs(copied, doubled(example_inputs))
     randomise_parameters(copied)
+    groups = _with(_unmoving(copied, inputs, groups), groups)
     prunable = [group for group in groups if not group.reason]
-    faults = _Trial(copied, inputs, prunable).faults(prunable)
-    groups = [replace(group, reason=faults.get(group.name, group.reason)) for group in groups]
+    groups = _with(_Trial(copied, inputs, prunable).faults(prunable), groups)
     require_prunable(model, groups)
     return groups
+
+
+def _with(faults: Mapping[str, str], groups: Sequence[Group]) -> list[Group]:
+    return [replace(group, reason=group.reason or faults.get(group.name, "")) for group in groups]
+
+
+@torch.no_grad()
+def _unmoving(network: nn.Module, inputs: Call, groups: Sequence[Group]) -> dict[str, str]:
+    """What is wrong with heads that an attention cannot run without, by the name of their group: each tried by itself.
+
+    Most attentions of one network are alike, and finding all of them by halving would take long.
+    """
+    faults: dict[str, str] = {}
+
+    def tried(name: str, small: nn.Module) -> Any:
+        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+            try:
+                small(*args, **kwargs)
+            except Exception as error:  # whatever it says to fewer heads
+                raise_out_of_memory(error)
+                faults[name] = _by_heart(error)
+
+        return hook
+
+    hooks = []
+    for group in groups:
+        if isinstance(group, HeadGroup) and not group.reason:
+            module = network.get_submodule(group.root.name)
+            alone = headed(copy.deepcopy(module))
+            alone.remove(None, _some(alone.channels))
+            hook = tried(group.name, alone.root.module)
+            hooks.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+    if hooks:
+        forward(network, inputs)
+    for hook in hooks:
+        hook.remove()
+    return faults
+
+
+def _by_heart(error: Exception) -> str:
+    return f"a layer or the forward pass counts on their number ({type(error).__name__})"
 
 
 @torch.no_grad()
@@ -108,8 +153,10 @@ class _Trial:
         """What goes wrong when some channels of all `groups` are zeroed and removed; empty when nothing does."""
         masked = copy.deepcopy(self._network)
         masks = {group.name: _some(group.channels) for group in groups}
-        for group in groups:
-            zero(group.within(masked).slots, masks[group.name])
+        own = [group.within(masked) for group in groups]
+        for group in own:
+            zero(group.slots, masks[group.name])
+        mask_norms(own, list(masks.values()))
         try:
             small = compact(masked, self._inputs, groups, list(masks.values()))
             pair = Pair(masked, small)
@@ -117,7 +164,7 @@ class _Trial:
             counted = count_macs(small, self._inputs), count_params(small)
         except Exception as error:  # whatever a layer says to widths that it does not expect
             raise_out_of_memory(error)
-            return f"a layer or the forward pass counts on their number ({type(error).__name__})"
+            return _by_heart(error)
         if not same <= TOLERANCE:
             return OUTPUT if math.isinf(same) else _SPEAKS
         if counted != self._planned(masks):
