@@ -40,5 +40,5 @@ def analyse(
         write_text(folder / "effects.csv", settings.effects(results).to_csv(index=False))
     judged = {"suite": results.suite.suite, "rules": judged_by.model_dump(mode="json"), "told": judged_by.told()}
     write_json(folder / "claims.json", judged | {"claims": verdicts})
-    figures.draw(results, folder / "figures")
-    write_text(folder / "report.html", report.render(results, table, verdicts, sections, folder / "figures", chosen))
+    drawn = figures.draw(results, folder / "figures")
+    write_text(folder / "report.html", report.render(results, table, verdicts, sections, drawn, chosen))
