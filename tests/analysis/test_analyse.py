@@ -20,6 +20,7 @@ from psap.analysis.rules import Rules
 from psap.errors import PsapError
 
 FILES = {"runs.csv", "table.csv", "table.md", "table.tex", "metrics.json", "claims.json", "report.html"}
+FILES |= {"datapackage.json"}
 FILES |= {f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")}
 PUBLISHED = """dataset,model,method,mode,baseline_top1,pruned_top1,top1_drop,top5_drop,flops_reduction_pct,source
 CIFAR-10,ResNet-8,A & B,scratch,92.20,90.83,1.37,,52.0,a <paper>
