@@ -12,10 +12,10 @@ def analyse(
     """Read the committed rows in `folder` (results/<suite>) and write everything that is derived from them beside them.
 
     Writes runs.csv, datapackage.json, table.{csv,md,tex}, metrics.json, figures/*.{svg,png}, claims.json and
-    report.html, each atomically, and the same bytes for the same rows. A suite that chooses settings gets settings.csv and effects.csv
-    too. `published`: a table of published rows to set beside ours. `rules`: what judges; psap's own where there is no
-    such file. `readings`: which variants are readings of the method; none without it. Raises PsapError where the suite
-    has no rows yet, or a file is broken.
+    report.html, each atomically, and the same bytes for the same rows. A suite that chooses settings gets settings.csv
+    and effects.csv too. `published`: a table of published rows to set beside ours. `rules`: what judges; psap's own
+    where there is no such file. `readings`: which variants are readings of the method; none without it. Raises
+    PsapError where the suite has no rows yet, or a file is broken.
     """
     # Imported here so that the command line can name this function without waiting for pandas and matplotlib.
     from psap.analysis import claims, dictionary, figures, report, settings, tables
