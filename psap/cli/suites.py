@@ -76,7 +76,7 @@ def plan(
     params: Params = Path("params"),
 ) -> None:
     """Show what suites cost before they run, and what their seeds can see: runs, GPU-hours, disk, seeds."""
-    from psap.planning.estimate import GPUS
+    from psap.planning.gpus import GPUS
     from psap.planning.report import costs, sight
     from psap.suites.grid import load_grid, load_grids
 

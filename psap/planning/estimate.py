@@ -14,7 +14,8 @@ from multiprocessing import get_context
 from typing import NamedTuple
 
 from psap.errors import PsapError
-from psap.planning.workload import Images, Network, count, images_of
+from psap.planning.gpus import GPUS, LAUNCH, REFERENCE, UTILISATION, Gpu
+from psap.planning.workload import Images, Network, count, images_of, launches_of_a_step
 from psap.suites.grid import Grid, Run
 from psap.utils.globs import check_globs
 
@@ -23,26 +24,6 @@ _START_UP = 6.0  # seconds that a run needs beside its training: imports, evalua
 _NUMBER = 4  # bytes of a weight
 _KEPT = 2  # checkpoints of a run, until its workflow has ended well
 
-
-class Gpu(NamedTuple):
-    """Peak of a GPU in 1e12 operations a second, dense: `single` in TF32, as PyTorch's convolutions compute float32."""
-
-    single: float
-    half: float
-    source: str
-
-
-GPUS = {
-    "A100": Gpu(156, 312, "NVIDIA, A100 data sheet"),
-    "H100": Gpu(495, 989, "NVIDIA, H100 data sheet, SXM, without sparsity; an H200 computes the same"),
-    "L40S": Gpu(183, 362, "NVIDIA, L40S data sheet, without sparsity"),
-    "RTX 4090": Gpu(82.6, 165.2, "NVIDIA, Ada GPU architecture white paper, appendix A"),
-}
-REFERENCE = "A100"
-# The share of the peak that training reaches, assumed alike for every GPU and network: that of ResNet-50 on an A100,
-# which trains 938 images/s in TF32 and 2,470 in mixed precision (NVIDIA, DeepLearningExamples, README of
-# PyTorch/Classification/ConvNets/resnet50v1.5), of 4.09e9 multiply-adds each.
-UTILISATION = {"single": 0.15, "half": 0.19}
 
 _PROCESSOR = 3e9  # multiply-adds of forward passes a second and thread: the slowest rows in results/ (demo, dense)
 # A cluster ends a job at the limit that was asked for. Small networks on small images keep a GPU waiting for its next
@@ -121,10 +102,14 @@ class Estimate:
         return self.network(run).macs * (_STEP * self.trained(run) + scorings * self._splits[1])
 
     def seconds(self, run: Run, gpu: Gpu) -> float:
-        """Seconds that `run` takes on `gpu`; a multiply-add is two operations."""
-        single = self._grid.suite.training.precision == "float32"
+        """Seconds that `run` takes on `gpu`: by its multiply-adds, or by the kernels that it launches."""
+        training = self._grid.suite.training
+        single = training.precision == "float32"
         peak, share = (gpu.single, UTILISATION["single"]) if single else (gpu.half, UTILISATION["half"])
-        return _START_UP + 2 * self.work(run) / (1e12 * peak * share)
+        steps = math.ceil(self.trained(run) / (training.micro_batch or training.batch_size))
+        launching = LAUNCH * steps * launches_of_a_step(run.model, self.images.classes, self.images.shape)
+        computing = 2 * self.work(run) / (1e12 * peak * share)  # a multiply-add is two operations
+        return _START_UP + max(computing, launching)
 
     def gpu_hours(self, gpu: Gpu) -> float:
         """Hours of one `gpu` for the whole suite."""

@@ -125,3 +125,22 @@ def count(model: str, classes: int, shape: Shape) -> Network:
         raise PsapError(f"model {model!r} does not take images of {size} (channels, height, width): {reason}") from None
     layers = dict.fromkeys(name.rpartition(".")[0] for name in network.state_dict())
     return Network(macs, count_params(network), outputs, tuple(layers))
+
+
+@cache
+def launches_of_a_step(model: str, classes: int, shape: Shape) -> int:
+    """Kernels that a GPU launches at least for a forward and a backward pass of `model` on images of `shape` (C, H, W).
+
+    0 where that cannot be told without computing.
+    """
+    import torch
+
+    from psap.models import build
+    from psap.utils.launches import launches
+
+    with torch.device("meta"):
+        network, images = build(model, classes, shape[0]), torch.empty(2, *shape)
+        try:
+            return launches(lambda: network(images).square().mean().backward())
+        except (NotImplementedError, RuntimeError):
+            return 0

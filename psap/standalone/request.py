@@ -9,7 +9,7 @@ from psap.models.preprocessing import described
 from psap.suites.grid import Grid, Run
 from psap.suites.schema import MethodConfig, MethodPair, Suite, Target, Training
 from psap.training.schema import Recipe
-from psap.utils.bounds import Batch, Epochs, Model, Penalty, Pixels, Place, Rate, Seed
+from psap.utils.bounds import Batch, Epochs, Model, Penalty, Pixels, Place, Precision, Rate, Seed
 from psap.utils.mappings import JsonObject
 from psap.utils.sections import Section
 
@@ -59,7 +59,7 @@ class PruneRequest(Section):
     """
     weight_decay: Penalty = 1e-4
     """Weight decay, on all parameters."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Precision = "float32"
     """As in a suite's training."""
     seed: Seed = 0
     """Seed of everything random."""

@@ -91,7 +91,7 @@ class Pruning:
     def _stage(self, name: str, run: Run, start: Path | None, dense: Path | None, folder: Path) -> JsonObject:
         """Train `run` (or resume it) and write its network and tables to `folder`; gives what its result.json tells."""
         origin = sha256(start / architecture.DESCRIPTION) if start else ""
-        key = state_key(run.hash, origin, self._data.digest, arithmetic(self._device))
+        key = state_key(run.hash, origin, self._data.digest, arithmetic(self._device, run.config.training.precision))
         if (done := result(folder)) and done["key"] == key:
             return done
         trainer, checkpoints = self._trainer(run, start, dense), Checkpoints(self._state / key, f"{name} {key}")
@@ -109,5 +109,5 @@ class Pruning:
             "preprocessing": trainer.data.told[architecture.PREPROCESSING],
             "result": outcome.result,
             "cost": outcome.cost,
-            "provenance": {**provenance(self._device), "finished": now()},
+            "provenance": {**provenance(self._device, run.config.training.precision), "finished": now()},
         }

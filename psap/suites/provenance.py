@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from psap.training.precision import resolve
+from psap.utils.bounds import Precision
 from psap.utils.mappings import JsonObject
 
 # Of the checkout; results are not among them, since every run changes some.
@@ -28,8 +30,8 @@ _SETTINGS = (
 )
 
 
-def provenance(device: torch.device) -> JsonObject:
-    """Versions, git commit and whether what makes a result differs from it, hardware and device.
+def provenance(device: torch.device, precision: Precision) -> JsonObject:
+    """Versions, git commit and whether what makes a result differs from it, hardware, device, what `precision` was.
 
     `dirty` is None where git does not say.
     """
@@ -40,6 +42,7 @@ def provenance(device: torch.device) -> JsonObject:
         "dirty": None if changes is None else bool(changes),
         "hardware": hardware(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": resolve(precision, device),
         "machine": machine(device),
     }
 
@@ -59,12 +62,16 @@ def machine(device: torch.device) -> JsonObject:
     return found | ({"driver": _driver(), "cuda": torch.version.cuda} if device.type == "cuda" else {})
 
 
-def arithmetic(device: torch.device) -> str:
-    """What a training can be gone on with, and end with the same bits; on a GPU, whose sums differ anyway, its type."""
+def arithmetic(device: torch.device, precision: Precision) -> str:
+    """What a training in `precision` can be resumed with, and end with the same bits.
+
+    On a GPU, whose sums differ anyway, its type.
+    """
+    computed = f"{device.type} {resolve(precision, device)}"
     if device.type == "cuda":
-        return device.type
+        return computed
     known = machine(device)
-    return " ".join([device.type, *(f"{name} {value}" for name, value in known.items() if name != "processor")])
+    return " ".join([computed, *(f"{name} {value}" for name, value in known.items() if name != "processor")])
 
 
 def now() -> str:

@@ -47,7 +47,8 @@ class Provenance(Record):
     dirty: bool | None
     hardware: str
     device: str
-    machine: JsonObject = {}  # of rows that were made before it was recorded
+    precision: str = ""  # this and the next are empty in rows that were made before they were recorded
+    machine: JsonObject = {}
 
 
 class Divergence(Record):

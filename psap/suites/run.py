@@ -38,20 +38,21 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
     data = _data(grid.suite.data)
     for parent in grid.parents(run):
         _require(paths.checkpoints / parent.path / architecture.DESCRIPTION, f"psap train {parent.path}")
+    precision = run.config.training.precision
     labels: JsonObject = {"code": code_digest("train"), "data": data.digest}
     for parent in grid.parents(run):
         described = architecture.read(paths.checkpoints / parent.path)
         if architecture.DIVERGED in described.extra:
             why = f"not run: {parent.path} diverged"
             if distributed.rank() == 0:
-                write_not_run(run, why, described, {**labels, **provenance(device)}, paths)
+                write_not_run(run, why, described, {**labels, **provenance(device, precision)}, paths)
             return f"{run.path}: {why}"
     model_run = grid.architecture_run(run)
     dense = None if run.kind == "dense" else paths.checkpoints / grid.dense_run(run).path
     start = paths.checkpoints / model_run.path if model_run else dense if run.init == "pretrained" else None
     trainer = Trainer(run.config, data, device, start, dense, workers)
     origin = sha256(start / architecture.DESCRIPTION) if start else trainer.weights.get("sha256", "")
-    key = state_key(run.hash, origin, data.digest, arithmetic(device))
+    key = state_key(run.hash, origin, data.digest, arithmetic(device, precision))
     state = paths.state / run.path
     checkpoints = Checkpoints(state / key, f"{run.path} {key}")
     if distributed.rank() > 0:
@@ -61,7 +62,7 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
         return ""
     with single_writer(state), single_writer(state / key):
         trainer.resume(checkpoints)
-        labels |= provenance(device) | ({"start": architecture.read(start).sha256} if start else {})
+        labels |= provenance(device, precision) | ({"start": architecture.read(start).sha256} if start else {})
         labels |= {"weights": trainer.weights} if trainer.weights else {}
         tracker = Tracker(state / key, run=run.path, experiment=run.suite, tags=_tags(run, labels), params=_params(run))
         tracker.start([_tracked(trainer, epoch) for epoch in range(trainer.progress.epoch)])

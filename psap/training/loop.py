@@ -15,12 +15,11 @@ from psap.data.seeds import derive_seed
 from psap.training.divergence import Diverged, wrong_loss, wrong_network, wrong_score
 from psap.training.evaluation import Score
 from psap.training.optim import learning_rate
+from psap.training.precision import autocast
 from psap.training.schema import TrainConfig
 from psap.training.train_state import TrainState
 from psap.utils import distributed
 from psap.utils.mappings import JsonObject
-
-_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class BatchSource(Protocol):
@@ -70,7 +69,7 @@ def train(
         wrong = wrong_loss(loss, classes) or wrong_network(train_state.model)
         last = epoch + 1 == recipe.epochs  # which counts, and is scored in float32
         due = last or (epoch + 1) % training.score_every == 0
-        with nullcontext() if last else autocast(train_state.device, training):
+        with nullcontext() if last else autocast(training.precision, train_state.device):
             result = score(train_state.model) if due and not wrong else None
         wrong = wrong or (wrong_score(result) if result else "")
         progress.rows.append(
@@ -118,18 +117,12 @@ def run_epoch(train_state: TrainState, batches: BatchSource, training: TrainConf
     return float(total) / len(batches), lr
 
 
-def autocast(device: torch.device, training: TrainConfig) -> torch.autocast:
-    """What computes in the training's precision."""
-    dtype = _AUTOCAST.get(training.precision)
-    return torch.autocast(device.type, dtype, enabled=dtype is not None)
-
-
 def _backward(
     train_state: TrainState, images: Tensor, labels: Tensor, training: TrainConfig, weight: float, complete: bool
 ) -> Tensor:
     """Add `weight` times the gradient of a micro-batch; once the batch is `complete`, it is the mean over the ranks."""
     with nullcontext() if complete else distributed.no_sync(train_state.replica):
-        with autocast(images.device, training):
+        with autocast(training.precision, images.device):
             loss = F.cross_entropy(train_state.forward(images), labels, label_smoothing=training.label_smoothing)
         train_state.scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]
     return loss.detach()

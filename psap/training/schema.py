@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from psap.data.schema import Data
 from psap.pruning.method import Method
-from psap.utils.bounds import Batch, Epochs, Measure, Model, Name, Penalty, Place, Rate, Seed
+from psap.utils.bounds import Batch, Epochs, Measure, Model, Name, Penalty, Place, Precision, Rate, Seed
 from psap.utils.mappings import JsonObject
 from psap.utils.sections import Growing, Section
 
@@ -61,9 +61,10 @@ class Optimisation(Growing):
     """Share of the loss that is spread over all classes."""
     clip_norm: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Bound on the norm of the gradient, after signals were read from it (default: no bound)."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Below `float32`: computed under autocast, on devices with arithmetic for it; `float16` with loss scaling. The
-    score of the last epoch is always computed in `float32`."""
+    precision: Precision = "float32"
+    """Below `float32`: computed under autocast; `float16` with loss scaling. `auto` is `bfloat16` on devices with
+    arithmetic for it, else `float32`. The score of the last epoch is always computed in `float32`.
+    """
     compile: bool = False
     """Use torch.compile (needs a C++ compiler; `psap bench train` shows whether it pays back)."""
     score_every: Epochs = 1

@@ -23,6 +23,8 @@ Rate = Annotated[float, Field(gt=0, le=1000)]
 Penalty = Annotated[float, Field(ge=0, le=1000)]
 Measure = Literal["macs", "params"]
 """What a target is a share of."""
+Precision = Literal["float32", "bfloat16", "float16", "auto"]
+"""What a training computes in (psap.training.precision)."""
 MOST_THREADS = 1024
 MOST_RUNS = 100_000
 """Of a suite."""

@@ -13,8 +13,9 @@ from PIL import Image
 from psap.data.schema import Data
 from psap.errors import PsapError
 from psap.models import build
-from psap.planning.estimate import GPUS, UTILISATION, Estimate
-from psap.planning.workload import Images, count, images_of
+from psap.planning.estimate import Estimate
+from psap.planning.gpus import GPUS, LAUNCH, UTILISATION
+from psap.planning.workload import Images, count, images_of, launches_of_a_step
 from psap.pruning.cost import count_macs, count_params
 from psap.suites.grid import Grid, load_grid, load_grids, suite_files
 
@@ -106,6 +107,15 @@ def test_gpu_hours_follow_work_and_peak(grids: dict[str, Grid]) -> None:
     assert alone == pytest.approx([2 * estimate.work(run) / (0.19e12 * gpu.half) for gpu in GPUS.values()])
     each = (estimate.seconds(run, GPUS["A100"]) for run in grids["imagenet"].runs.values())
     assert estimate.gpu_hours(GPUS["A100"]) == pytest.approx(sum(each) / 3600)
+
+
+def test_no_step_is_faster_than_its_launches(grids: dict[str, Grid]) -> None:
+    """Small networks on small images keep a GPU waiting: ResNet-20's step has over 200 kernels."""
+    estimate = Estimate(grids["cifar10"])
+    run = grids["cifar10"].runs["cifar10/resnet20/dense/seed0"]
+    kernels = launches_of_a_step("resnet20", 10, (3, 32, 32))
+    assert 200 < kernels < 300
+    assert estimate.seconds(run, GPUS["H100"]) == pytest.approx(6 + 200 * 390 * kernels * LAUNCH, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet20_b", "vgg16_bn", "timm:mobilenetv3_small_100"])

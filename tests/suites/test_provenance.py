@@ -21,7 +21,7 @@ def threads() -> Iterator[None]:
 
 
 def key() -> str:
-    return state_key("hash", "origin", "data", arithmetic(CPU))
+    return state_key("hash", "origin", "data", arithmetic(CPU, "float32"))
 
 
 def test_threads_and_settings_are_recorded_and_make_another_state(threads, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,20 +37,20 @@ def test_threads_and_settings_are_recorded_and_make_another_state(threads, monke
 def test_instructions_are_recorded_and_make_another_state() -> None:
     code = (
         "import torch; from psap.suites.provenance import arithmetic, machine; torch.set_num_threads(1);"
-        "cpu = torch.device('cpu'); print(machine(cpu)['instructions']); print(arithmetic(cpu))"
+        "cpu = torch.device('cpu'); print(machine(cpu)['instructions']); print(arithmetic(cpu, 'float32'))"
     )
     command = ["env", "ATEN_CPU_CAPABILITY=default", sys.executable, "-c", code]
     plain, told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert plain == "DEFAULT" and told != arithmetic(CPU)
+    assert plain == "DEFAULT" and told != arithmetic(CPU, "float32")
 
 
 def test_without_git_nothing_is_known_of_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = provenance(CPU)
+    found = provenance(CPU, "float32")
     assert (found["commit"], found["dirty"]) == ("", None)
     for command in ("git init -q", "git -c user.name=a -c user.email=b commit -qm c --allow-empty"):
         subprocess.run(command.split(), check=True)
-    found = provenance(CPU)
+    found = provenance(CPU, "float32")
     assert len(found["commit"]) == 40 and found["dirty"] is False
     monkeypatch.setenv("PATH", "")
-    assert provenance(CPU)["dirty"] is None
+    assert provenance(CPU, "float32")["dirty"] is None

@@ -13,6 +13,7 @@ from psap.data.sharding import Shard
 from psap.models import build
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
+from psap.suites.provenance import arithmetic, provenance
 from psap.training.loop import run_epoch
 from psap.training.schema import Recipe, TrainConfig
 from psap.training.train_state import TrainState
@@ -94,6 +95,15 @@ def test_bfloat16_computes_in_it_and_keeps_float32_weights() -> None:
     rounded = trained(half, data, changed(precision="bfloat16"))
     assert rounded != losses and rounded == pytest.approx(losses, rel=0.05)
     assert all(parameter.dtype == torch.float32 for parameter in half.model.parameters())
+
+
+def test_auto_is_bfloat16_where_the_device_multiplies_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = batches()
+    for capability, same_as in (({"avx512_bf16": True}, "bfloat16"), ({}, "float32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda capability=capability: capability)
+        auto, named = (trained(train_state(), data, changed(precision=name)) for name in ("auto", same_as))
+        assert auto == named and provenance(torch.device("cpu"), "auto")["precision"] == same_as
+        assert arithmetic(torch.device("cpu"), "auto") == arithmetic(torch.device("cpu"), same_as)
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a processor")
