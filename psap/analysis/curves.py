@@ -94,6 +94,9 @@ def dynamics(results: Results) -> Figure | None:
             for method in methods:
                 _band(axes, shown[shown["method"] == method], level, looks[method])
             axes.set_ylabel(label)
+            if shown[level].isna().all():
+                style.blank(axes, "none was recorded")
+                axes.set_yticks([])
             if level == "pulse" and (shown["pulse"] > 0).any():  # channels that are held have none
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(LogFormatter())

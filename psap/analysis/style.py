@@ -95,9 +95,9 @@ def legend(figure: Figure, entries: dict[str, Any]) -> None:
     figure.legend(handles, list(entries), loc="outside upper center", ncols=columns, handlelength=2.6)
 
 
-def blank(axes: Axes) -> None:
-    """Say in a panel that it has no runs yet."""
-    axes.text(0.5, 0.5, "no runs yet", transform=axes.transAxes, ha="center", va="center", color=INK)
+def blank(axes: Axes, reason: str = "no runs yet") -> None:
+    """Say in a panel why it is empty."""
+    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=INK)
     axes.set_xticks([])
 
 
