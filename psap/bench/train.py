@@ -27,18 +27,20 @@ _MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of CIFAR-10'
 _TRAINING = TrainConfig(batch_size=_BATCH, recipe=Recipe(epochs=1000, lr=0.01))
 
 
-def bench_train(name: str, iterations: int, repetitions: int, device: torch.device, compile: bool) -> str:
-    """Train the CIFAR network `name` for `iterations` batches of 128 by each way in turns; returns a table.
+def bench_train(name: str, size: int, iterations: int, repetitions: int, device: torch.device, compile: bool) -> str:
+    """Train the network `name` on `iterations` batches of 128 images by each way in turns; returns a table.
+
+    The images have `size` x `size` pixels and ten classes.
 
     `compile` adds our loop under torch.compile, a device with arithmetic for bfloat16 our loop in that; where there are
     both, also the two at once. Images are random: their content does not change how long anything takes.
     """
     numbers = np.random.default_rng(0)
-    images = numbers.integers(0, 256, (_BATCH * iterations, 32, 32, 3), dtype=np.uint8)
+    images = numbers.integers(0, 256, (_BATCH * iterations, size, size, 3), dtype=np.uint8)
     labels = numbers.integers(0, 10, len(images))
     split = Split(torch.from_numpy(images), torch.from_numpy(labels))
     ways = {
-        "bare: forward, backward, step on one batch": _bare(name, iterations, device),
+        "bare: forward, backward, step on one batch": _bare(name, size, iterations, device),
         "our loop, plain": _ours(name, split, device, _TRAINING),
         "our loop, PSAP": _ours(name, split, device, _TRAINING, prune=True),
     }
@@ -91,10 +93,10 @@ def _model(name: str, device: torch.device, memory_format: torch.memory_format) 
     return build(name, 10).to(device, memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
 
 
-def _bare(name: str, iterations: int, device: torch.device) -> Callable[[], None]:
+def _bare(name: str, size: int, iterations: int, device: torch.device) -> Callable[[], None]:
     model = _model(name, device, torch.channels_last)
     optimizer = sgd(model, _TRAINING)
-    x = torch.randn(_BATCH, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    x = torch.randn(_BATCH, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
     y = torch.randint(0, 10, (_BATCH,), device=device)
 
     def action() -> None:
@@ -107,7 +109,7 @@ def _ours(
     name: str, split: Split[Tensor], device: torch.device, training: TrainConfig, prune: bool = False
 ) -> Callable[[], None]:
     """Our loop; with `prune`, a pruning step before every epoch that is timed, and never the freeze."""
-    batches, train_state = _batches(split, device), _train_state(name, device, training, prune)
+    batches, train_state = _batches(split, device), _train_state(name, split.images.shape[1], device, training, prune)
     epoch = iter(range(training.recipe.epochs))
 
     def action() -> None:
@@ -122,15 +124,15 @@ def _batches(split: Split[Tensor], device: torch.device) -> Batches:
     return Batches(split, _BATCH, _MEAN, _STD, train=True, pad=4, flip=True, device=device)
 
 
-def _train_state(name: str, device: torch.device, training: TrainConfig, prune: bool) -> TrainState:
-    example, epochs = torch.zeros(1, 3, 32, 32, device=device), training.recipe.epochs
+def _train_state(name: str, size: int, device: torch.device, training: TrainConfig, prune: bool) -> TrainState:
+    example, epochs = torch.zeros(1, 3, size, size, device=device), training.recipe.epochs
     pruning = partial(Pruner, example_inputs=example, target=0.5, epochs=epochs) if prune else None
     return TrainState(_model(name, device, torch.channels_last), training, pruning)
 
 
 def _launches(name: str, split: Split[Tensor], device: torch.device, prune: bool) -> int:
     """Operators of an optimiser's step of our loop; with `prune`, while channels are held at zero."""
-    train_state = _train_state(name, device, _TRAINING, prune)
+    train_state = _train_state(name, split.images.shape[1], device, _TRAINING, prune)
     one_batch = _batches(Split(split.images[:8], split.labels[:8]), device)  # their number decides nothing here
     train_state.begin_epoch(0)
     steps = Method().window + 1  # the window of the pruning step is over
@@ -149,7 +151,7 @@ def _conventional(
 
     transform = transforms.Compose(
         [
-            transforms.RandomCrop(32, padding=4),
+            transforms.RandomCrop(images.shape[1], padding=4),
             transforms.RandomHorizontalFlip(),
             transforms.ToTensor(),
             transforms.Normalize(_MEAN, _STD),

@@ -21,7 +21,8 @@ Batches = Annotated[
 
 @app.command()
 def train(
-    model: Annotated[str, typer.Argument(help="Name of a network for 32 x 32 images.")] = "resnet20",
+    model: Annotated[str, typer.Argument(help="Name of a network.")] = "resnet20",
+    size: Annotated[int, typer.Option(min=8, max=1024, help="Pixels of a side of the images.")] = 32,
     iterations: Annotated[
         int, typer.Option(min=1, max=10**5, help="Number of batches of 128 images in a repetition.")
     ] = 20,
@@ -35,7 +36,7 @@ def train(
     from psap.models import check_name
 
     check_name(model)
-    typer.echo(bench_train(model, iterations, repetitions, device(), compile))
+    typer.echo(bench_train(model, size, iterations, repetitions, device(), compile))
 
 
 @app.command()
