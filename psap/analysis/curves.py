@@ -1,10 +1,12 @@
 """The figures over time: allocated ratios and dynamics by pruning step, and learning curves by epoch."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatter
@@ -18,23 +20,26 @@ LEVELS = {
     "pulse": "gradient pulse\n(pruned / kept)",
     "restored": "restored channels\nof a group",
 }
-MOST_LABELS = 34
+MOST_LABELS, MOST_STEPS = 34, 14
+# Less and more than the mean, which has no shade: numbers can be read on them, on a light and on a dark page.
+_ENDS = ((plotting.COLD[0], 0.75), (plotting.COLD[0], 0.0), (plotting.WARM[0], 0.0), (plotting.WARM[0], 0.75))
+SHADES = LinearSegmentedColormap.from_list("shades", [(*to_rgb(color), alpha) for color, alpha in _ENDS])
 
 
-def ratios(results: Results) -> Figure:
+def ratios(results: Results) -> Figure | None:
     """The ratio allocated to each group at each step, for the claims' method and the first model."""
     suite = results.suite
     history = _history(results, [suite.claims.method])
     if history.empty:
-        return style.empty(f"{suite.models[0]} has no run of {suite.claims.method} with a pruning history yet.")
+        return None
     targets = sorted({min(suite.targets), max(suite.targets)})
     groups = history.drop_duplicates("group").set_index("group")["channels"]
-    height = min(6.0, max(1.8, 0.17 * len(groups)))
-    figure = Figure(figsize=(4.3 * len(targets) + 1.4, height * len(suite.inits) + 0.8), layout="constrained")
-    grid = figure.subplots(len(suite.inits), len(targets), squeeze=False, sharey=True)
-    for (row, column), axes in np.ndenumerate(grid):
-        init, target = suite.inits[row], targets[column]
-        axes.set_title(f"{suite.models[0]}, {style.init_label(init)}, target {100 * target:g} %")
+    height = min(6.0, max(1.8, 0.17 * len(groups))) + 0.9
+    figure, parts = style.columns_of(len(suite.inits) * len(targets), len(targets), 4.3, height)
+    for part, (init, target) in zip(parts, product(suite.inits, targets), strict=True):
+        axes = part.subplots()
+        axes.set_title(f"{style.init_label(init)}, target {100 * target:g} %")
+        axes.set_xlabel("pruning step")
         axes.grid(False)
         table = history[(history["init"] == init) & (history["goal"] == target)].pivot_table(
             index="group", columns="step", values="ratio"
@@ -42,53 +47,61 @@ def ratios(results: Results) -> Figure:
         if table.empty:
             style.blank(axes)
         else:
-            _heat_map(axes, table.reindex(groups.index))
-    stride = -(-len(groups) // MOST_LABELS)
-    labels = [f"{group}  ({channels:g})" for group, channels in groups.items()]
-    grid[0, 0].set_yticks(range(0, len(groups), stride), labels[::stride])
-    for axes in grid.flat:
+            _heat_map(axes, 100 * table.reindex(groups.index))
+        stride = -(-len(groups) // MOST_LABELS)
+        labels = [f"{group}  ({channels:g})" for group, channels in groups.items()]
+        axes.set_yticks(range(0, len(groups), stride), labels[::stride])
         axes.tick_params(axis="y", labelsize=6.5)
-    figure.supxlabel("pruning step")
-    image = next(axes.images[0] for axes in grid.flat if axes.images)
-    figure.colorbar(
-        image, ax=grid, label="allocated ratio (share of the group's channels)", shrink=0.8, aspect=35, pad=0.02
-    )
     return figure
 
 
 def _heat_map(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw groups (rows) by steps (columns), with a step's number below its column."""
-    steps, bottom = table.columns.to_numpy(dtype=float), len(table) - 0.5
-    extent = (steps[0] - 0.5, steps[-1] + 0.5, bottom, -0.5)
-    axes.imshow(table, aspect="auto", cmap="cividis", vmin=0, vmax=1, interpolation="nearest", extent=extent)
-    plotting.whole_numbers(axes)
+    """Draw groups (rows) by steps (columns) with their numbers, shaded by how far each is from its step's mean.
+
+    Of many steps so many are shown, the last one among them, that the numbers can be read.
+    """
+    stride = -(-len(table.columns) // MOST_STEPS)
+    table = table.iloc[:, ::-1].iloc[:, ::stride].iloc[:, ::-1]
+    values = table.to_numpy(dtype=float)
+    apart = (table - table.mean()).to_numpy(dtype=float)
+    widest = np.nanmax(np.abs(apart)) or 1.0
+    edges = (np.arange(length + 1) - 0.5 for length in values.T.shape)
+    axes.pcolormesh(*edges, apart, cmap=SHADES, vmin=-widest, vmax=widest)
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    axes.set_xticks(range(values.shape[1]), [f"{step:g}" for step in table.columns])
+    if len(values) <= MOST_LABELS:
+        for (row, column), value in np.ndenumerate(values):
+            if not np.isnan(value):
+                axes.text(column, row, f"{value:.0f}", ha="center", va="center_baseline", fontsize=6.5)
 
 
-def dynamics(results: Results) -> Figure:
+def dynamics(results: Results) -> Figure | None:
     """Weight sparsity ratio, gradient pulse and restored channels over the pruning steps, at the highest target."""
     suite, goal = results.suite, max(results.suite.targets)
     methods = [m for m in (suite.claims.method, suite.claims.protection) if m in suite.all_methods]
     history = _history(results, methods)
     history = history[history["goal"] == goal]
     if history.empty:
-        return style.empty(f"{suite.models[0]} has no pruning history at the highest target yet.")
+        return None
     looks = style.looks(suite)
-    figure = Figure(figsize=(4.3 * max(len(suite.inits), 1.4), 6.2), layout="constrained")
-    grid = figure.subplots(len(LEVELS), len(suite.inits), squeeze=False, sharex="col", sharey="row")
-    for (row, column), axes in np.ndenumerate(grid):
-        part = history[history["init"] == suite.inits[column]]
-        for method in methods:
-            _band(axes, part[part["method"] == method], list(LEVELS)[row], looks[method])
-        plotting.whole_numbers(axes)
-    for axes, init in zip(grid[0], suite.inits, strict=True):
-        axes.set_title(f"{suite.models[0]}, {style.init_label(init)}, target {100 * goal:g} %")
-    for axes, label in zip(grid[:, 0], LEVELS.values(), strict=True):
-        axes.set_ylabel(label)
-    if (history["pulse"] > 0).any():  # channels that are held have none
-        grid[list(LEVELS).index("pulse"), 0].set_yscale("log")
-        grid[list(LEVELS).index("pulse"), 0].yaxis.set_major_formatter(LogFormatter())
-    figure.supxlabel("pruning step")
-    figure.align_ylabels()
+    figure, parts = style.columns_of(len(suite.inits), len(suite.inits), 4.3, 5.8)
+    for part, init in zip(parts, suite.inits, strict=True):
+        column = part.subplots(len(LEVELS), sharex=True)
+        column[0].set_title(f"{style.init_label(init)}, target {100 * goal:g} %")
+        column[-1].set_xlabel("pruning step")
+        shown = history[history["init"] == init]
+        for axes, (level, label) in zip(column, LEVELS.items(), strict=True):
+            for method in methods:
+                _band(axes, shown[shown["method"] == method], level, looks[method])
+            axes.set_ylabel(label)
+            if shown[level].isna().all():
+                style.blank(axes, "none was recorded")
+                axes.set_yticks([])
+            if level == "pulse" and (shown["pulse"] > 0).any():  # channels that are held have none
+                axes.set_yscale("log")
+                axes.yaxis.set_major_formatter(LogFormatter())
+        plotting.whole_numbers(column[-1])
+        part.align_ylabels()
     style.legend(figure, {method: looks[method] for method in methods})
     return figure
 
@@ -103,11 +116,13 @@ def _band(axes: Axes, history: pd.DataFrame, level: str, look: style.Look) -> No
     axes.plot(bands.index, bands["median"], **look.options(), zorder=look.depth)
 
 
-def learning(results: Results) -> Figure:
+def learning(results: Results) -> Figure | None:
     """Top-1 by epoch at the highest target."""
     suite, looks, goal = results.suite, style.looks(results.suite), max(results.suite.targets)
-    figure, panels = style.panels(suite, 2.8, "epochs trained", "top-1 (%)")
     epochs, history = (table[table["goal"] == goal] for table in (results.epochs, results.history))
+    if epochs.empty:
+        return None
+    figure, panels = style.panels(suite, 2.8, "epochs trained", "top-1 (%)")
     for axes, model, init in panels:
         curves, steps = (t[(t["model"] == model) & (t["init"] == init)] for t in (epochs, history))
         for method in suite.all_methods:

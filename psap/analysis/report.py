@@ -1,27 +1,30 @@
 """The report: one HTML page that stands alone. What it says comes from the other modules; here it is arranged."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from psap.analysis.described import described
+from psap.analysis.differences import forests
+from psap.analysis.facts import facts
 from psap.analysis.figures import plots
 from psap.analysis.mechanism import mechanism, summary
 from psap.analysis.parts import played
 from psap.analysis.readings import specification
-from psap.analysis.results import Results, Suite
-from psap.analysis.style import init_label
+from psap.analysis.results import Results
+from psap.analysis.style import init_label, looks
 from psap.analysis.tables import LATENCY_NOTE, best, lost, number, spread
 from psap.analysis.verdicts import VERDICTS, hardest
-from psap.suites.row import Row
-from psap.utils.mappings import JsonObject, flat
-from psap.utils.plotting import embedded
+from psap.utils.mappings import JsonObject
+from psap.utils.plotting import INK
+from psap.utils.svg import Parts
 
-NAMES = ("source", "label", "origin", "licence", "digest")
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-CHART = 100.0  # half the width of an interval's drawing, in pixels
+HALF = 48.0  # percent of an interval's drawing, on either side of 0
 
 
 def render(
@@ -29,10 +32,10 @@ def render(
     table: pd.DataFrame,
     verdicts: list[JsonObject],
     published: list[JsonObject],
-    figures: Path,
+    figures: dict[str, Parts],
     settings: pd.DataFrame | None,
 ) -> str:
-    """The page, from the summary `table`, the claims' `verdicts`, `published` sections and the folder of figures.
+    """The page, from the summary `table`, the claims' `verdicts`, `published` sections and the parts of its figures.
 
     `settings` is the ranking of a suite that chooses, or None.
     """
@@ -43,24 +46,31 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    suite = results.suite
     chosen = None if settings is None else settings.to_dict("records")
+    compared = [] if chosen else forests(results)
     mechanisms = mechanism(results)
     tally = Counter(verdict["verdict"] for verdict in verdicts)
     environment.filters.update(
-        number=number, init=init_label, percent=lambda share: f"{100 * share:g} %", p=_p, cell=_cell
+        number=number, init=init_label, percent=lambda share: f"{100 * share:g} %", p=_p, cell=_cell, contents=contents
     )
     return environment.get_template(TEMPLATE.name).render(
-        suite=results.suite,
+        suite=suite,
         results=results,
         facts=facts(results),
         rules=results.rules.told(),
         verdicts=verdicts,
+        statements=sorted([*verdicts, *described(results)], key=lambda claim: claim["id"]),
         tally=", ".join(f"{tally[verdict]} {verdict}" for verdict in VERDICTS if tally[verdict]),
         hardest=hardest,
         chart=chart,
-        figures=[
-            (name, plot, embedded((figures / f"{name}.svg").read_bytes())) for name, plot in plots(results).items()
-        ],
+        figures=[(name, plot, figures[name]) for name, plot in plots(results).items() if name in figures],
+        places=[(model, init) for init in suite.inits for model in suite.models],
+        baselines=list(dict.fromkeys(forest.baseline for forest in compared)),
+        forests=compared,
+        against=next((c["baseline"] for v in verdicts if v["id"] == "S5a" and (c := hardest(v))), None),
+        colors={method: look.color.replace(INK, "currentColor") for method, look in looks(suite).items()},
+        runs=results.rows.to_dict("records"),
         blocks=blocks(results, table),
         spread=spread,
         lost=lost,
@@ -75,68 +85,9 @@ def render(
         power=f"{100 * results.rules.power:g} %",
         mechanisms=mechanisms,
         acts=summary(results, mechanisms),
-        cells=cells(results, verdicts),
         specification=specification(results),
         images=any(c["low_images"] is not None for verdict in verdicts for c in verdict["comparisons"]),
     )
-
-
-def facts(results: Results) -> dict[str, str]:
-    """What was run on what."""
-    suite, runs = results.suite, results.committed
-    said = flat({key: value for key, value in suite.data.items() if value and key not in NAMES})
-    if suite.data["source"] != "imagenet":  # whose classes the suite expects; of another set they are counted
-        said.pop("photos.classes", None)
-    data = [f"{key.replace('_', ' ').replace('.', ' ')} {value}" for key, value in said.items()]
-    label = str(suite.data.get("label") or suite.data["source"])
-    versions = {package: _distinct(run.provenance.versions.get(package) for run in runs) for package in _packages(runs)}
-    return {
-        "Data": "; ".join([label, *data]),
-        "Source of the data": "; ".join(f"{name} {suite.data[name]}" for name in NAMES[2:] if suite.data.get(name)),
-        "Models": ", ".join(suite.models),
-        "Methods": ", ".join(suite.all_methods),
-        "Targets": f"{', '.join(f'{100 * t:g} %' for t in suite.targets)} of {_measure(results)} removed",
-        "Seeds": f"{len(suite.seeds)} ({', '.join(map(str, suite.seeds))})",
-        "Epochs": ", ".join(_epochs(suite)),
-        "Runs": "; ".join(filter(None, [f"{len(runs)} of {len(suite.runs)}", results.divergence])),
-        "Hardware": _distinct(f"{run.provenance.hardware} ({run.provenance.device})" for run in runs),
-        "Time of all runs": f"{_duration(results.rows['seconds'].sum())}, one after the other",
-        "Versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
-        "Commit": _distinct(_commit(run) for run in runs),
-    }
-
-
-def _epochs(suite: Suite) -> Iterator[str]:
-    """How long each kind of network was trained."""
-    names = {"dense": "dense", "pretrained": "pretrained", "scratch": "from scratch"}
-    for key, word in names.items():
-        if key == "dense" or key in suite.inits:
-            recipe = suite.training.get(key)
-            from_weights = " from published weights" if recipe and recipe.get("weights") else ""
-            yield f"{word} {recipe['epochs']}{from_weights}" if recipe else f"{word}: published weights as they are"
-
-
-def _measure(results: Results) -> str:
-    return "parameters" if results.suite.measure == "params" else "multiply-adds"
-
-
-def _packages(runs: list[Row]) -> list[str]:
-    return list(dict.fromkeys(package for run in runs for package in run.provenance.versions))
-
-
-def _distinct(values: Iterable[str | None]) -> str:
-    return "; ".join(sorted({value for value in values if value}))
-
-
-def _commit(run: Row) -> str:
-    return f"{(run.provenance.commit or 'none')[:12]}{' with uncommitted changes' if run.provenance.dirty else ''}"
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _p(value: float | None) -> str:
@@ -148,22 +99,18 @@ def _cell(place: list[str | float]) -> str:
     return " ".join(init_label(part) if isinstance(part, str) else f"−{100 * part:g} %" for part in place)
 
 
-def chart(comparison: JsonObject, verdict: JsonObject) -> dict[str, float]:
-    """Where a comparison's mean and interval lie on a drawing from -CHART to CHART that its claim shares."""
-    ends = [c[key] for c in verdict["comparisons"] for key in ("effect", "low", "high") if c[key] is not None]
-    scale = CHART / (max(map(abs, ends)) or 1.0)
+def contents(body: str) -> list[tuple[str, str]]:
+    """The page's headings: (id, words)."""
+    return re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', body)
+
+
+def chart(comparison: JsonObject, among: Sequence[JsonObject]) -> dict[str, float]:
+    """Where mean and interval lie on a drawing, in percent of its width, on a scale for all that it is `among`."""
+    ends = [abs(c[key]) for c in among for key in ("effect", "low", "high") if c[key] is not None]
+    scale = HALF / (max(ends) or 1.0)
     mean = comparison["effect"]
     low, high = (mean if comparison[key] is None else comparison[key] for key in ("low", "high"))
-    return {"mean": round(mean * scale, 1), "low": round(low * scale, 1), "high": round(high * scale, 1)}
-
-
-def cells(results: Results, verdicts: list[JsonObject]) -> dict[str, dict[tuple[str, str, float], JsonObject]]:
-    """What the comparisons of top-1 say of each cell: other method -> (model, init, target) -> measures."""
-    wanted = [verdict for verdict in verdicts if verdict["id"] in ("S2", "S3", "S3b", "S5a")]
-    comparisons = [comparison for verdict in wanted for comparison in verdict["comparisons"]]
-    return {
-        c["baseline"]: {(cell["model"], cell["init"], cell["target"]): cell for cell in c["cells"]} for c in comparisons
-    }
+    return {name: round(50 + end * scale, 1) for name, end in (("mean", mean), ("low", low), ("high", high))}
 
 
 def blocks(results: Results, table: pd.DataFrame) -> list[JsonObject]:

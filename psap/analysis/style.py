@@ -1,16 +1,18 @@
 """How every figure looks: one style, a colour and marker a method, one layout of panels, one way to save."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from psap.analysis.results import Suite
 from psap.utils.files import write_bytes
-from psap.utils.plotting import COLD, INK, METADATA, WARM, drawn
+from psap.utils.plotting import COLD, GROUND, INK, WARM, drawn
+from psap.utils.svg import Parts, parts
 
 Line = str | tuple[float, tuple[float, ...]]
 DASHES: list[Line] = ["-", (0, (4, 1.5)), (0, (2.5, 1)), (0, (1.5, 1)), (0, (5, 1, 1, 1))]
@@ -35,7 +37,7 @@ class Look:
             "linestyle": self.line,
             "linewidth": self.width,
             "markersize": 4.5,
-            "markeredgecolor": "white",
+            "markeredgecolor": GROUND,
             "markeredgewidth": 0.5,
         }
 
@@ -54,23 +56,30 @@ def looks(suite: Suite) -> dict[str, Look]:
 
 
 def panels(suite: Suite, height: float, x: str, y: str) -> tuple[Figure, list[tuple[Axes, str, str]]]:
-    """A figure of titled panels, one per model and init: (axes, model, init). `x` and `y` label all of them.
+    """A figure of titled panels, one per model and init: (axes, model, init). `x` and `y` label each of them.
 
     Models stand side by side, inits below each other; a single model's inits stand side by side.
     """
     keys = [(model, init) for init in suite.inits for model in suite.models]
     columns = min(5, len(suite.models)) if len(suite.models) > 1 else len(suite.inits)
-    rows = -(-len(keys) // columns)
-    width = {1: 6.0, 2: 4.3, 3: 3.5, 4: 2.9}.get(columns, 2.6)
-    figure = Figure(figsize=(width * columns, height * rows + 0.7), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
-    for axes in grid[len(keys) :]:
-        axes.set_visible(False)
-    for axes, (model, init) in zip(grid, keys, strict=False):
+    width = {1: 5.0, 2: 4.3, 3: 3.5, 4: 2.9}.get(columns, 2.6)
+    figure, parts = columns_of(len(keys), columns, width, height + 0.3)
+    found = []
+    for part, (model, init) in zip(parts, keys, strict=True):
+        axes = part.subplots()
         axes.set_title(f"{model}, {init_label(init)}")
-    figure.supxlabel(x)
-    figure.supylabel(y)
-    return figure, [(axes, *key) for axes, key in zip(grid, keys, strict=False)]
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        found.append((axes, model, init))
+    return figure, found
+
+
+def columns_of(count: int, columns: int, width: float, height: float) -> tuple[Figure, list[SubFigure]]:
+    """A figure of `count` parts, each `width` by `height` inches, that a page may set below each other."""
+    rows = -(-count // columns)
+    figure = Figure(figsize=(width * columns, height * rows + 0.4), layout="constrained")
+    grid = figure.add_gridspec(rows, columns)
+    return figure, [figure.add_subfigure(grid[divmod(place, columns)]) for place in range(count)]
 
 
 def init_label(init: str) -> str:
@@ -86,25 +95,21 @@ def legend(figure: Figure, entries: dict[str, Any]) -> None:
     figure.legend(handles, list(entries), loc="outside upper center", ncols=columns, handlelength=2.6)
 
 
-def blank(axes: Axes) -> None:
-    """Say in a panel that it has no runs yet."""
-    axes.text(0.5, 0.5, "no runs yet", transform=axes.transAxes, ha="center", va="center", color=INK)
+def blank(axes: Axes, reason: str = "no runs yet") -> None:
+    """Say in a panel why it is empty."""
+    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=INK)
     axes.set_xticks([])
 
 
 def note(figure: Figure, text: str) -> None:
     """Say something below the figure."""
-    figure.supxlabel("\n".join(filter(None, [figure.get_supxlabel(), text])))
+    figure.supxlabel(text)
 
 
-def empty(reason: str) -> Figure:
-    """A figure that says why there is nothing to draw, so that the expected file is always there."""
-    figure = Figure(figsize=(5.6, 1.2), layout="constrained")
-    figure.text(0.5, 0.5, reason, ha="center", va="center", color=INK)
-    return figure
-
-
-def save(figure: Figure, stem: Path) -> None:
-    """Write `stem`.svg and `stem`.png, the same bytes for the same figure."""
-    for kind in METADATA:
-        write_bytes(stem.with_suffix(f".{kind}"), drawn(figure, kind))
+def save(figure: Figure, stem: Path, told: Mapping[str, str]) -> Parts:
+    """Write `stem`.svg and `stem`.png, the same bytes for the same figure; returns its parts, for a page."""
+    svg = drawn(figure, "svg")
+    write_bytes(stem.with_suffix(".svg"), svg)
+    found = parts(figure, svg, told)
+    write_bytes(stem.with_suffix(".png"), drawn(figure, "png"))
+    return found

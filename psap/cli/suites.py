@@ -107,6 +107,22 @@ def analyse(
 
 
 @app.command()
+def report(
+    first: Annotated[str, typer.Argument(help="A suite: results/<suite>, or REVISION:results/<suite> from git.")],
+    second: Annotated[str, typer.Argument(help="Another one, or the same at another commit.")],
+    html: Annotated[Path | None, typer.Option(help="Also write the comparison to this file, as a page.")] = None,
+) -> None:
+    """Compare two suites, or one at two commits: the runs that both have, and the verdicts."""
+    from psap.analysis.versus import Versus, page, read_side, told
+    from psap.utils.files import write_text
+
+    versus = Versus(read_side(first), read_side(second))
+    if html:
+        write_text(html, page(versus))
+    typer.echo(told(versus))
+
+
+@app.command()
 def leftovers(
     params: Params = Path("params"),
     remove: Annotated[bool, typer.Option("--remove", help="Delete them; without --yes, only list them.")] = False,

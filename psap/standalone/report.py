@@ -16,7 +16,8 @@ from psap.standalone.plan import Plan, summary
 from psap.standalone.request import in_words
 from psap.training.evaluation import LATENCY_BATCH, latencies
 from psap.utils.mappings import JsonObject
-from psap.utils.plotting import COLD, WARM, drawn, embedded, styled, whole_numbers
+from psap.utils.plotting import COLD, WARM, drawn, styled, whole_numbers
+from psap.utils.svg import parts
 from psap.utils.text import escaped, fenced, table
 from psap.utils.validation import read_rows
 
@@ -46,7 +47,7 @@ def report(folder: Path, plan: Plan, dense: Result, pruned: Result) -> str:
             ),
             ("What remains", _groups(last), "Channels of every group, in the order of the layers: kept and removed."),
         ]
-        images = [(title, embedded(drawn(figure, "svg")), caption) for title, figure, caption in figures]
+        images = [(title, parts(figure, drawn(figure, "svg")), caption) for title, figure, caption in figures]
     return _template("report.html.j2", True).render(
         _said(plan, dense, pruned), numbers=_numbers(dense, pruned), figures=images, groups=last, reasons=plan.groups
     )

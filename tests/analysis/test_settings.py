@@ -67,6 +67,6 @@ def test_its_report_shows_settings_and_no_verdicts(root: Path, tmp_path: Path) -
     assert chooses(collect(root))
     analyse(root, None)
     report = (root / "report.html").read_text()
-    assert "<h2>Settings</h2>" in report and "<h2>Claims</h2>" not in report and "psap_3" in report
+    assert 'id="settings"' in report and 'id="claims"' not in report and "psap_3" in report
     assert pd.read_csv(root / "settings.csv")["setting"].tolist()[1] == "psap_2"
     assert sorted(file.name for file in (root / "figures").iterdir()) == ["settings.png", "settings.svg"]

@@ -140,6 +140,7 @@ NAMED: list[tuple[str, ...]] = [
     ("rerun", "?"),
     ("show", "?"),
     ("analyse", "?"),
+    ("report", "?", "results/tiny"),
     ("data", "?"),
     ("data", "folder", "--path", "?"),
     ("data", "folder", "--photos", "--path", "?"),

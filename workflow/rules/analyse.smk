@@ -27,6 +27,7 @@ rule analyse:
         judged_by=[file for file in JUDGED_BY if Path(file).is_file()],
     output:
         rows="results/{suite}/runs.csv",
+        dictionary="results/{suite}/datapackage.json",
         table=report(
             "results/{suite}/table.csv",
             caption="../captions/table.rst",
