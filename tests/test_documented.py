@@ -55,7 +55,7 @@ def test_everything_public_has_a_docstring() -> None:
 
 def exported() -> dict[str, Any]:
     """The functions and classes that the page of the library is about, with the methods that are their own."""
-    names = set(psap.__all__) - {"__version__", "Ratios"}  # an alias of a type
+    names = sorted(set(psap.__all__) - {"__version__", "Ratios"})  # an alias of a type
     found = {name: getattr(psap, name) for name in names} | {"export": export, "PruningCallback": PruningCallback}
     for name, kind in list(found.items()):
         if inspect.isclass(kind):
