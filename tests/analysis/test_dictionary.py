@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,11 @@ from psap.suites.row import IDENTITY, RESULT
 
 ROOT = Path(__file__).parents[2]
 SUITES = sorted(file.parent for file in (ROOT / "results").glob("*/suite.json"))
-READ = {"string": str, "integer": lambda text: int(text.removesuffix(".0")), "number": float}
+READ: dict[str, Callable[[str], object]] = {
+    "string": str,
+    "integer": lambda text: int(text.removesuffix(".0")),
+    "number": float,
+}
 
 
 def test_it_describes_what_is_written_and_what_is_read() -> None:

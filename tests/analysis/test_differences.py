@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from fixture_types import Build
 
 from psap.analysis import analyse
 from psap.analysis.differences import Forest, forests
@@ -13,7 +14,7 @@ from psap.analysis.verdicts import hardest
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory, build) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory, build: Build) -> Path:
     folder = tmp_path_factory.mktemp("differences")
     return build(folder, absent=lambda path: "scratch/l1/0.8" in path or "pretrained/sfp/0.5/seed0" in path)
 

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from fixture_types import Build, Psap
 
 from psap.analysis import analyse
 from psap.analysis.versus import Versus, read_side
@@ -27,7 +28,7 @@ def edit(root: Path, points: float, macs: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory, build) -> Path:
+def repository(tmp_path_factory: pytest.TempPathFactory, build: Build) -> Path:
     """A suite committed with 3 points less in one run, and its rows as they are now without one run more."""
     folder = tmp_path_factory.mktemp("repository")
     root = build(folder / "results", inits=("scratch",), targets=(0.5,), methods=("psap", "psap_soft", "l1"))
@@ -42,7 +43,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory, build) -> Path:
     return folder
 
 
-def test_two_commits_of_a_suite(repository: Path, psap, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_two_commits_of_a_suite(repository: Path, psap: Psap, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(repository)
     code, out, _ = psap("report", "HEAD:results/toy", "results/toy", "--html", str(tmp_path / "versus.html"))
     assert code == 0
@@ -60,7 +61,7 @@ def test_two_commits_of_a_suite(repository: Path, psap, monkeypatch: pytest.Monk
         assert re.search(rf"^\| {claim['id']} +\|.*\| {claim['verdict']} +\|$", out, re.MULTILINE)
 
 
-def test_a_suite_with_itself_is_equal_in_all(repository: Path, psap, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suite_with_itself_is_equal_in_all(repository: Path, psap: Psap, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repository / "results")  # paths are from here, in git too
     code, out, _ = psap("report", "toy", "toy/")
     assert code == 0 and "11 of them are equal" in out and "9 of 9 verdicts are equal" in out
@@ -102,7 +103,9 @@ def test_a_run_that_diverged_in_one_of_them_comes_first(repository: Path, tmp_pa
         ("broken", "broken: its runs.csv and claims.json are not those of a suite; make them again with psap analyse"),
     ],
 )
-def test_a_mistake_is_one_line(repository: Path, psap, monkeypatch: pytest.MonkeyPatch, first: str, says: str) -> None:
+def test_a_mistake_is_one_line(
+    repository: Path, psap: Psap, monkeypatch: pytest.MonkeyPatch, first: str, says: str
+) -> None:
     monkeypatch.chdir(repository)
     (repository / "broken").mkdir(exist_ok=True)
     (repository / "broken" / "runs.csv").write_text("run,suite\ntoy/a,toy\n")

@@ -1,5 +1,7 @@
 """Small networks with attention: timm's, torchvision's, torch's, and one of one's own with what such have."""
 
+from typing import Any
+
 import timm
 import torch
 import torchvision
@@ -21,7 +23,8 @@ class Apart(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (f(x).reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2) for f in (self.q, self.k, self.v))
         out = F.scaled_dot_product_attention(self.q_norm(q), k, v, self.bias)
-        return self.to_out(out.transpose(1, 2).reshape(*x.shape[:2], self.inner_dim))
+        result: Tensor = self.to_out(out.transpose(1, 2).reshape(*x.shape[:2], self.inner_dim))
+        return result
 
 
 class Own(nn.Module):
@@ -35,7 +38,8 @@ class Own(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.patch(x).flatten(2).transpose(1, 2)
         x = x + self.attention(self.norm(x.transpose(1, 2)).transpose(1, 2))
-        return self.head((x + self.down(self.up(x).relu())).mean(1))
+        result: Tensor = self.head((x + self.down(self.up(x).relu())).mean(1))
+        return result
 
 
 class Cross(nn.Module):
@@ -49,7 +53,8 @@ class Cross(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         mask = torch.ones(x.shape[0], y.shape[0], dtype=torch.bool).triu(2)
         out, _ = self.attention(self.q(x), self.kv(y), self.kv(y), attn_mask=mask)
-        return self.head(out)
+        result: Tensor = self.head(out)
+        return result
 
 
 class Remembering(nn.Module):
@@ -63,16 +68,19 @@ class Remembering(nn.Module):
         n, length, width = x.shape
         q, k, v = self.qkv(x).reshape(n, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, length, width)
-        return self.proj(out)
+        result: Tensor = self.proj(out)
+        return result
 
 
 def timm_vit() -> nn.Module:
-    return timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, embed_dim=48, num_heads=4, num_classes=5)
+    sizes: dict[str, Any] = {"img_size": 32, "depth": 2, "embed_dim": 48, "num_heads": 4, "num_classes": 5}
+    model: nn.Module = timm.create_model("vit_tiny_patch16_224", **sizes)
+    return model
 
 
 def torchvision_vit() -> nn.Module:
-    model = torchvision.models.VisionTransformer(32, 16, 2, 4, 24, 48, num_classes=5)
-    nn.init.normal_(model.heads.head.weight)
+    model: nn.Module = torchvision.models.VisionTransformer(32, 16, 2, 4, 24, 48, num_classes=5)
+    nn.init.normal_(model.get_parameter("heads.head.weight"))
     return model
 
 

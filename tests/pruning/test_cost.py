@@ -1,6 +1,7 @@
 """Multiply-adds against closed formulas: attention and recurrent layers count, whatever kernel does them."""
 
 import copy
+from typing import cast
 
 import pytest
 import timm
@@ -59,7 +60,7 @@ def test_an_encoder_of_torch_counts_its_parts_and_compacts_as_planned(training: 
     pruner.step(0)
     small = pruner.compact()
     blocks = [
-        (layer(small, f"enc.layers.{i}.linear1", nn.Linear).out_features, 8 * int(heads.num_heads))
+        (layer(small, f"enc.layers.{i}.linear1", nn.Linear).out_features, 8 * cast(int, heads.num_heads))
         for i in range(2)
         for heads in [small.get_submodule(f"enc.layers.{i}.self_attn")]
     ]

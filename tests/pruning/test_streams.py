@@ -11,6 +11,8 @@ import timm
 import torch
 from architectures_helpers import Encoder
 from attention_helpers import IMAGE, timm_vit, torchvision_vit
+from layer_helpers import layer
+from timm.layers.norm import LayerNorm2d, RmsNorm
 from torch import Tensor, nn
 
 import psap
@@ -29,14 +31,15 @@ class Images(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.norm = nn.Conv2d(3, 12, 4, 4), timm.layers.LayerNorm2d(12)
+        self.stem, self.norm = nn.Conv2d(3, 12, 4, 4), LayerNorm2d(12)
         self.up, self.down, self.scale = nn.Conv2d(12, 20, 1), nn.Conv2d(20, 12, 1), nn.Parameter(torch.ones(12, 1, 1))
         self.all, self.last, self.head = nn.GroupNorm(1, 12), nn.RMSNorm(12), nn.Linear(12, 5)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         x = x + self.scale * self.down(self.up(self.norm(x)).relu())
-        return self.head(self.last(self.all(x).mean((2, 3))))
+        result: Tensor = self.head(self.last(self.all(x).mean((2, 3))))
+        return result
 
 
 class Sets(nn.Module):
@@ -48,7 +51,8 @@ class Sets(nn.Module):
         self.head = nn.Linear(8, 5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.b(self.norm(self.a(x)).relu()).relu().mean((2, 3)))
+        result: Tensor = self.head(self.b(self.norm(self.a(x)).relu()).relu().mean((2, 3)))
+        return result
 
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
@@ -112,7 +116,8 @@ def trained(model: nn.Module, x: Tensor, method: Method, target: float, resumed:
                 for member in group.norms:
                     restore(member.module)
             fresh = Pruner(model, x, target, 4, optimizer, method, groups=[*pruner.groups, *pruner.unprunable])
-            for part, state in zip((model, optimizer, fresh), torch.load(file, weights_only=True), strict=True):
+            parts: tuple[Any, ...] = (model, optimizer, fresh)
+            for part, state in zip(parts, torch.load(file, weights_only=True), strict=True):
                 part.load_state_dict(state)
             pruner = fresh
     return pruner
@@ -158,20 +163,21 @@ def test_sets_of_groupnorm_go_as_a_whole_and_exactly() -> None:
     groups = {group.name: group for group in find_prunable_groups(model, x)}
     assert (groups["a"].channels, groups["a"].reason, groups["a"].exact) == (3, "", True)
     small = trained(model, x, Method(window=1), 0.6).compact()
-    assert small.norm.num_channels == 4 * small.norm.num_groups < 12
+    norm = layer(small, "norm", nn.GroupNorm)
+    assert norm.num_channels == 4 * norm.num_groups < 12
     model.eval()
     assert not any(module._forward_hooks for module in model.modules())
     assert compact_masked(model, x)[1] > 0
 
 
-@pytest.mark.parametrize("norm", [nn.LayerNorm(6), nn.RMSNorm(6), timm.layers.RmsNorm(6), nn.LayerNorm(6, bias=False)])
+@pytest.mark.parametrize("norm", [nn.LayerNorm(6), nn.RMSNorm(6), RmsNorm(6), nn.LayerNorm(6, bias=False)])
 def test_a_norm_that_keeps_channels_is_a_norm_of_those(norm: nn.Module) -> None:
     keep, x = torch.tensor([True, False, True, True, False, True]), torch.randn(3, 6)
     randomise_parameters(norm)
     small = type(norm)(4)
     small.load_state_dict({key: value[keep] for key, value in norm.state_dict().items()}, strict=False)
-    if getattr(norm, "bias", None) is None and hasattr(small, "bias"):
-        nn.init.zeros_(small.bias)
+    if getattr(norm, "bias", None) is None and isinstance(bias := getattr(small, "bias", None), nn.Parameter):
+        nn.init.zeros_(bias)
     expected = torch.zeros(3, 6).index_copy(1, keep.nonzero().flatten(), small(x[:, keep]))
     before = norm(x)
     keep_only(norm, keep)

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,7 +15,7 @@ from psap.utils.svg import Parts, parts
 def drawing() -> tuple[bytes, Parts]:
     with styled():
         figure = Figure(figsize=(6, 3), layout="constrained")
-        for place, part in enumerate(figure.subfigures(1, 2)):
+        for place, part in enumerate(np.ravel(np.asarray(figure.subfigures(1, 2)))):
             axes = part.subplots()
             axes.plot([0, 1], [0, 1 + place], "o-", markeredgecolor="#ffffff")
             axes.plot([0.5], [0.5], "s", gid=f"suite/run{place}")
