@@ -123,7 +123,7 @@ class Grid:
 
     def describe(self, manifest: Mapping[str, object]) -> JsonObject:
         """The suite as the analysis reads it (results/<suite>/suite.json), with what its data's `manifest` tells."""
-        described = self.suite.model_dump(mode="json", exclude={"data": {"path"}})
+        described = self.suite.model_dump(mode="json", exclude={"data": {"path"}, "tuned": True})
         described["data"] |= {name: manifest.get(name, "") for name in _OF_THE_DATA}
         described["title"] = self.suite.title or self.name
         return {"suite": self.name, **described, "inits": list(self.suite.methods), "runs": list(self.runs)}

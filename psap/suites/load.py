@@ -13,15 +13,23 @@ from psap.utils.mappings import JsonObject
 from psap.utils.validation import checked, validated
 from psap.utils.yaml_files import read_mapping, read_sections
 
+Named = Mapping[str, Mapping[str, JsonObject]]
+"""Methods by name, by where they stand, which messages begin with."""
 
-def load_methods(path: Path, variants: Mapping[str, Mapping[str, JsonObject]] | None = None) -> Methods:
+
+def load_methods(path: Path, variants: Named | None = None, tuned: Named | None = None) -> Methods:
     """Read params/methods.yaml, a mapping from a method's name to its parameters, and add `variants`.
 
-    A section `scratch` in a method holds what differs when it prunes from scratch. Variants are given by where they
-    stand, which messages begin with.
+    A section `scratch` in a method holds what differs when it prunes from scratch. What is `tuned` takes the place of
+    what the file says, and variants of such a method have it too.
     """
     values = read_mapping(path)
     places = {name: f"{path}: {name}" for name in values}
+    for where, some in (tuned or {}).items():
+        for name, changes in some.items():
+            if not isinstance(values.get(name), dict):
+                raise PsapError(f"{where}{name}: unknown method {name!r}{suggestion(name, values)}")
+            values[name], places[name] = _merged(values[name], changes), f"{where}{name}"
     added = [(where, *variant) for where, some in (variants or {}).items() for variant in some.items()]
     for where, name, changes in added:
         places[name] = f"{where}{name}"
@@ -61,7 +69,8 @@ def load_suite(path: Path, methods_file: Path, readings_file: Path) -> tuple[Sui
     """
     suite = validated(Suite, _with_base(path), str(path))
     readings = read_sections(readings_file) if readings_file.exists() else {}
-    methods = load_methods(methods_file, {f"{readings_file}: ": readings, f"{path}: variants.": suite.variants})
+    variants = {f"{readings_file}: ": readings, f"{path}: variants.": suite.variants}
+    methods = load_methods(methods_file, variants, {f"{path}: tuned.": suite.tuned})
     for init, names in suite.methods.items():
         for name in names:
             if name not in methods:

@@ -119,6 +119,8 @@ class Suite(Section):
     """Networks by name: our own, `timm:<name>` or `torchvision:<name>`."""
     variants: dict[Name, JsonObject] = Field(default_factory=dict)
     """Methods of this suite only, described as in `methods.yaml`; `base` names a method to differ from."""
+    tuned: dict[Name, JsonObject] = Field(default_factory=dict)
+    """Settings that methods have in this suite, in place of those of `methods.yaml`, such as `l1: {lr_scale: 0.5}`."""
     methods: dict[Init, tuple[Name, ...]] = Field(min_length=1)
     """For each init, the methods to run."""
     only: dict[Name, Part] = Field(default_factory=dict)

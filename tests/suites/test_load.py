@@ -57,6 +57,28 @@ def test_a_variant_is_its_base_and_what_differs(tmp_path: Path) -> None:
     assert found["pretrained", "own"]["method"]["criterion"] == "l1"
 
 
+def test_what_is_tuned_takes_the_place_of_the_methods_own_also_in_variants(tmp_path: Path) -> None:
+    tuned = "tuned:\n  sfp: {schedule: {freeze: 0.6}, lr_scale: 1, scratch: {schedule: {freeze: 0.5}}}\nvariants:"
+    before, after = (configs(grid(tmp_path, suite)) for suite in (SUITE, SUITE.replace("variants:", tuned)))
+    freeze = {key: found["method"]["schedule"]["freeze"] for key, found in after.items() if "sfp" in key[1]}
+    assert freeze == {
+        ("pretrained", "sfp"): 0.6,
+        ("pretrained", "sfp_late"): 0.9,
+        ("scratch", "sfp"): 0.5,
+        ("scratch", "sfp_late"): 0.5,
+    }
+    assert after["pretrained", "sfp_late"]["training"]["recipe"]["lr"] == 0.02
+    assert after["scratch", "sfp"]["training"]["recipe"]["lr"] == 0.2
+    assert all(after[key] == found for key, found in before.items() if "sfp" not in key[1])
+
+
+def test_what_is_tuned_is_a_method(tmp_path: Path) -> None:
+    with pytest.raises(PsapError, match=r"tuned\.sfq: unknown method 'sfq'; did you mean 'sfp'"):
+        grid(tmp_path, SUITE.replace("variants:", "tuned: {sfq: {lr_scale: 1}}\nvariants:"))
+    with pytest.raises(PsapError, match=r"tuned\.sfp: lr_scale: "):
+        grid(tmp_path, SUITE.replace("variants:", "tuned: {sfp: {lr_scale: -1}}\nvariants:"))
+
+
 def test_a_method_scales_the_learning_rate_of_its_suite(tmp_path: Path) -> None:
     rates = {key: config["training"]["recipe"]["lr"] for key, config in configs(grid(tmp_path)).items()}
     assert rates == {
