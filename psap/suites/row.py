@@ -1,14 +1,17 @@
 """The row of a run, results/<run>/run.json: one schema for who writes it and who reads it."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from psap.utils.mappings import JsonObject
 
 IDENTITY = ["run", "suite", "model", "init", "method", "target", "seed"]
 RESULT = ["top1_last", "top1_best", "top5_last", "dense_top1", "drop"]
 RESULT += ["macs", "macs_dense", "macs_reduction", "params", "params_dense", "params_reduction"]
+
+
+Counted = Annotated[int, Field(lt=2**63)]
 
 
 class Record(BaseModel):
@@ -23,11 +26,11 @@ class Result(Record):
     top5_last: float | None = None
     dense_top1: float
     drop: float
-    macs: int
-    macs_dense: int
+    macs: Counted
+    macs_dense: Counted
     macs_reduction: float
-    params: int
-    params_dense: int
+    params: Counted
+    params_dense: Counted
     params_reduction: float
 
 

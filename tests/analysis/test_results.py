@@ -84,6 +84,7 @@ RUN = "resnet8/pretrained/psap/0.5/seed0"
             r"result\.macs_reduction: 0\.9, and 1 - macs",
         ),
         (lambda row: row["result"].update(params=1), r"result\.params_reduction: .*, and 1 - params / params_dense is"),
+        (lambda row: row["result"].update(params=10**400), r"result\.params: .*less than"),
         (lambda row: row["result"].update(macs_dense=0), r"result\.macs_dense: a network has at least one"),
         (lambda row: row["config"].update(seed=7), "seed: 0 here, and 7 in its config"),
         (lambda row: row["config"]["training"]["recipe"].update(lr=9), "hash: it is not that of its config"),

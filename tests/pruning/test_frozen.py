@@ -12,7 +12,6 @@ from torch.profiler import ProfilerActivity, profile
 from psap.pruning.channels import FrozenChannels
 from psap.pruning.cost import CostModel
 from psap.pruning.graph.verify import find_prunable_groups
-from psap.pruning.pruner import Pruner
 from psap.utils.passes import Call, smaller
 
 X, Y = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3])
@@ -81,10 +80,3 @@ def test_a_network_for_one_size_is_tried_at_that_size() -> None:
 
     groups = find_prunable_groups(OneSize(), torch.randn(1, 3, 96, 96))
     assert [group.reason for group in groups[:2]] == ["", ""]
-
-
-def test_a_state_is_checked_without_making_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    pruner = Pruner(Small(), X, 0.3, 2)
-    state = pruner.state_dict()
-    monkeypatch.setattr(Pruner, "state_dict", None)
-    pruner.load_state_dict(state)

@@ -104,6 +104,7 @@ def test_a_job_depends_on_what_it_imports_and_on_no_plot_or_suite_where_it_train
             "one_shot",
             "masked",
             "mechanism",
+            "adaptivity",
             "open",
             "own",
             "preprocessing",

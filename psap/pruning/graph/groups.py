@@ -55,7 +55,12 @@ class Group:
         object.__setattr__(self, "others", [*norm, *gains])
 
     def remove(self, graph: Any, mask: Tensor) -> None:
-        """Remove the channels in `mask`, bool (C,), from the network of `graph`, in which the group lies."""
+        """Remove channels from the network for good.
+
+        Args:
+            graph: The dependency graph of the network in which the group lies.
+            mask: Which channels to remove, bool (C,).
+        """
         if removed := self.root.positions(mask).tolist():
             pruning_group(graph, self.root.module, removed).prune()
 
