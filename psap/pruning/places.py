@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from psap.pruning.graph.members import inside
 from psap.pruning.multiply_adds import FlopCounter
 from psap.utils.passes import evaluating, forward
 
@@ -63,7 +64,7 @@ def _places(name: str, module: Any, args: Any, kwargs: Any, output: Any) -> Iter
         given = [*args, *(kwargs[key] for key in ("query", "key", "value") if key in kwargs)][:3]
         tokens = [x.numel() // x.shape[-1] for x in given]
         yield name, Fraction(sum(tokens), 3)
-        yield (f"{name}.out_proj" if name else "out_proj"), tokens[0]
+        yield inside(name, "out_proj"), tokens[0]
     elif isinstance(module, _TRANSPOSED):
         # Its kernel is laid on each input; that of all others makes each output.
         yield name, args[0].numel() // module.in_channels

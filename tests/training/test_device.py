@@ -5,10 +5,9 @@ from functools import partial
 
 import pytest
 import torch
+from batches_helpers import batches
 from torch import Tensor, nn
 
-from psap.data.batches import Batches
-from psap.data.dataset import Split
 from psap.models import build
 from psap.pruning.method import Method
 from psap.pruning.pruner import Pruner
@@ -31,18 +30,11 @@ def train_state(device: str, precision: str = "float32") -> TrainState:
     return TrainState(model, TRAINING.model_copy(update={"precision": precision}), pruning)
 
 
-def batches(device: str) -> Batches:
-    numbers = torch.Generator().manual_seed(1)
-    images = torch.randint(0, 256, (96, 8, 8, 3), generator=numbers, dtype=torch.uint8)
-    split = Split(images, torch.randint(0, 10, (96,), generator=numbers))
-    return Batches(split, 32, (0.5,) * 3, (0.25,) * 3, train=True, flip=True, pad=1, device=device)
-
-
 def train(subject: TrainState, device: str, epochs: range, precision: str = "float32") -> list[float]:
     losses, training = [], TRAINING.model_copy(update={"precision": precision})
     for epoch in epochs:
         subject.begin_epoch(epoch)
-        losses.append(run_epoch(subject, batches(device), training, epoch)[0])
+        losses.append(run_epoch(subject, batches(device=device), training, epoch)[0])
     return losses
 
 
@@ -75,8 +67,8 @@ def test_no_step_waits_for_the_device() -> None:
     subject = train_state("cuda")
     subject.begin_epoch(0)
     for epoch in range(10):  # over the window, and all that is made at a first call
-        run_epoch(subject, batches("cuda"), TRAINING, epoch)
-    ready = list(batches("cuda").epoch(0))
+        run_epoch(subject, batches(device="cuda"), TRAINING, epoch)
+    ready = list(batches(device="cuda").epoch(0))
 
     class Ready:
         accumulation_steps = 1

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from batches_helpers import batches
 from torch import nn
 
 from psap.data.batches import Batches
@@ -27,13 +28,6 @@ TRAINING = TrainConfig(weight_decay=1e-3, label_smoothing=0.1, recipe=RECIPE)
 
 def changed(**training: object) -> TrainConfig:
     return TRAINING.model_copy(update=training)
-
-
-def batches(dtype: torch.dtype = torch.float32) -> Batches:
-    numbers = torch.Generator().manual_seed(1)
-    images = torch.randint(0, 256, (96, 8, 8, 3), generator=numbers, dtype=torch.uint8)
-    split = Split(images, torch.randint(0, 10, (96,), generator=numbers))
-    return Batches(split, 32, (0.5,) * 3, (0.25,) * 3, train=True, flip=True, pad=1, dtype=dtype)
 
 
 def network(dtype: torch.dtype = torch.float32) -> nn.Module:

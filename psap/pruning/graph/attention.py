@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from psap.layers import HeadAttention
-from psap.pruning.graph.members import Member, Table
+from psap.pruning.graph.members import Member, Table, inside
 
 # What attentions call the number of their heads, the projection that reads them, and the width of all heads together.
 _HEADS = ("num_heads", "n_heads", "nhead", "heads", "num_attention_heads", "num_kv_heads", "num_key_value_heads")
@@ -52,7 +52,7 @@ def _packed(name: str, module: nn.MultiheadAttention) -> Attention | None:
     if not alike or module.bias_k is not None or module.add_zero_attn:
         return None
     heads, width = module.num_heads, module.in_proj_weight.shape[0] // 3
-    output = Member(_join(name, "out_proj"), module.out_proj, *_by_head(1, heads, width))
+    output = Member(inside(name, "out_proj"), module.out_proj, *_by_head(1, heads, width))
     return Attention(name, module, heads, [Member(name, module, *_by_head(3, heads, width))], output, [])
 
 
@@ -69,7 +69,7 @@ def _of_layers(name: str, module: nn.Module) -> Attention | None:
     if sum(layer.out_features for layer in layers.values()) < 3 * width:  # queries, keys and values
         return None
     inputs = [
-        Member(_join(name, key), layer, *_by_head(layer.out_features // width, count, width))
+        Member(inside(name, key), layer, *_by_head(layer.out_features // width, count, width))
         for key, layer in layers.items()
     ]
     others = _others(module, [output, *layers.values()])
@@ -77,7 +77,7 @@ def _of_layers(name: str, module: nn.Module) -> Attention | None:
     if None in places:
         return None
     tables = [place for place in places if isinstance(place, Table)]
-    own = Member(_join(name, outputs[0]), output, *_by_head(1, count, width))
+    own = Member(inside(name, outputs[0]), output, *_by_head(1, count, width))
     return Attention(name, module, count, inputs, own, tables)
 
 
@@ -86,7 +86,7 @@ def _others(module: nn.Module, layers: Sequence[nn.Linear]) -> Iterator[tuple[st
     for prefix, part in module.named_modules():
         if part not in layers:
             for key, tensor in part.named_parameters(recurse=False):
-                yield _join(prefix, key), tensor
+                yield inside(prefix, key), tensor
     width = layers[0].in_features
     for key, tensor in module.named_buffers(recurse=False):
         if tensor.shape == (width,):
@@ -110,10 +110,6 @@ def _by_head(parts: int, heads: int, width: int) -> tuple[Tensor, Tensor]:
     """Positions in `parts` tensors of `width`, one behind the other, by head; and the head of each."""
     places = torch.arange(parts * width).reshape(parts, heads, -1).transpose(0, 1).reshape(heads, -1)
     return places.flatten(), torch.arange(heads).repeat_interleave(places.shape[1])
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
 
 
 def lose_heads(module: nn.Module, lost: int) -> None:

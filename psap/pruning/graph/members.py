@@ -9,6 +9,11 @@ from torch import Tensor, nn
 from psap.layers import HeadAttention
 
 
+def inside(module: str, name: str) -> str:
+    """The name in the network of what is called `name` in a module of it; `""` is the network itself."""
+    return f"{module}.{name}" if module else name
+
+
 @dataclass(frozen=True)
 class Member:
     """The positions of a group's channels in one module; all index tensors are on the CPU.
@@ -57,7 +62,7 @@ class Table(Member):
 
     @property
     def key(self) -> str:
-        return f"{self.name}.{self.attribute}" if self.name else self.attribute
+        return inside(self.name, self.attribute)
 
     def owned(self, attributes: Sequence[str]) -> list[str]:
         return [self.attribute]
@@ -87,7 +92,7 @@ class Slot:
     @property
     def name(self) -> str:
         """Where the tensor is in the network, such as `layer1.0.conv1.weight`."""
-        return f"{self.member.name}.{self.attribute}" if self.member.name else self.attribute
+        return inside(self.member.name, self.attribute)
 
 
 def slots_of(members: Iterable[Member], attributes: Sequence[str]) -> Iterator[Slot]:
