@@ -27,12 +27,15 @@ def reproduce(
         str, typer.Option(help="Number of jobs at once (default: all cores, or what a profile says).")
     ] = "",
     anyway: Annotated[bool, typer.Option("--anyway", help="Also start what takes this machine days.")] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Let results that agree with the committed ones take their place.")
+    ] = False,
 ) -> None:
     """Run suites to their reports with Snakemake. After an interruption, run the same command again to resume."""
     from psap.workflow.reproduce import run_workflow
 
     suites = list(takewhile(lambda word: not word.startswith("-"), words))
-    sys.exit(run_workflow(suites, cores, words[len(suites) :], anyway))
+    sys.exit(run_workflow(suites, cores, words[len(suites) :], anyway, accept))
 
 
 @app.command()
@@ -148,8 +151,9 @@ def track(state: Annotated[Path, typer.Argument(help="Folder of the runs' state.
     """Bring MLflow up to date after its store was slow, locked or gone. Nothing is written twice."""
     from psap.suites.paths import CHECKPOINTS, RESULTS
     from psap.tracking import journal_report, replay, tell_without_journal
+    from psap.workflow.apart import results_of_this_machine
 
-    folders = sorted(RESULTS.glob("*"))
+    folders = [results_of_this_machine(folder.name) for folder in sorted(RESULTS.glob("*"))]
     for folder in folders:
         journal_report(folder, state)
     tell_without_journal(folders, state, CHECKPOINTS)
