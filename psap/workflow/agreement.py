@@ -86,10 +86,6 @@ class Agreement:
         units = (pair.difference / spread for pair, spread in zip(self.anew, spreads, strict=True))
         return math.sqrt(statistics.fmean(unit**2 for unit in units)) <= _MOST
 
-    @property
-    def agrees(self) -> bool:
-        return not self.against
-
     @cached_property
     def against(self) -> list[str]:
         """Why the results do not agree with the committed ones; nothing where they do."""

@@ -3,6 +3,7 @@
 import shutil
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 from psap.suites.grid import Grid
 from psap.suites.paths import RESULTS
@@ -26,17 +27,21 @@ def conclude(grid: Grid, accept: bool) -> Iterator[str]:
         yield f"report: {folder}/report.html"
         return
     found = compare_suite(copy, folder, grid.runs)
-    where = put_apart(grid.name) if found.anew and found.agrees and not accept else folder
+    where = put_apart(grid.name) if found.anew and not found.against and not accept else folder
     shutil.rmtree(copy, ignore_errors=True)
     yield f"report: {where}/report.html"
-    here = f"{folder}/" if where == folder else f"{where}/, next to the committed ones in {folder}/"
-    yield textwrap.fill(f"{found.told()}{_outcome(found, accept, here)}", _WIDTH, break_on_hyphens=False)
+    yield textwrap.fill(found.told() + _outcome(found, accept, where), _WIDTH, break_on_hyphens=False)
 
 
-def _outcome(found: Agreement, accept: bool, here: str) -> str:
+def _outcome(found: Agreement, accept: bool, where: Path) -> str:
+    folder = RESULTS / found.suite
     if not found.anew:
         return ""
-    if not found.agrees:
-        return f" They do not agree with the committed ones ({'; '.join(found.against)}). They are in {here}."
-    then = "commit them" if accept else f"`psap reproduce {found.suite} --accept` puts them in their place"
-    return f" They agree with the committed ones. They are in {here}; {then}."
+    if found.against:
+        return f" They do not agree with the committed ones ({'; '.join(found.against)}). They are in {folder}/."
+    if accept:
+        return f" They agree, and take the place of the committed ones in {folder}/; commit them."
+    return (
+        f" They agree, so the committed ones stay in {folder}/. These are in {where}/; "
+        f"`psap reproduce {found.suite} --accept` puts them in {folder}/."
+    )
