@@ -2,6 +2,7 @@
 # make test        set up, then run the tests          make lint     static checks
 # make test-fast   the tests of single parts, for the loop of edit and test (about two and a half minutes)
 # make ui          MLflow's pages on this machine      make lock     renew requirements.lock from pyproject.toml
+# make publish     share networks and data by DVC: make publish REMOTE=/some/folder (or ssh://..., s3://...)
 # make leftovers   runs that are in no suite any more  make clean-leftovers   the same; with YES=1 remove them
 # make site        the documentation, to site/index.html (its page of parameters is made again)
 # make slurm-test  the tests of profiles/slurm, on a SLURM of their own on this machine (as root)
@@ -20,7 +21,7 @@ export DO_NOT_TRACK := 1
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help clean setup reproduce test test-fast slurm-test lint format site ui lock audit leftovers clean-leftovers
+.PHONY: help clean setup reproduce test test-fast slurm-test lint format site ui lock audit leftovers clean-leftovers publish
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -59,6 +60,10 @@ site: $(READY)
 
 ui: $(READY)
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_BACKEND_STORE_URI="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" $(BIN)/mlflow ui --host 127.0.0.1
+
+publish: $(READY)
+	@test -n "$(REMOTE)" || { echo "Where to? make publish REMOTE=/some/folder"; exit 2; }
+	@$(BIN)/psap publish "$(REMOTE)"
 
 leftovers: $(READY)
 	@$(BIN)/psap leftovers

@@ -23,7 +23,8 @@ tags: [image-classification, pruning]
 ---
 # {name}
 
-{model}, pruned by psap {start}. Made by the run `{run}`; one seed, not chosen by its accuracy.
+{model}, pruned by psap {start}. Made by the run `{run}`;
+one seed, not chosen by its accuracy.
 
 {numbers}
 
@@ -35,8 +36,8 @@ import psap
 network = psap.load("results/zoo/{name}").eval()  # an ordinary torch.nn.Module, for {shape}
 ```
 
-`architecture.json` has the normalisation of its input and the names of its classes, `run.json` all settings and where the
-numbers come from. `psap evaluate results/zoo/{name}` scores it again and compares every image with the row.
+`architecture.json` has the normalisation of its input and the names of its classes, `run.json` all settings and the
+origin of the numbers. `psap evaluate results/zoo/{name}` scores it again and compares every image with the row.
 
 {limits}
 """
@@ -70,7 +71,7 @@ def card(name: str, row: Row, network: architecture.Architecture) -> str:
     return CARD.format(
         name=name,
         model=row.model,
-        start="from pretrained weights" if row.init == "pretrained" else "while it was trained from scratch",
+        start="from its own dense network" if row.init == "pretrained" else "while it was trained from scratch",
         run=row.run,
         source=source,
         numbers=table(("", "dense", "pruned"), numbers),

@@ -147,6 +147,17 @@ def leftovers(
 
 
 @app.command()
+def publish(
+    remote: Annotated[str, typer.Argument(help="Where networks and data go: a folder, ssh://..., s3://...")],
+) -> None:
+    """Share networks and data by DVC, and commit what a clone pulls them by, after a clone has pulled them."""
+    from psap.workflow.publish import publish as share
+
+    for line in share(remote):
+        typer.echo(line)
+
+
+@app.command()
 def track(state: Annotated[Path, typer.Argument(help="Folder of the runs' state.")] = Path("state")) -> None:
     """Bring MLflow up to date after its store was slow, locked or gone. Nothing is written twice."""
     from psap.suites.paths import CHECKPOINTS, RESULTS

@@ -63,6 +63,8 @@ def test_another_processor_leaves_git_clean(root: Path, project: Project) -> Non
     assert row["instructions"] == "AVX2" and machines in told
     assert told.endswith("These are in rerun/suites/tiny/; `psap reproduce tiny --accept` puts them in results/tiny/.")
     unchanged(project, before)
+    report = project.psap("report", str(FOLDER), str(OWN))
+    assert report.stdout.startswith("4 runs are in both; "), report.stderr
     mine = contents(own)
     again, said = reproduce(project)
     assert again == told and "Nothing to be done" in said and contents(own) == mine
