@@ -32,7 +32,9 @@ def prune(
     size: Annotated[int | None, typer.Option(help="Pixels of a photograph's side (default: the network's).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Number of images in a step (default: 32).")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate (default: 0.01 with weights, 0.05 without).")] = None,
-    round_to: Annotated[int | None, typer.Option(help="Keep channel counts at multiples of this number.")] = None,
+    round_to: Annotated[
+        int | None, typer.Option(help="Keep counts of channels at multiples of it (default: 8).")
+    ] = None,
     ignore: Ignore = None,
     ratio: Ratio = None,
     through_norms: ThroughNorms = False,

@@ -20,7 +20,7 @@ from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.inspect import INEXACT, inspect_network
 from psap.pruning.pruner import Pruner
 from psap.standalone.initial import Start, initial_model
-from psap.standalone.request import PruneRequest, data_of, in_words, kept_in_words, runs_of
+from psap.standalone.request import PruneRequest, data_of, in_words, kept_in_words, rounding_in_words, runs_of
 from psap.suites.grid import Run
 from psap.training.evaluation import peak_memory_mb
 from psap.training.trainer import Trainer
@@ -99,6 +99,7 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
         ("images", " x ".join(map(str, images.shape))),
         ("target", f"-{100 * request.target:g} % {measure}: {millions[0]:,.2f} M to {millions[1]:,.2f} M"),
         ("method", in_words(request.method)),
+        ("rounding", rounding_in_words(request.method)),
         *([("kept", kept)] if (kept := kept_in_words(request.method)) else []),
         *([("norms", f"{', '.join(inexact)} {INEXACT}")] if inexact else []),
         ("groups", f"{prunable} of {len(plan.groups)} can lose channels (above)"),
