@@ -20,7 +20,15 @@ from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.inspect import INEXACT, inspect_network
 from psap.pruning.pruner import Pruner
 from psap.standalone.initial import Start, initial_model
-from psap.standalone.request import PruneRequest, data_of, in_words, kept_in_words, rounding_in_words, runs_of
+from psap.standalone.request import (
+    PruneRequest,
+    data_of,
+    in_words,
+    kept_in_words,
+    recovery_in_words,
+    rounding_in_words,
+    runs_of,
+)
 from psap.suites.grid import Run
 from psap.training.evaluation import peak_memory_mb
 from psap.training.trainer import Trainer
@@ -100,6 +108,7 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
         ("target", f"-{100 * request.target:g} % {measure}: {millions[0]:,.2f} M to {millions[1]:,.2f} M"),
         ("method", in_words(request.method)),
         ("rounding", rounding_in_words(request.method)),
+        *([("recovery", recovery)] if (recovery := recovery_in_words(request.method)) else []),
         *([("kept", kept)] if (kept := kept_in_words(request.method)) else []),
         *([("norms", f"{', '.join(inexact)} {INEXACT}")] if inexact else []),
         ("groups", f"{prunable} of {len(plan.groups)} can lose channels (above)"),
@@ -127,4 +136,6 @@ def estimated(plan: Plan, trainer: Trainer) -> tuple[float, float]:
     epochs = sum(run.config.training.recipe.epochs for run in (plan.dense, plan.pruned))
     scoring = plan.images.test / 3  # a forward pass is a third of a step
     images = epochs * (trainer.data.images_per_epoch + scoring) + 2 * scoring
+    if (pruning := plan.pruned.config.training.recipe).distill:  # a forward pass of the dense network, too
+        images += pruning.epochs * trainer.data.images_per_epoch / 3
     return min(seconds) / len(x) * images, peak_memory_mb(x.device) + _KEPT * 4 * plan.params / 2**20

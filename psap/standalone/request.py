@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from psap.data.schema import Colour, Data, Photos
 from psap.models.preprocessing import described
+from psap.pruning.method import Method
 from psap.suites.grid import Grid, Run
 from psap.suites.schema import MethodConfig, MethodPair, Suite, Target, Training
 from psap.training.schema import Recipe
@@ -82,7 +83,7 @@ def in_words(method: MethodConfig) -> str:
     if any(own[part] != psap[part] for part in parts):
         return ", ".join(f"{part} {own[part]}" for part in parts) + f", schedule {method.schedule.kind}"
     name = "Protective Self-Adaptive Pruning (arXiv:2303.11881; what the code makes of it: docs/method.md)"
-    differing = [key for key in psap if own.get(key) != psap[key] and key not in ("lr_scale", "code")]
+    differing = [key for key in psap if own.get(key) != psap[key] and key in Method.model_fields]
     return f"{name}, with {', '.join(differing)} other than its defaults" if differing else name
 
 
@@ -91,6 +92,16 @@ def rounding_in_words(method: MethodConfig) -> str:
     if method.round_to == 1:
         return "none: exact channel counts"
     return f"what remains of a group is a multiple of {method.round_to} channels; exact counts: --round-to 1"
+
+
+def recovery_in_words(method: MethodConfig) -> str:
+    """What accuracy is brought back by, beside the labels; empty where there is nothing."""
+    words = []
+    if taught := method.distill:
+        words.append(f"learns from the dense network: weight {taught.weight:g}, temperature {taught.temperature:g}")
+    if method.ema:
+        words.append(f"mean of the weights, decay {method.ema:g}")
+    return "; ".join(words)
 
 
 def kept_in_words(method: MethodConfig) -> str:

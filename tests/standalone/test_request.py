@@ -22,6 +22,7 @@ from psap.pruning.method import Method
 from psap.standalone.plan import Plan, make_plan
 from psap.standalone.report import _rounding
 from psap.standalone.request import PruneRequest
+from psap.training.schema import Distillation
 from psap.utils.mappings import JsonObject
 from psap.utils.validation import validated
 
@@ -160,6 +161,23 @@ def test_channels_are_rounded_to_eight_unless_told_otherwise(psap: Psap) -> None
     assert request(method={"round_to": 1}).method.round_to == 1
     pruned = make_plan(request()).pruned.config.method
     assert isinstance(pruned, Method) and pruned.round_to == 8
+
+
+def test_recovery_is_a_part_of_the_method(psap: Psap) -> None:
+    options = ["--model=resnet8", "--data=digits", "--target=0.5", "--out=new", "--dry-run"]
+    code, said, _ = psap("prune", *options, "--distill=0.7:2", "--ema=0.99")
+    told = "learns from the dense network: weight 0.7, temperature 2; mean of the weights, decay 0.99"
+    assert code == 0 and f"recovery  {told}" in said and "recovery" not in psap("prune", *options)[1]
+    for word, says in (
+        ("half", "--distill half: not of the form WEIGHT:TEMPERATURE, such as 0.5:4"),
+        ("0:4", "options: method.distill.weight: Input should be greater than 0"),
+    ):
+        code, _, err = psap("prune", *options, f"--distill={word}")
+        assert code == 2 and err.startswith(f"psap: {says}") and err.count("\n") == 1
+    plan = make_plan(request(method={"distill": {}, "ema": 0.9}))
+    before, pruning = (run.config.training.recipe for run in (plan.dense, plan.pruned))
+    assert pruning.distill == Distillation() and pruning.ema == 0.9
+    assert (before.distill, before.ema) == (None, None), "it has none to learn from"
 
 
 def test_the_report_of_a_request_with_bounds_of_its_own(tmp_path: Path) -> None:
