@@ -26,7 +26,6 @@ from psap.standalone.request import (
     in_words,
     kept_in_words,
     recovery_in_words,
-    rounding_in_words,
     runs_of,
 )
 from psap.suites.grid import Run
@@ -107,7 +106,7 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
         ("images", " x ".join(map(str, images.shape))),
         ("target", f"-{100 * request.target:g} % {measure}: {millions[0]:,.2f} M to {millions[1]:,.2f} M"),
         ("method", in_words(request.method)),
-        ("rounding", rounding_in_words(request.method)),
+        ("rounding", _rounding_in_words(plan)),
         *([("recovery", recovery)] if (recovery := recovery_in_words(request.method)) else []),
         *([("kept", kept)] if (kept := kept_in_words(request.method)) else []),
         *([("norms", f"{', '.join(inexact)} {INEXACT}")] if inexact else []),
@@ -118,6 +117,16 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
         ),
         ("out", str(Path(request.out))),
     ]
+
+
+def _rounding_in_words(plan: Plan) -> str:
+    """What `round_to` does to channel counts, and by how much a target may be missed for it: one step of a group."""
+    to = plan.request.method.round_to
+    if to == 1:
+        return "none: exact channel counts"
+    steps = [row["most_macs"] * min(1, to / row["most"]) for row in plan.groups if row["most"]]
+    more = f", for which up to about {100 * max(steps):.0f} % more may go" if plan.request.measure == "macs" else ""
+    return f"what remains of a group is a multiple of {to} channels{more}; exact counts: --round-to 1"
 
 
 def estimated(plan: Plan, trainer: Trainer) -> tuple[float, float]:

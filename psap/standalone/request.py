@@ -87,13 +87,6 @@ def in_words(method: MethodConfig) -> str:
     return f"{name}, with {', '.join(differing)} other than its defaults" if differing else name
 
 
-def rounding_in_words(method: MethodConfig) -> str:
-    """What `round_to` does to the channel counts."""
-    if method.round_to == 1:
-        return "none: exact channel counts"
-    return f"what remains of a group is a multiple of {method.round_to} channels; exact counts: --round-to 1"
-
-
 def recovery_in_words(method: MethodConfig) -> str:
     """What accuracy is brought back by, beside the labels; empty where there is nothing."""
     words = []
