@@ -16,7 +16,7 @@ class Distillation(Section):
 
     weight: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Its share of the loss; the labels have the rest."""
-    temperature: Annotated[float, Field(gt=0, le=1000)] = 4.0
+    temperature: Annotated[float, Field(ge=0.1, le=1000)] = 4.0
     """What scores are divided by first: the higher, the more the small ones count."""
 
 
