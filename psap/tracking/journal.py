@@ -21,6 +21,8 @@ from psap.utils.mappings import JsonObject
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 FAILURE = "psap.failure"  # the tag that says why a run failed
+NOTE = "mlflow.note.content"  # the tag that MLflow shows as the run's description
+NETWORK = "network"  # the folder of an End's files that are the run's network
 DIVERGED = "diverged: "  # how that begins where the training diverged
 Scalar = str | int | float | bool | None
 
@@ -33,14 +35,28 @@ class Row(TypedDict):
     metrics: dict[str, float]
 
 
+class DataSet(TypedDict):
+    """The data set of a run: `source` is its file, `profile` what else is known of it (counts, licence)."""
+
+    name: str
+    digest: str
+    source: str
+    profile: JsonObject
+
+
 @dataclass(frozen=True)
 class Head:
-    """Which MLflow run this is. `key` names it in every store; runs named in `replaces` are to be removed there."""
+    """Which MLflow run this is. `key` names it in every store; runs named in `replaces` are to be removed there.
+
+    `run` is its path, `name` what people read of it (the path, where there is none).
+    """
 
     run: str
     experiment: str
     tags: dict[str, str]
     params: dict[str, str]
+    name: str = ""
+    data: DataSet | None = None
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     start: int = field(default_factory=lambda: now())
     replaces: tuple[str, ...] = ()
@@ -91,7 +107,14 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def new_head(run: str, experiment: str, tags: Mapping[str, object], params: Mapping[str, Scalar]) -> Head:
+def new_head(
+    run: str,
+    experiment: str,
+    tags: Mapping[str, object],
+    params: Mapping[str, Scalar],
+    name: str = "",
+    data: DataSet | None = None,
+) -> Head:
     """The head of a new MLflow run that starts now."""
     try:
         user = getpass.getuser()
@@ -103,7 +126,15 @@ def new_head(run: str, experiment: str, tags: Mapping[str, object], params: Mapp
         experiment,
         {name: str(value) for name, value in tags.items()},
         {name: str(value) for name, value in params.items()},
+        name,
+        data,
     )
+
+
+def suite_head(experiment: str) -> Head:
+    """The head of the run that all runs of `experiment` are nested under; it is one in every store, by its key."""
+    told = {NOTE: f"All runs of the suite {experiment}, and its report.", "psap.suite": experiment}
+    return replace(new_head(experiment, experiment, told, {}), key=f"suite/{experiment}")
 
 
 def line(record: Row | Head | End) -> str:
@@ -180,8 +211,8 @@ def _carry_on(old: Journal, new: Head, rows: list[Row], finished: bool) -> Head:
 
 
 def succeed(new: Head, old: Head) -> Head:
-    """`new` as what replaces `old`, and all that `old` replaces."""
-    return replace(new, replaces=(*old.replaces, old.key))
+    """`new` as what replaces `old`, where that is another run, and all that `old` replaces."""
+    return replace(new, replaces=tuple(key for key in (*old.replaces, old.key) if key != new.key))
 
 
 def acknowledge(path: Path, what: Acknowledgement) -> None:

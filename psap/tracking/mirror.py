@@ -68,7 +68,7 @@ class Mirror:
             self._described[journal.head.key] = run_id
         self._store.write(run_id, journal.rows[done:])
         if end.status != "RUNNING":
-            self._store.close(run_id, end, step=journal.rows[-1]["step"] if journal.rows else 0)
+            self._store.close(run_id, journal.head, end, step=journal.rows[-1]["step"] if journal.rows else 0)
 
 
 def replay(root: Path, uri: str | None = None) -> Replay:

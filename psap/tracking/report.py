@@ -1,4 +1,4 @@
-"""The report of a suite as an MLflow run of its own, beside the runs that it is about."""
+"""The report of a suite in MLflow: at the run that all runs of the suite are nested under."""
 
 import sys
 from collections.abc import Iterable
@@ -16,10 +16,11 @@ _AGAIN = "restore the file, or train its run again"
 
 
 def journal_report(folder: Path, state: Path) -> None:
-    """Write the journal of the report in `folder` (results/<suite>), its figures and tables being the artifacts.
+    """Write the journal of the suite's own run: the report in `folder` (results/<suite>), its figures and tables are
+    the artifacts.
 
     Nothing happens where there is no report, no run of the suite in `state`, or the journal is of these very files. A
-    report that has changed replaces the former one.
+    report that has changed takes the place of the former one.
     """
     suite = folder.name
     if not (folder / "report.html").is_file() or not (state / suite).is_dir():
@@ -32,7 +33,7 @@ def journal_report(folder: Path, state: Path) -> None:
         old = journal.read(path)
         if old and old.end and old.end.files == artifacts:
             return
-        head = journal.new_head(f"{suite}/report", suite, {"psap.suites.grid": suite, "psap.method": "report"}, {})
+        head = journal.suite_head(suite)
         if old:
             head = journal.succeed(head, old.head)
         end = End("FINISHED", journal.now(), files=artifacts)
