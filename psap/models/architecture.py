@@ -1,13 +1,24 @@
-"""The description of a saved network, `architecture.json`: what its weights beside it fit, and whether they do."""
+"""The description of a saved network, `architecture.json`: what its weights beside it fit, and whether they do.
+
+Without torch, whose import takes longer than a workflow's look at its networks.
+"""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 
 from psap.errors import PsapError
-from psap.models.widths import Widths
-from psap.utils.bounds import Model
+from psap.utils.bounds import Count, Model
 from psap.utils.files import free_memory, regular, seal, sha256
 from psap.utils.mappings import JsonObject
 from psap.utils.validation import read_json
@@ -17,6 +28,40 @@ WEIGHTS, DESCRIPTION = "model.safetensors", "architecture.json"
 IMAGE_SIZE, PREPROCESSING, CLASS_NAMES = "image_size", "preprocessing", "class_names"
 OWN = "own:"  # before the name of a user's own class
 DIVERGED = "diverged"  # key of `extra`: why there is no network, where its training diverged
+
+
+class Wiring(BaseModel):
+    """A PadShortcut: its number of input channels, the one that each output channel shows, and its gain."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    in_channels: Count
+    source: list[NonNegativeInt]
+    gain: list[float]
+
+
+Plain = int | float | list[int]
+
+
+class Widths(BaseModel):
+    """Every parameter's and buffer's shape, and what shapes do not tell.
+
+    `attributes`: numbers that modules keep, by module and name, where shapes leave another network than the one that
+    was saved, such as the number of an attention's heads.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    shapes: dict[str, list[Count]]
+    groups: dict[str, Count] = {}
+    shortcuts: dict[str, Wiring] = {}
+    attributes: dict[str, dict[str, Plain]] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A network that shapes tell is described as it was before there were attributes."""
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if value or name != "attributes"}
 
 
 class Architecture(BaseModel):

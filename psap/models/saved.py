@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from psap.errors import PsapError
 from psap.models import build, initialise
-from psap.models.architecture import DESCRIPTION, DIVERGED, IMAGE_SIZE, OWN, WEIGHTS, Architecture, read
+from psap.models.architecture import DESCRIPTION, DIVERGED, IMAGE_SIZE, OWN, WEIGHTS, Architecture, Widths, read
 from psap.models.state_dicts import load_into
-from psap.models.widths import Widths, differing, set_widths, widths
+from psap.models.widths import differing, set_widths, widths
 from psap.utils.files import free_memory, regular, seal, sha256, write_bytes, write_json
 from psap.utils.mappings import JsonObject
 from psap.utils.passes import forward, gap, tensors

@@ -1,49 +1,12 @@
 """The widths of a network's layers: read them from one network, give them to another of the same name."""
 
-from typing import Any
-
 import torch
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from psap.errors import PsapError
 from psap.layers import HeadAttention, PadShortcut
-from psap.utils.bounds import Count
-
-
-class Wiring(BaseModel):
-    """A PadShortcut: its number of input channels, the one that each output channel shows, and its gain."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    in_channels: Count
-    source: list[NonNegativeInt]
-    gain: list[float]
-
-
-Plain = int | float | list[int]
-
-
-class Widths(BaseModel):
-    """Every parameter's and buffer's shape, and what shapes do not tell.
-
-    `attributes`: numbers that modules keep, by module and name, where shapes leave another network than the one that
-    was saved, such as the number of an attention's heads.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    shapes: dict[str, list[Count]]
-    groups: dict[str, Count] = {}
-    shortcuts: dict[str, Wiring] = {}
-    attributes: dict[str, dict[str, Plain]] = {}
-
-    @model_serializer(mode="wrap")
-    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A network that shapes tell is described as it was before there were attributes."""
-        values: dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if value or name != "attributes"}
+from psap.models.architecture import Plain, Widths, Wiring
 
 
 def widths(model: nn.Module) -> Widths:

@@ -3,7 +3,9 @@
 Apart from psap.utils.validation, since the library alone reads no YAML and comes without the package for it.
 """
 
+import copy
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,7 @@ _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 def read_mapping(path: Path) -> JsonObject:
     """The YAML file `path`, a mapping whose keys are text. Raises PsapError with one line for whatever is wrong."""
     try:
-        values = yaml.load(text(path, _LARGEST), _Loader)  # a safe loader: see its base
+        values = copy.deepcopy(_parsed(text(path, _LARGEST)))
     except FileNotFoundError as error:
         raise PsapError(f"{path}: cannot be read ({error.strerror})") from None
     except yaml.YAMLError as error:
@@ -89,6 +91,12 @@ def read_mapping(path: Path) -> JsonObject:
     if not isinstance(values, dict):
         raise PsapError(f"{path}: must be a mapping of keys to values")
     return values
+
+
+@cache
+def _parsed(content: str) -> Any:
+    """What the YAML `content` says: every suite of a folder reads the same methods."""
+    return yaml.load(content, _Loader)  # a safe loader: see its base
 
 
 def read_sections(path: Path) -> dict[str, JsonObject]:

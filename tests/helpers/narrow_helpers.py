@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from psap.layers import PadShortcut
-from psap.models.widths import Widths, Wiring, set_widths, widths
+from psap.models.architecture import Widths, Wiring
+from psap.models.widths import set_widths, widths
 
 
 def narrowed(name: str, model: nn.Module) -> nn.Module:

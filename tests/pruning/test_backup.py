@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from psap.bench.readings import READINGS, not_given_back, prune_in_training
 from psap.models import build, saved
-from psap.models.widths import Widths, set_widths, widths
+from psap.models.architecture import Widths
+from psap.models.widths import set_widths, widths
 from psap.pruning.channels import ChannelBackup, zero
 from psap.pruning.graph.find import trace_groups
 from psap.pruning.graph.groups import Group

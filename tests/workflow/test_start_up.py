@@ -55,3 +55,6 @@ def test_runs_of_a_workflow_start_in_forks(project: Project) -> None:
     with_torch = (project.folder / "torch.txt").read_text().splitlines()
     trained = [line for line in with_torch if "psap.cli.warm" in line]
     assert len(trained) >= 5 and not any("psap train" in line for line in with_torch)
+    (project.folder / "torch.txt").unlink()
+    again = project.psap("reproduce", "tiny")  # with nothing to do
+    assert again.returncode == 0 and not (project.folder / "torch.txt").exists(), again.stderr
