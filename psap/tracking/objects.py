@@ -7,35 +7,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pydantic import BaseModel
-
+from psap.models import architecture
 from psap.tracking.journal import DataSet
 from psap.utils import files
-from psap.utils.mappings import JsonObject
-from psap.utils.validation import read_json
 
 _LOADER = "psap.models.pyfunc"
 _EXAMPLE = "input_example.json"
-_LONGEST_DIGEST = 36
-
-
-class _Description(BaseModel):
-    """What a model's signature takes of a network's architecture.json; the schema itself would import torch."""
-
-    in_channels: int = 0
-    classes: int = 0
-    extra: JsonObject = {}
-
-    @property
-    def image(self) -> list[int]:
-        """Height, width and channels of an image; none where the network does not say how it is prepared."""
-        size = self.extra.get("preprocessing", {}).get("size", [])
-        return [*size, self.in_channels] if size else []
+_DIGEST = 8  # characters, as MLflow shows of its own; the whole is in the profile
 
 
 def data_key(data: DataSet) -> tuple[str, str]:
     """Name and digest of `data`, as MLflow keeps them."""
-    return data["name"], data["digest"][:_LONGEST_DIGEST]
+    return data["name"], data["digest"][:_DIGEST]
 
 
 def data_input(data: DataSet) -> Any:
@@ -60,7 +43,7 @@ def log_network(client: Any, run: Any, paths: Sequence[Path]) -> str:
         model = found[0]
         _delete(client, found[1:])
     else:
-        name = re.sub(r"[^\w-]+", "-", run.info.run_name).strip("-")
+        name = re.sub(r"\W+", "-", run.info.run_name).strip("-")
         tags = {name: value for name, value in run.data.tags.items() if name.startswith("psap.")}
         model = client.create_logged_model(run.info.experiment_id, name, run.info.run_id, tags, model_type="image")
     with TemporaryDirectory() as folder:
@@ -104,13 +87,15 @@ def _describe(folder: Path, run_id: str, model: Any) -> None:
     """Write to `folder`, which holds a network, the files by which MLflow loads it, and an image to try it with."""
     import numpy as np
     from mlflow.models import Model, ModelSignature
+    from mlflow.pyfunc import add_to_model
     from mlflow.types import Schema, TensorSpec
 
-    kept = Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id)
-    kept.add_flavor("python_function", loader_module=_LOADER, python_version=None)
-    described = read_json(folder / "architecture.json", _Description, "save the network again")
-    if described.image:
-        inputs = Schema([TensorSpec(np.dtype("uint8"), (-1, *described.image))])
+    kept = Model(artifact_path=model.name, run_id=run_id, model_id=model.model_id)
+    add_to_model(kept, _LOADER)
+    described = architecture.read(folder)
+    if told := described.extra.get(architecture.PREPROCESSING):
+        image = (*told["size"], described.in_channels)
+        inputs = Schema([TensorSpec(np.dtype("uint8"), (-1, *image))])
         outputs = Schema([TensorSpec(np.dtype("float32"), (-1, described.classes))])
         kept.signature = ModelSignature(inputs, outputs)
         kept.saved_input_example_info = {
@@ -118,5 +103,5 @@ def _describe(folder: Path, run_id: str, model: Any) -> None:
             "type": "ndarray",
             "format": "tf-serving",
         }
-        files.write_json(folder / "input_example.json", {"inputs": np.full((1, *described.image), 128).tolist()})
+        files.write_json(folder / "input_example.json", {"inputs": np.full((1, *image), 128).tolist()})
     kept.save(str(folder / "MLmodel"))

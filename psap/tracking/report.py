@@ -31,9 +31,9 @@ def journal_report(folder: Path, state: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     with FileLock(path.with_name("tracking.lock")):
         old = journal.read(path)
-        if old and old.end and old.end.files == artifacts:
-            return
         head = journal.suite_head(suite)
+        if old and old.end and old.end.files == artifacts and old.head.key == head.key:
+            return
         if old:
             head = journal.succeed(head, old.head)
         end = End("FINISHED", journal.now(), files=artifacts)

@@ -14,10 +14,11 @@ from typing import Any
 
 from filelock import FileLock
 
+from psap.errors import PsapError
 from psap.tracking import database, objects
 from psap.tracking.journal import NETWORK, DataSet, End, Head, Row, suite_head
-from psap.tracking.reach import SQLITE, reach, without_password
-from psap.tracking.view import VIEW
+from psap.tracking.reach import SQLITE, out_of_reach, reach, reason, without_password
+from psap.tracking.view import VIEWS
 from psap.utils import files
 
 _LONGEST_PARAM = 500  # what servers before MLflow 2.8 take; run.json has every parameter whole
@@ -64,8 +65,16 @@ class Store:
             self._folder = file.parent
             database.create(file, MlflowClient)
             self._alone = FileLock(f"{file}.lock")
-        self._client = MlflowClient(uri)
-        self._client.search_experiments(max_results=1)  # a server is not asked anything before this
+        self.client = MlflowClient(uri)
+        self.client.search_experiments(max_results=1)  # a server is not asked anything before this
+
+    @classmethod
+    def reached(cls, uri: str) -> "Store":
+        """The store at `uri`; raises PsapError, with what to do, where it cannot be reached."""
+        try:
+            return cls(uri)
+        except Exception as error:
+            raise PsapError(out_of_reach(uri, reason(error))) from error
 
     def open(self, head: Head) -> str | None:
         """The id of the MLflow run of `head`, made if there is none; None if a user has deleted it there.
@@ -86,7 +95,7 @@ class Store:
         # With the key from the first moment on, or else a kill right after this would leave a run that nobody finds.
         own = {"psap.key": head.key, "psap.run": head.run}
         tags = {_name(name): _cut(value, _LONGEST_TAG) for name, value in (head.tags | own).items()}
-        run = self._client.create_run(experiment, head.start, tags, run_name=head.name or head.run)
+        run = self.client.create_run(experiment, head.start, tags, run_name=head.name or head.run)
         return str(run.info.run_id)
 
     def describe(self, run_id: str, head: Head) -> None:
@@ -95,8 +104,13 @@ class Store:
         self._log(run_id, params=head.params, tags=head.tags | _nested_in(suite))
         if head.data:
             for run in filter(None, [run_id, suite]):
-                self._client.log_inputs(run, [objects.data_input(head.data)])
-        self._client.update_run(run_id, status="RUNNING", name=head.name or head.run)
+                self.client.log_inputs(run, [objects.data_input(head.data)])
+        self.client.update_run(run_id, status="RUNNING", name=head.name or head.run)
+
+    def suites(self) -> dict[str, str]:
+        """The ids of the suites' experiments, by name."""
+        found = self.client.search_experiments(order_by=["name ASC"])
+        return {each.name: str(each.experiment_id) for each in found if VIEWS.keys() <= each.tags.keys()}
 
     def write(self, run_id: str, rows: Iterable[Row]) -> None:
         """Add `rows` to the run, with their own steps and times."""
@@ -109,18 +123,18 @@ class Store:
         """
         linked = {name: Path(path) for name, (path, digest) in end.files.items() if _is(Path(path), digest)}
         network = [path for name, path in linked.items() if name.startswith(f"{NETWORK}/")]
-        run = self._client.get_run(run_id)
-        model = objects.log_network(self._client, run, network) if network else None
+        run = self.client.get_run(run_id)
+        model = objects.log_network(self.client, run, network) if network else None
         row: Row = {"step": step, "time": end.time, "metrics": end.metrics}
         # The suite's run once more: two machines may have made it at once, and only one is left.
         self._log(run_id, rows=[row], tags=end.tags | _nested_in(self._suite(head)), model=model, data=head.data)
-        objects.clear_artifacts(self._client, run)
+        objects.clear_artifacts(self.client, run)
         for name, text in end.artifacts.items():
-            self._client.log_text(run_id, text, name)
+            self.client.log_text(run_id, text, name)
         for name, path in linked.items():
             if path not in network:
-                self._client.log_artifact(run_id, str(path), posixpath.dirname(name))
-        self._client.set_terminated(run_id, end.status, end.time)
+                self.client.log_artifact(run_id, str(path), posixpath.dirname(name))
+        self.client.set_terminated(run_id, end.status, end.time)
 
     def _suite(self, head: Head) -> str | None:
         """The id of the run that the one of `head` is nested in; None for that run itself, or if a user deleted it."""
@@ -142,7 +156,7 @@ class Store:
         from mlflow.entities import Metric, Param, RunTag
 
         scored_on = objects.data_key(data) if model and data else (None, None)
-        self._client.log_batch(
+        self.client.log_batch(
             run_id,
             [
                 Metric(_name(name), value, row["time"], row["step"], model, *scored_on)
@@ -156,29 +170,29 @@ class Store:
     def _experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
 
-        experiment = self._client.get_experiment_by_name(name)
+        experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
             location = None if self._folder is None else (self._folder / "mlruns" / name).as_uri()
             try:
-                return str(self._client.create_experiment(name, location, VIEW))
+                return str(self.client.create_experiment(name, location, VIEWS))
             except MlflowException:
-                experiment = self._client.get_experiment_by_name(name)
+                experiment = self.client.get_experiment_by_name(name)
                 if experiment is None:  # and it was not another process that was faster
                     raise
-        for tag in VIEW.keys() - experiment.tags.keys():
-            self._client.set_experiment_tag(experiment.experiment_id, tag, VIEW[tag])
+        for tag in VIEWS.keys() - experiment.tags.keys():
+            self.client.set_experiment_tag(experiment.experiment_id, tag, VIEWS[tag])
         return str(experiment.experiment_id)
 
     def _find(self, experiment: str, key: str) -> list[Any]:
         from mlflow.entities import ViewType
 
-        return list(self._client.search_runs([experiment], f"tags.`psap.key` = '{key}'", ViewType.ALL))
+        return list(self.client.search_runs([experiment], f"tags.`psap.key` = '{key}'", ViewType.ALL))
 
     def _delete(self, runs: Iterable[Any]) -> None:
         for run in runs:
             if run.info.lifecycle_stage == "active":
-                objects.delete_networks(self._client, run)
-                self._client.delete_run(run.info.run_id)
+                objects.delete_networks(self.client, run)
+                self.client.delete_run(run.info.run_id)
 
 
 def _nested_in(suite: str | None) -> dict[str, str]:

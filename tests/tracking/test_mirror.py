@@ -21,7 +21,7 @@ fork = multiprocessing.get_context("fork")
 
 
 def test_live_rows_come_as_they_are_written_and_the_end_closes_the_run(database: Path, journal: Path) -> None:
-    mirror = Mirror(address(database))
+    mirror = Mirror(Store(address(database)))
     head = a_head(params={"seed": 0, "long": "y" * 501, "just": "y" * 500, "none": None})
     begin(journal, head, [a_row(0)])
     assert mirror.sync(journal, live=True)["status"] == "RUNNING"
@@ -43,7 +43,7 @@ def test_live_rows_come_as_they_are_written_and_the_end_closes_the_run(database:
 def test_points_that_are_no_numbers(database: Path, journal: Path) -> None:
     begin(journal, a_head(), [a_row(0, float("nan")), a_row(1, float("inf"))])
     for _ in range(2):  # a second mirror that knows of nothing
-        Mirror(address(database)).sync(journal, live=True)
+        Mirror(Store(address(database))).sync(journal, live=True)
         journal.with_name("tracked.json").unlink()
     assert [(step, value) for name, step, _, value in only(database).points if name == "loss"] == [
         (0, "nan"),
@@ -54,7 +54,7 @@ def test_points_that_are_no_numbers(database: Path, journal: Path) -> None:
 def test_names_that_mlflow_would_refuse(database: Path, journal: Path) -> None:
     names = {"ratio/blocks['a+b'].conv": "ratio/blocks__a_b__.conv", "/a//b/": "a/b", "../c": "c", "..": "_"}
     begin(journal, a_head(params=names, tags=names), [{"step": 0, "time": 1, "metrics": dict.fromkeys(names, 0.5)}])
-    Mirror(address(database)).sync(journal, live=True)
+    Mirror(Store(address(database))).sync(journal, live=True)
     run = only(database)
     assert run.params.keys() == set(names.values()) <= run.tags.keys()
     assert run.points == [(name, 0, 1, 0.5) for name in sorted(names.values())]
@@ -70,7 +70,7 @@ def test_mlflow_takes_any_name_as_we_write_it(text: str) -> None:
 
 def test_killed_at_any_moment_and_done_again_it_is_there_once(database: Path, journal: Path) -> None:
     def mirror(seconds: float | None) -> bool:
-        process = fork.Process(target=lambda: Mirror(address(database)).sync(journal, live=True))
+        process = fork.Process(target=lambda: Mirror(Store(address(database))).sync(journal, live=True))
         process.start()
         process.join(seconds)
         process.kill()
@@ -88,7 +88,7 @@ def test_killed_at_any_moment_and_done_again_it_is_there_once(database: Path, jo
             add(journal, FINISHED)
         kills += mirror(chance.uniform(0.0, 1.3 * whole))
     assert 0 < kills < 20
-    assert Mirror(address(database)).sync(journal, live=False)["status"] == "FINISHED"
+    assert Mirror(Store(address(database))).sync(journal, live=False)["status"] == "FINISHED"
     (run,) = stored(database)
     assert run.points == [("last", 19, FINISHED.time, 97.5), *expected(20)]
     assert run.status == "FINISHED"
@@ -122,10 +122,10 @@ def test_several_mirrors_at_one_journal_make_one_run(database: Path, journal: Pa
 
 def test_a_run_that_lost_rows_is_replaced(database: Path, journal: Path) -> None:
     begin(journal, a_head(), [a_row(0), a_row(1)])
-    Mirror(address(database)).sync(journal, live=True)
+    Mirror(Store(address(database))).sync(journal, live=True)
     begin(journal, a_head(), [a_row(0)])
     add(journal, {**a_row(1), "time": 5}, FINISHED)
-    Mirror(address(database)).sync(journal, live=True)
+    Mirror(Store(address(database))).sync(journal, live=True)
     old, new = stored(database)
     assert old.deleted and not new.deleted
     assert [point for point in new.points if point[0] == "loss"] == [
@@ -135,11 +135,11 @@ def test_a_run_that_lost_rows_is_replaced(database: Path, journal: Path) -> None
 
 
 def test_a_request_that_was_carried_out_late_leaves_one_whole_run(database: Path, journal: Path) -> None:
-    mirror, head = Mirror(address(database)), a_head()
+    mirror, head = Mirror(Store(address(database))), a_head()
     begin(journal, head, [a_row(0), a_row(1)])
     mirror.sync(journal, live=True)
     store = Store(address(database))
-    client = store._client
+    client = store.client
     experiment = client.get_experiment_by_name("demo")
     assert experiment
     for _ in range(3):  # one of them will come first in the order of ids
