@@ -18,7 +18,7 @@ from psap.suites.outputs import write_diverged, write_not_run, write_run
 from psap.suites.paths import PROJECT, Paths, data_command, data_file
 from psap.suites.provenance import arithmetic, provenance
 from psap.tracking import Tracker
-from psap.tracking.journal import DIVERGED
+from psap.tracking.records import DIVERGED
 from psap.training.checkpoint import Checkpoints, single_writer
 from psap.training.divergence import Diverged
 from psap.training.loop import Progress

@@ -6,7 +6,7 @@ from psap.data.dataset import DataSet as Images
 from psap.suites.grid import Grid, Run
 from psap.suites.paths import data_file
 from psap.tracking import Row
-from psap.tracking.journal import NOTE, DataSet
+from psap.tracking.records import NOTE, DataSet
 from psap.training.trainer import Trainer
 from psap.utils.mappings import JsonObject, flat
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from psap.errors import PsapError
-from psap.tracking.journal import Acknowledgement, End, Journal, acknowledge, acknowledged, read
+from psap.tracking.journal import Acknowledgement, Journal, acknowledge, acknowledged, read
 from psap.tracking.reach import out_of_reach, reach, reason
+from psap.tracking.records import End
 from psap.tracking.store import Store, tracking_uri
 
 LOCK_SECONDS = 5.0  # to wait for another mirror that is at the same journal

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from psap.models import architecture
-from psap.tracking.journal import DataSet
+from psap.tracking.records import DataSet
 from psap.utils import files
 
 _LOADER = "psap.models.pyfunc"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from psap.tracking import journal
-from psap.tracking.journal import End
+from psap.tracking import journal, records
+from psap.tracking.records import End
 from psap.utils import files
 from psap.utils.mappings import JsonObject
 from psap.utils.validation import read_json
@@ -26,18 +26,18 @@ def journal_report(folder: Path, state: Path) -> None:
     if not (folder / "report.html").is_file() or not (state / suite).is_dir():
         return
     found = [file for file in sorted(folder.glob("*")) if file.is_file() and not file.name.startswith(".")]
-    artifacts = journal.linked("", found) | journal.linked("figures", sorted(folder.glob("figures/*")))
+    artifacts = records.linked("", found) | records.linked("figures", sorted(folder.glob("figures/*")))
     path = state / suite / "report" / "journal.jsonl"
     path.parent.mkdir(exist_ok=True)
     with FileLock(path.with_name("tracking.lock")):
         old = journal.read(path)
-        head = journal.suite_head(suite)
+        head = records.suite_head(suite)
         if old and old.end and old.end.files == artifacts and old.head.key == head.key:
             return
         if old:
             head = journal.succeed(head, old.head)
-        end = End("FINISHED", journal.now(), files=artifacts)
-        files.write_text(path, journal.line(head) + journal.line(end))
+        end = End("FINISHED", records.now(), files=artifacts)
+        files.write_text(path, records.line(head) + records.line(end))
 
 
 def tell_without_journal(folders: Iterable[Path], state: Path, networks: Path) -> None:

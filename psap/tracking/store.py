@@ -16,8 +16,8 @@ from filelock import FileLock
 
 from psap.errors import PsapError
 from psap.tracking import database, objects
-from psap.tracking.journal import NETWORK, DataSet, End, Head, Row, suite_head
 from psap.tracking.reach import SQLITE, out_of_reach, reach, reason, without_password
+from psap.tracking.records import NETWORK, DataSet, End, Head, Row, suite_head
 from psap.tracking.view import VIEWS
 from psap.utils import files
 

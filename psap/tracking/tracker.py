@@ -10,8 +10,8 @@ from typing import TextIO
 
 import psap
 from psap.errors import PsapError
-from psap.tracking import journal
-from psap.tracking.journal import DataSet, End, Row, Scalar
+from psap.tracking import journal, records
+from psap.tracking.records import DataSet, End, Row, Scalar
 from psap.tracking.store import tracking_uri
 from psap.utils import files
 
@@ -41,7 +41,7 @@ class Tracker:
         patience: float = 10.0,
     ) -> None:
         self._path = state / "journal.jsonl"
-        self._head = journal.new_head(run, experiment, tags, params, name, data)
+        self._head = records.new_head(run, experiment, tags, params, name, data)
         self._uri = tracking_uri(uri)
         self._patience = patience
         self._file: TextIO | None = None
@@ -58,7 +58,7 @@ class Tracker:
 
     def log(self, row: Row) -> None:
         """Append the metrics of one step, which the checkpoint holds already."""
-        self._append(journal.line(journal.normal(row)))
+        self._append(records.line(records.normal(row)))
 
     def finish(
         self, metrics: Mapping[str, float], artifacts: Sequence[Path] = (), network: Sequence[Path] = ()
@@ -71,17 +71,17 @@ class Tracker:
         self._end(
             End(
                 "FINISHED",
-                journal.now(),
+                records.now(),
                 {name: float(value) for name, value in metrics.items()},
                 artifacts={path.name: path.read_text(encoding="utf-8") for path in artifacts},
-                files=journal.linked(journal.NETWORK, network),
+                files=records.linked(records.NETWORK, network),
             )
         )
 
     def fail(self, reason: str) -> None:
         """Mark the run as FAILED; a later `start` carries it on. Raises nothing, as an exception is under way."""
         with suppress(PsapError):
-            self._end(End("FAILED", journal.now(), tags={journal.FAILURE: reason}))
+            self._end(End("FAILED", records.now(), tags={records.FAILURE: reason}))
 
     def _append(self, line: str) -> None:
         assert self._file is not None, "start comes first"
@@ -90,7 +90,7 @@ class Tracker:
             self._file.flush()
 
     def _end(self, end: End) -> None:
-        self._append(journal.line(end))
+        self._append(records.line(end))
         if self._mirror is None and os.environ.get("PSAP_TRACKING") == "off":
             return
         if not self._caught_up():

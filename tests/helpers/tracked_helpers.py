@@ -12,7 +12,7 @@ from subprocess import PIPE, Popen
 from typing import Any
 
 from psap.models.architecture import DESCRIPTION, IMAGE_SIZE, PREPROCESSING, WEIGHTS, Architecture
-from psap.tracking.journal import DataSet, End, Head, Row, line, new_head
+from psap.tracking.records import DataSet, End, Head, Row, line, new_head
 from psap.utils.files import sha256, write_json
 
 DATA: DataSet = {"name": "digits", "digest": "0123456789" * 6, "source": "data/digits.safetensors", "profile": {}}

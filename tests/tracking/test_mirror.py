@@ -28,8 +28,9 @@ from tracked_helpers import (
 )
 
 from psap.tracking import replay
-from psap.tracking.journal import NETWORK, begin, linked
+from psap.tracking.journal import begin
 from psap.tracking.mirror import Mirror
+from psap.tracking.records import NETWORK, linked
 from psap.tracking.store import Store, _name
 
 # It inherits an imported MLflow, which takes seconds to import. No store may be open here that a child then opens.
