@@ -120,7 +120,7 @@ def _run_tracked(command: list[str], suites: Sequence[str], environment: Mapping
         if not workflow.returncode:
             tell_without_journal([RESULTS / suite for suite in suites], STATE, CHECKPOINTS)
     logs = [log for log in sorted(folder.glob("log/*.log")) if log.stat().st_mtime >= begin]
-    if workflow.returncode and runs and logs:
+    if workflow.returncode == 1 and runs and logs:  # 2: nothing was begun, and a line has said why
         print(f"psap: all that Snakemake said is in {logs[-1]}", file=sys.stderr)
     return workflow.returncode
 
