@@ -61,7 +61,7 @@ class _Layer:
     taps: int  # parameters for each such pair
     inputs: int
     outputs: int
-    per_output: int  # parameters that each output has beside the kernel (bias; scale and shift of a norm)
+    per_output: int  # parameters that each output has beside the kernel (bias, gain; scale and shift of a norm)
 
     def macs(self, inputs: int, outputs: int) -> int:
         """Multiply-adds with so many inputs and outputs."""
@@ -162,7 +162,8 @@ def _layer(module: Any, places: int | Fraction) -> _Layer:
         if isinstance(module, _TRANSPOSED) and module.groups == 1:
             outputs, inputs = inputs, outputs
         taps = module.weight[0, 0].numel()
-        return _Layer(places * taps, taps, inputs, outputs, int(module.bias is not None))
+        each = sum(isinstance(getattr(module, name, None), nn.Parameter) for name in ("bias", "gain"))
+        return _Layer(places * taps, taps, inputs, outputs, each)
     tensors = list(module.parameters(recurse=False))
     return _Layer(0, 0, 0, tensors[0].numel(), len(tensors))
 

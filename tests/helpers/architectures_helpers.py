@@ -2,6 +2,7 @@
 
 import torch
 from timm.layers.non_local_attn import BatNonLocalAttn
+from timm.layers.std_conv import ScaledStdConv2d, StdConv2d
 from torch import Tensor, nn
 
 
@@ -202,23 +203,19 @@ class Keeping(nn.Module):
         return out
 
 
-class StdConv2d(nn.Conv2d):
-    """Weight standardisation, as timm's layers of such names have it."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
-        out: Tensor = self._conv_forward(x, weight / weight.std((1, 2, 3), keepdim=True), self.bias)
-        return out
-
-
 class Standardised(nn.Module):
+    """Convolutions of timm that standardise their weights: one with gains, and one by groups."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.a, self.b, self.c = nn.Conv2d(3, 8, 3), StdConv2d(8, 8, 3), nn.Conv2d(8, 6, 3)
+        self.a, self.b = nn.Conv2d(3, 8, 3), ScaledStdConv2d(8, 12, 3, padding=0)
+        self.c, self.d = StdConv2d(12, 12, 3, padding=0, groups=6, bias=True), nn.Conv2d(12, 6, 3)
         self.head = nn.Linear(6, 5)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.head(self.c(self.b(self.a(x).relu()).relu()).relu().mean((2, 3)))
+        for layer in (self.a, self.b, self.c, self.d):
+            x = layer(x).relu()
+        out: Tensor = self.head(x.mean((2, 3)))
         return out
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import timm
 import torch
-from architectures_helpers import Encoder
+from architectures_helpers import Encoder, Standardised
 from attention_helpers import IMAGE, timm_vit, torchvision_vit
 from layer_helpers import layer
 from timm.layers.norm import LayerNorm2d, RmsNorm
+from timm.layers.std_conv import ScaledStdConv2d
 from torch import Tensor, nn
 
 import psap
@@ -21,6 +22,7 @@ from psap.pruning.cost import CostModel, count_macs, count_params
 from psap.pruning.graph.groups import Group
 from psap.pruning.graph.masked import compact_masked
 from psap.pruning.graph.norms import keep_only, restore
+from psap.pruning.graph.standardised import read_only
 from psap.pruning.graph.stream import StreamGroup
 from psap.pruning.graph.verify import find_prunable_groups, randomise_parameters
 from psap.pruning.inspect import inspect_network
@@ -60,6 +62,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "torchvision": (torchvision_vit, IMAGE),
     "torch": (Encoder, torch.randn(2, 7, 8)),
     "images": (Images, IMAGE[:, :, :16, :16].contiguous()),
+    "standardised": (Standardised, IMAGE[:, :, :16, :16].contiguous()),
 }
 
 
@@ -78,7 +81,8 @@ def streams(groups: list[Group]) -> list[Group]:
 def test_they_stay_whole_unless_asked_for(name: str) -> None:
     model, x = built(name)
     (plain,), (asked,) = (streams(find_prunable_groups(model, x, through)) for through in (False, True))
-    assert "mixes or shifts channels" in plain.reason and asked.reason == ""
+    why = "weight standardisation" if name == "standardised" else "mixes or shifts channels"
+    assert why in plain.reason and asked.reason == ""
     assert not plain.exact and not asked.exact
     groups = find_prunable_groups(model, x, through_norms=True)
     pruner = Pruner(model, x, 0.1, 1, groups=groups)
@@ -112,9 +116,8 @@ def trained(model: nn.Module, x: Tensor, method: Method, target: float, resumed:
             file = io.BytesIO()
             torch.save([part.state_dict() for part in (model, optimizer, pruner)], file)
             file.seek(0)
-            for group in pruner.groups:
-                for member in group.norms:
-                    restore(member.module)
+            for module in model.modules():
+                restore(module)
             fresh = Pruner(model, x, target, 4, optimizer, method, groups=[*pruner.groups, *pruner.unprunable])
             parts: tuple[Any, ...] = (model, optimizer, fresh)
             for part, state in zip(parts, torch.load(file, weights_only=True), strict=True):
@@ -184,6 +187,20 @@ def test_a_norm_that_keeps_channels_is_a_norm_of_those(norm: nn.Module) -> None:
     assert torch.allclose(norm(x), expected, atol=1e-6)
     restore(norm)
     assert torch.equal(norm(x), before)
+
+
+def test_a_convolution_that_reads_some_channels_standardises_over_those() -> None:
+    conv = ScaledStdConv2d(6, 4, 3)
+    randomise_parameters(conv)
+    keep, x = torch.tensor([True, False, True, True, False, True]), torch.randn(2, 6, 5, 5)
+    small = ScaledStdConv2d(4, 4, 3)
+    small.load_state_dict({**conv.state_dict(), "weight": conv.weight[:, keep]})
+    small.scale = conv.scale  # of a network that was built for all of them
+    before = conv(x)
+    read_only(conv, keep)
+    assert torch.allclose(conv(x), small(x[:, keep]), atol=1e-6) and not torch.allclose(conv(x), before, atol=1e-3)
+    restore(conv)
+    assert torch.equal(conv(x), before)
 
 
 def test_runs_are_known_by_it_only_where_it_is_asked_for() -> None:

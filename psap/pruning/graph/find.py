@@ -17,6 +17,7 @@ from psap.pruning.graph.heads import head_group
 from psap.pruning.graph.members import Member, Table
 from psap.pruning.graph.norms import looks_together, span
 from psap.pruning.graph.obstacles import Known, is_expanded, is_shared, is_stream, kind_of, layers_of, refusal
+from psap.pruning.graph.standardised import reads_together
 from psap.pruning.graph.stream import StreamGroup
 from psap.pruning.graph.trace import dependency_graph, is_grouped
 
@@ -123,6 +124,7 @@ def _group(items: Any, known: Known) -> Group:
     first = min((m.name for m in members["producers"]), key=list(known.names.values()).index)
     reason = reason or ("a single channel" if channels == 1 else "")
     streams = any(looks_together(m.module) and is_stream(m.module) for m in members["norms"])
+    streams = streams or any(reads_together(m.module) for m in members["consumers"])
     return (StreamGroup if streams else Group)(first, channels, root, **members, reason=reason)
 
 

@@ -16,6 +16,7 @@ from psap.errors import PsapError
 from psap.layers import PadShortcut
 from psap.pruning.graph._torch_pruning import pruning_group
 from psap.pruning.graph.members import Member, Slot, slots_of
+from psap.pruning.graph.standardised import lose_gains
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Group:
         consumers: The layers that read the channels.
         reason: Why no channel may be removed; empty where they may.
         weights: The producers' weights and biases.
-        others: The norms' tensors, and the gains of padded shortcuts.
+        others: The norms' tensors, and the producers' gains.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Group:
 
     def __post_init__(self) -> None:
         layers = [m for m in self.producers if not isinstance(m.module, PadShortcut)]
-        gains = [Slot(m, "gain") for m in self.producers if isinstance(m.module, PadShortcut)]
+        gains = list(slots_of(self.producers, ["gain"]))  # of padded shortcuts, and where weights are standardised
         own = slots_of(layers, ["weight", "bias", "in_proj_weight", "in_proj_bias"])
         object.__setattr__(self, "weights", list(own))
         norm = slots_of(self.norms, ["weight", "bias", "running_mean", "running_var"])
@@ -63,6 +64,8 @@ class Group:
         """
         if removed := self.root.positions(mask).tolist():
             pruning_group(graph, self.root.module, removed).prune()
+            for member in self.producers:
+                lose_gains(member.module, member.positions(mask))
 
     @property
     def width(self) -> int:

@@ -63,22 +63,26 @@ def lose(norm: Any, positions: Collection[int]) -> None:
         norm.normalized_shape = (left,)
 
 
-class _KeptOnly:
-    """A hook by which a norm computes over the channels `kept` alone; the others are zero behind it.
+class KeptOnly:
+    """A hook by which a norm computes over the channels in `keep`, bool (C,), alone; the others are zero behind it.
 
     A hook, since torch's fused kernels make way for one.
     """
 
-    def __init__(self, norm: nn.Module, kept: Tensor) -> None:
-        self._kept, self._small = kept, copy.deepcopy(norm)
-        lose(self._small, sorted({*range(width(norm))} - {*kept.tolist()}))
+    def __init__(self, layer: nn.Module, keep: Tensor) -> None:
+        self.kept, self.small = keep.nonzero().flatten(), copy.deepcopy(layer)
+        self.lose((~keep).nonzero().flatten().tolist())
         # A norm of images has its channels in front of their pixels.
-        self._dim = 1 if isinstance(norm, nn.GroupNorm) or "2d" in type(norm).__name__.lower() else -1
+        self._dim = 1 if isinstance(layer, nn.GroupNorm) or "2d" in type(layer).__name__.lower() else -1
+
+    def lose(self, removed: list[int]) -> None:
+        """Remove channels from the copy that computes."""
+        lose(self.small, removed)
 
     def __call__(self, norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        x, kept = inputs[0], self._kept.to(output.device)
+        x, kept = inputs[0], self.kept.to(output.device)
         own = {name: value.index_select(0, kept) for name, value in norm.named_parameters(recurse=False)}
-        found: Tensor = functional_call(self._small, own, (x.index_select(self._dim, kept),))
+        found: Tensor = functional_call(self.small, own, (x.index_select(self._dim, kept),))
         return torch.zeros_like(output).index_copy(self._dim, kept, found)
 
 
@@ -86,11 +90,11 @@ def keep_only(norm: nn.Module, keep: Tensor) -> None:
     """Let `norm` compute its statistics over the channels in `keep`, bool (C,); the others are zero behind it."""
     restore(norm)
     if not bool(keep.all()):
-        norm.register_forward_hook(_KeptOnly(norm, keep.nonzero().flatten()))
+        norm.register_forward_hook(KeptOnly(norm, keep))
 
 
-def restore(norm: nn.Module) -> None:
-    """Let `norm`, or any other module, compute as its class does."""
-    for key, hook in list(norm._forward_hooks.items()):
-        if isinstance(hook, _KeptOnly):
-            del norm._forward_hooks[key]
+def restore(layer: nn.Module) -> None:
+    """Let `layer` compute as its class does."""
+    for key, hook in list(layer._forward_hooks.items()):
+        if isinstance(hook, KeptOnly):
+            del layer._forward_hooks[key]

@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from psap.layers import PadShortcut
 from psap.pruning.graph.attention import Attention
 from psap.pruning.graph.norms import looks_together, span, width
+from psap.pruning.graph.standardised import reads_together
 from psap.pruning.graph.trace import is_grouped
 
 _CONV = nn.modules.conv._ConvNd
@@ -98,7 +99,7 @@ def _mixing(operation: nn.Module) -> str:
 
 def _problem(module: nn.Module, is_out: bool, last: int, known: Known) -> str:
     """Why a layer forbids pruning, its positions being up to `last`; empty when it does not."""
-    if "StdConv" in type(module).__name__:  # by name, since importing timm takes long
+    if reads_together(module) and not is_out and not known.through_norms:
         return "weight standardisation, by which a layer's weights are others without one of its inputs"
     if isinstance(module, _CONV) and 1 < module.groups != module.out_channels and not is_grouped(module):
         return "a grouped convolution that makes more or fewer channels than it reads"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from psap.pruning.graph.attention import attention
 from psap.pruning.graph.groups import Group
 from psap.pruning.graph.norms import keep_only, looks_together, restore, width
+from psap.pruning.graph.standardised import read_only, reads_together
 
 # What networks call the width of their residual stream.
 _WIDTHS = ("hidden_dim", "embed_dim", "d_model", "hidden_size", "num_features", "dim", "width")
@@ -36,16 +37,23 @@ class StreamGroup(Group):
 
 
 def mask_norms(groups: Sequence[Group], masks: Sequence[Tensor]) -> list[nn.Module]:
-    """Let the norms that look together at channels of `groups` leave out those in `masks`; returns these norms."""
+    """Let the norms that look together at channels of `groups` leave out those in `masks`; returns these norms.
+
+    So do the convolutions that read them with standardised weights.
+    """
     kept: dict[nn.Module, Tensor] = {}
     for group, mask in zip(groups, masks, strict=True):
-        for member in group.norms if isinstance(group, StreamGroup) else ():
-            if looks_together(member.module):
-                keep = kept.setdefault(member.module, torch.ones(width(member.module), dtype=torch.bool))
+        for member in [*group.norms, *group.consumers] if isinstance(group, StreamGroup) else ():
+            if looks_together(member.module) or reads_together(member.module):
+                keep = kept.setdefault(member.module, torch.ones(_width(member.module), dtype=torch.bool))
                 keep[member.positions(mask)] = False
-    for norm, keep in kept.items():
-        keep_only(norm, keep)
+    for layer, keep in kept.items():
+        (read_only if reads_together(layer) else keep_only)(layer, keep)
     return list(kept)
+
+
+def _width(layer: Any) -> int:
+    return int(layer.in_channels) if reads_together(layer) else width(layer)
 
 
 def unmask_norms(network: nn.Module) -> None:
