@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from psap.errors import PsapError, public
-from psap.tracking.journal import Acknowledgement, End, Journal, acknowledge, acknowledged, read
-from psap.tracking.reach import reach
+from psap.errors import PsapError
+from psap.tracking.journal import Acknowledgement, Journal, acknowledge, acknowledged, read
+from psap.tracking.reach import out_of_reach, reach, reason
+from psap.tracking.records import End
 from psap.tracking.store import Store, tracking_uri
 
 LOCK_SECONDS = 5.0  # to wait for another mirror that is at the same journal
@@ -24,10 +25,10 @@ class Replay(NamedTuple):
 
 
 class Mirror:
-    """Copies journals into the store at `uri`; raises what MLflow raises if that cannot be reached."""
+    """Copies journals into `store`; raises what MLflow raises if that cannot be reached."""
 
-    def __init__(self, uri: str) -> None:
-        self._store = Store(uri)
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._described: dict[str, str] = {}  # key -> run id, of runs whose parameters and tags are written
 
     def sync(self, path: Path, *, live: bool) -> Acknowledgement:
@@ -68,7 +69,7 @@ class Mirror:
             self._described[journal.head.key] = run_id
         self._store.write(run_id, journal.rows[done:])
         if end.status != "RUNNING":
-            self._store.close(run_id, end, step=journal.rows[-1]["step"] if journal.rows else 0)
+            self._store.close(run_id, journal.head, end, step=journal.rows[-1]["step"] if journal.rows else 0)
 
 
 def replay(root: Path, uri: str | None = None) -> Replay:
@@ -81,10 +82,7 @@ def replay(root: Path, uri: str | None = None) -> Replay:
     paths = sorted(root.rglob("journal*.jsonl"))
     if not paths:
         return Replay(0, 0, 0, [])
-    try:
-        mirror = Mirror(uri)
-    except Exception as error:
-        raise PsapError(_out_of_reach(uri, reason(error))) from error
+    mirror = Mirror(Store.reached(uri))
     mirrored = current = live = 0
     failed: list[str] = []
     for path in paths:
@@ -96,21 +94,12 @@ def replay(root: Path, uri: str | None = None) -> Replay:
         except Exception as error:
             failed.append(f"{path}: {reason(error)}")
             if problem := mirror.problem():  # the store has gone: each other journal would wait for it as long
-                raise PsapError(_out_of_reach(uri, problem)) from error
+                raise PsapError(out_of_reach(uri, problem)) from error
         else:
             live += after["status"] == "RUNNING"
             current += after["status"] != "RUNNING" and after == before
             mirrored += after["status"] != "RUNNING" and after != before
     return Replay(mirrored, current, live, failed)
-
-
-def _out_of_reach(uri: str, problem: str) -> str:
-    return public(f"tracking store {uri}: {problem}; start it, or name another in MLFLOW_TRACKING_URI")
-
-
-def reason(error: Exception) -> str:
-    """The first line of what `error` says."""
-    return public(next(iter(str(error).splitlines()), "") or type(error).__name__)
 
 
 def _without_end(journal: Journal, live: bool) -> End:

@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from psap.tracking import journal_report, tell_without_journal
 from psap.tracking.background import mirrored
 from psap.utils import gpu_locks
 from psap.utils.files import os_errors_as_psap_error
+from psap.workflow.display import Silence, shown
 from psap.workflow.slurm import cancel_left_jobs
 from psap.workflow.warm import warm_starts
 
@@ -38,7 +40,8 @@ def run_workflow(suites: Sequence[str], cores: str, options: Sequence[str], anyw
     if not suites:
         raise PsapError("which suite? psap reproduce SUITES... [SNAKEMAKE OPTIONS]")
     grids, _ = load_good_grids(Path("params"), suites)
-    if not _elsewhere(options) and not {"-n", "--dry-run", "--dryrun"} & set(options):
+    dry = bool({"-n", "--dry-run", "--dryrun"} & set(options))
+    if not _elsewhere(options) and not dry:
         tell_plan([grids[suite] for suite in suites], anyway)
     folder = Path(".snakemake")
     with os_errors_as_psap_error(folder / "psap.lock"):
@@ -57,7 +60,9 @@ def run_workflow(suites: Sequence[str], cores: str, options: Sequence[str], anyw
             here = not _elsewhere(options) and not gpu_locks.job_slots()
             warm: AbstractContextManager[dict[str, str]] = warm_starts(folder) if here else nullcontext({})
             with warm as more:
-                code = _run_tracked([*snakemake, *suites, *_cores(cores, options), *options], suites, more)
+                command = [*snakemake, *suites, *_cores(cores, options), *options]
+                runs = 0 if dry else sum(len(grids[suite].runs) for suite in set(suites))
+                code = _run_tracked(command, suites, os.environ | more, runs)
     except Timeout:
         raise PsapError("another `psap reproduce` is at work in this folder; wait for it, or stop it first") from None
     for report in (RESULTS / suite / "report.html" for suite in suites):
@@ -95,29 +100,40 @@ def _snakemakes() -> list[int]:
     return found
 
 
-def _run_tracked(command: list[str], suites: Sequence[str], more: dict[str, str]) -> int:
-    """Run `command`, with one mirror for all: an import of MLflow in each job would cost as much as a short run."""
+def _run_tracked(command: list[str], suites: Sequence[str], environment: Mapping[str, str], runs: int) -> int:
+    """Run `command`, with one mirror for all: an import of MLflow in each job would cost as much as a short run.
+
+    The progress of its `runs` runs is shown, if it is to do any.
+    """
     tracked = os.environ.get("PSAP_TRACKING") != "off"
-    environment = os.environ | {"PSAP_TRACKING": "off"} | more
+    environment, folder, begin = {**environment, "PSAP_TRACKING": "off"}, Path(".snakemake"), time.time()
     # In a process group of its own: a second signal, ours after that to the group, can bring Snakemake to a standstill.
     with mirrored(STATE) if tracked else nullcontext():
-        with subprocess.Popen(command, env=environment, process_group=0) as workflow, _stopping(workflow.pid):
-            workflow.wait()
+        with (
+            shown(folder, runs) as (display, more, (out, err)),
+            subprocess.Popen(command, env=environment | more, process_group=0, stdout=out, stderr=err) as workflow,
+            _stopping(workflow.pid, display),
+        ):
+            display.follow(workflow)
         for suite in suites:
             journal_report(RESULTS / suite, STATE)
         if not workflow.returncode:
             tell_without_journal([RESULTS / suite for suite in suites], STATE, CHECKPOINTS)
+    logs = [log for log in sorted(folder.glob("log/*.log")) if log.stat().st_mtime >= begin]
+    if workflow.returncode == 1 and runs and logs:  # 2: nothing was begun, and a line has said why
+        print(f"psap: all that Snakemake said is in {logs[-1]}", file=sys.stderr)
     return workflow.returncode
 
 
 @contextmanager
-def _stopping(workflow: int) -> Iterator[None]:
+def _stopping(workflow: int, display: Silence) -> Iterator[None]:
     """Stop `workflow` and its jobs, which lose no more than their current epoch, when this process is told to stop.
 
-    Snakemake alone would wait for its jobs, and be in the way of whoever starts it again.
+    Snakemake alone would wait for its jobs, and be in the way of whoever starts it again. First the `display` closes.
     """
 
     def stop(number: int, _: object) -> None:
+        display.close()
         print("stopping; run the same command again to resume", file=sys.stderr, flush=True)
         processes: list[psutil.Process] = []
         with suppress(psutil.NoSuchProcess):  # it has just come to its end

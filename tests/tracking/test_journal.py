@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tracked_helpers import FAILED, FINISHED, a_head, a_row, add
 
 from psap.tracking import tell_without_journal
-from psap.tracking.journal import End, Head, Row, acknowledge, begin, line, read
+from psap.tracking.journal import acknowledge, begin, read
+from psap.tracking.records import End, Head, Row, line
 from psap.utils.mappings import JsonObject
 
 ROWS = [a_row(0), a_row(1, math.nan), a_row(2, math.inf)]
