@@ -18,8 +18,9 @@ from psap.utils.mappings import JsonObject
 
 
 class Acknowledgement(TypedDict):
-    """What the store is known to hold: which run (`key`) as which (`run_id`), how many rows, and which end."""
+    """What a `store` is known to hold: which run (`key`) as which (`run_id`), how many rows, and which end."""
 
+    store: str
     key: str
     run_id: str | None
     rows: int

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from psap.errors import PsapError
+from psap.errors import PsapError, public
 from psap.tracking.journal import Acknowledgement, Journal, acknowledge, acknowledged, read
-from psap.tracking.reach import out_of_reach, reach, reason
+from psap.tracking.reach import SQLITE, out_of_reach, reach, reason
 from psap.tracking.records import End
 from psap.tracking.store import Store, tracking_uri
 
@@ -46,7 +46,7 @@ class Mirror:
             key = journal.head.key
             run_id = self._described.get(key) if journal.end is None else None
             run_id = run_id or self._store.open(journal.head)
-            now = Acknowledgement(key=key, run_id=run_id, rows=len(journal.rows), status=end.status, time=end.time)
+            now = _held(journal, end, run_id, self._store.uri)
             if now != known:
                 if run_id is not None:
                     same = known is not None and (known["key"], known["run_id"]) == (key, run_id)
@@ -100,6 +100,35 @@ def replay(root: Path, uri: str | None = None) -> Replay:
             current += after["status"] != "RUNNING" and after == before
             mirrored += after["status"] != "RUNNING" and after != before
     return Replay(mirrored, current, live, failed)
+
+
+def is_current(root: Path, uri: str | None = None) -> bool:
+    """Whether the store at `uri` holds every journal under `root`, as far as can be told without asking it.
+
+    MLflow, whose import takes seconds, is not needed for that.
+    """
+    uri = tracking_uri(uri)
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        return False
+    return all(_is_held(path, uri) for path in root.rglob("journal*.jsonl"))
+
+
+def _is_held(path: Path, uri: str) -> bool:
+    known, journal = acknowledged(path), read(path)
+    if not (known and journal and journal.end):
+        return False
+    return known == _held(journal, journal.end, known["run_id"], uri)
+
+
+def _held(journal: Journal, end: End, run_id: str | None, uri: str) -> Acknowledgement:
+    return Acknowledgement(
+        store=public(uri),
+        key=journal.head.key,
+        run_id=run_id,
+        rows=len(journal.rows),
+        status=end.status,
+        time=end.time,
+    )
 
 
 def _without_end(journal: Journal, live: bool) -> End:
