@@ -122,7 +122,10 @@ def test_a_finished_run_that_starts_again_is_another_run(journal: Path, mirrored
     add(journal, *ROWS, FINISHED)
     text = journal.read_text()
     if mirrored:
-        acknowledge(journal, {"store": "", "key": first.key, "run_id": "r", "rows": 3, "status": "FINISHED", "time": FINISHED.time})
+        acknowledge(
+            journal,
+            {"store": "", "key": first.key, "run_id": "r", "rows": 3, "status": "FINISHED", "time": FINISHED.time},
+        )
     begin(journal, second, [])
     assert (head_of(journal).key, head_of(journal).replaces) == (second.key, ())
     aside = {path.name: path.read_text() for path in journal.parent.glob("journal-*")}
