@@ -1,7 +1,8 @@
 # make reproduce   set up, then run the demo suite to results/demo/report.html (again: resume, or nothing to do)
 # make test        set up, then run the tests          make lint     static checks
 # make test-fast   the tests of single parts, for the loop of edit and test (about two and a half minutes)
-# make ui          MLflow's pages on this machine      make lock     renew requirements.lock from pyproject.toml
+# make ui          MLflow's pages on this machine (PORT=5000), with the addresses of the suites' runs
+# make lock        renew requirements.lock from pyproject.toml
 # make publish     share networks and data by DVC: make publish REMOTE=/some/folder (or ssh://..., s3://...)
 # make leftovers   runs that are in no suite any more  make clean-leftovers   the same; with YES=1 remove them
 # make site        the documentation, to site/index.html (its page of parameters is made again)
@@ -59,7 +60,7 @@ site: $(READY)
 	@$(BIN)/mkdocs build --strict --quiet
 
 ui: $(READY)
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_BACKEND_STORE_URI="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" $(BIN)/mlflow ui --host 127.0.0.1
+	@$(BIN)/psap ui $(if $(PORT),--port $(PORT))
 
 publish: $(READY)
 	@test -n "$(REMOTE)" || { echo "Where to? make publish REMOTE=/some/folder"; exit 2; }

@@ -58,8 +58,8 @@ def export(
         The largest difference between the outputs of the file and of the network.
 
     Raises:
-        PsapError: When the difference is above 1e-4 of the largest output, the network cannot be exported, or packages
-            are missing. What was at `file` before then stays.
+        PsapError: When the difference is above 1e-4 of the largest output, the network cannot be exported or returns
+            more than a tensor, or packages are missing. What was at `file` before then stays.
     """
     if packages := missing(format):
         raise PsapError(f"{format} needs {', '.join(packages)}, not installed here: pip install {' '.join(packages)}")
@@ -148,6 +148,8 @@ _FORMATS: dict[Format, _Format] = {
 def _converted(how: _Format, network: nn.Module, images: Tensor) -> Save:
     pair = torch.zeros(2, *images.shape[1:])  # a batch of one would be taken for a size that never changes
     try:
+        if not isinstance(output := network(pair), Tensor):
+            raise TypeError(f"its output is a {type(output).__name__}; wrap it so that it returns one tensor")
         return how.convert(torch.export.export(network, (pair,), dynamic_shapes=({0: torch.export.Dim("batch")},)))
     except Exception as error:  # the exporters raise whatever the network makes them stumble over
         first = " ".join(str(error).strip().splitlines()[:1]) or type(error).__name__

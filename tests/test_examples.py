@@ -83,6 +83,17 @@ def test_a_u_net_with_transposed_convolutions(run: Callable[[str], list[float]])
     assert 70 <= macs < 73 and params > 50 and masked == compacted > 90
 
 
+def test_a_detector(run: Callable[[str], list[float]]) -> None:
+    """The example itself compares the raw outputs of its heads."""
+    macs, params, masked, compacted = run("detection.py")
+    assert 50 <= macs < 52 and params > 40 and masked == compacted > 20
+
+
+def test_a_classifier_of_sequences(run: Callable[[str], list[float]]) -> None:
+    macs, params, masked, compacted = run("sequence.py")
+    assert 50 <= macs < 53 and params > 30 and masked == compacted > 70
+
+
 def test_torch_pruning_is_held_to_the_same_target(root: Path) -> None:
     """The rest of the comparison takes minutes; that both networks lose as much is what makes it one."""
     example = torch.randn(1, 3, 16, 16)

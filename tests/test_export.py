@@ -73,9 +73,21 @@ class Undecided(nn.Module):
         return x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3))
 
 
+class Several(nn.Module):
+    """Returns more than a tensor."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"out": x.mean((2, 3))}
+
+
 @pytest.mark.parametrize("format", ["onnx", "torch"])
 @pytest.mark.parametrize(
-    ("network", "says"), [(Noisy(), "not written: its outputs differ"), (Undecided(), "Undecided")]
+    ("network", "says"),
+    [
+        (Noisy(), "not written: its outputs differ"),
+        (Undecided(), "Undecided"),
+        (Several(), "its output is a dict; wrap it so that it returns one tensor"),
+    ],
 )
 def test_a_file_that_would_be_wrong_is_not_there(
     tmp_path: Path, network: nn.Module, says: str, format: Literal["onnx", "torch"]

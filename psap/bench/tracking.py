@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from psap.tracking import Row, Tracker, journal
+from psap.tracking import Row, Tracker, journal, records
 from psap.utils.text import table
 
 _EPOCHS = 200
@@ -48,7 +48,7 @@ def _run(state: Path, uri: str) -> tuple[float, list[float], float, int]:
     rows = []
     for epoch in range(_EPOCHS):
         metrics = {f"metric{i}": float(i * epoch) for i in range(_METRICS)}
-        row = Row(step=epoch, time=journal.now(), metrics=metrics)
+        row = Row(step=epoch, time=records.now(), metrics=metrics)
         rows.append(_seconds(lambda row=row: tracker.log(row)))  # type: ignore[misc]
         time.sleep(0.05)  # an epoch: there is time for the mirror to get in the way
     known = journal.acknowledged(state / "journal.jsonl")

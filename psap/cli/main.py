@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 import psap
-from psap.cli import bench, networks, prune, runs, suites
+from psap.cli import bench, networks, prune, runs, suites, tracking
 from psap.errors import PsapError, one_line, raise_out_of_memory
 from psap.utils.limits import check_memory_limit
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-for commands in (suites, runs, networks, prune):
+for commands in (suites, tracking, runs, networks, prune):
     app.add_typer(commands.app)
 app.add_typer(bench.app, name="bench")
 

@@ -80,6 +80,7 @@ def inspect(
     ratio: Ratio = None,
     through_norms: ThroughNorms = False,
     csv: Annotated[Path | None, typer.Option(help="File to write the rows to, instead of a table.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="File to draw the groups in, too.")] = None,
 ) -> None:
     """Show the groups of channels of a network: what they cost, what they could lose, what that would do."""
     from psap.models.open import open_network
@@ -91,6 +92,12 @@ def inspect(
     with working(f"find what {network} can lose"):
         opened = open_network(network, size, classes, weights)
         rows = inspect_network(opened.model, opened.images, method)
+    if svg:
+        from psap.pruning.picture import groups_svg
+        from psap.utils.files import write_bytes
+
+        write_bytes(svg, groups_svg(rows))
+        typer.echo(f"{svg}: a picture of {len(rows)} groups")
     if csv:
         from psap.utils.files import write_csv
 

@@ -13,6 +13,7 @@ from psap.errors import PsapError
 from psap.utils.mappings import JsonObject
 
 app = typer.Typer()
+_OF_METHOD = ("round_to", "distill", "ema", "ignore", "ratio", "through_norms")  # keys of the request's method
 
 
 @app.command()
@@ -32,7 +33,16 @@ def prune(
     size: Annotated[int | None, typer.Option(help="Pixels of a photograph's side (default: the network's).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Number of images in a step (default: 32).")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate (default: 0.01 with weights, 0.05 without).")] = None,
-    round_to: Annotated[int | None, typer.Option(help="Keep channel counts at multiples of this number.")] = None,
+    round_to: Annotated[
+        int | None, typer.Option(help="Keep counts of channels at multiples of it (default: 8).")
+    ] = None,
+    distill: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WEIGHT:TEMPERATURE", help="Learn from the dense network too, such as 0.5:4 (default: not)."
+        ),
+    ] = None,
+    ema: Annotated[float | None, typer.Option(help="Decay of a mean of the weights, which is the result.")] = None,
     ignore: Ignore = None,
     ratio: Ratio = None,
     through_norms: ThroughNorms = False,
@@ -48,8 +58,7 @@ def prune(
     given = {
         name: value
         for name, value in locals().items()
-        if name not in ("request", "round_to", "ignore", "ratio", "through_norms", "allow_code", "dry_run")
-        and value is not None
+        if name not in ("request", *_OF_METHOD, "allow_code", "dry_run") and value is not None
     }
     from psap.standalone.request import PruneRequest
     from psap.utils.validation import validated
@@ -63,10 +72,19 @@ def prune(
                 f"{where}: method.code: this request runs the Python file {method['code']!r}; read that file, then "
                 "give --allow-code"
             )
-        rounded = {} if round_to is None else {"round_to": round_to}
-        if own := rounded | kept(ignore, ratio, through_norms):
+        numbers = {"round_to": round_to, "ema": ema, "distill": _distillation(distill) if distill else None}
+        own = {name: value for name, value in numbers.items() if value is not None}
+        if own := own | kept(ignore, ratio, through_norms):
             values["method"] = method | own
     _carry_out(validated(PruneRequest, values, where), dry_run)
+
+
+def _distillation(word: str) -> JsonObject:
+    weight, _, temperature = word.partition(":")
+    try:
+        return {"weight": float(weight), "temperature": float(temperature)}
+    except ValueError:
+        raise PsapError(f"--distill {word}: not of the form WEIGHT:TEMPERATURE, such as 0.5:4") from None
 
 
 def _carry_out(request: Any, dry_run: bool) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from psap.cli.params import Params
-from psap.errors import PsapError
 
 app = typer.Typer()
 PUBLISHED = Path("params/published.csv")
@@ -155,20 +154,3 @@ def publish(
 
     for line in share(remote):
         typer.echo(line)
-
-
-@app.command()
-def track(state: Annotated[Path, typer.Argument(help="Folder of the runs' state.")] = Path("state")) -> None:
-    """Bring MLflow up to date after its store was slow, locked or gone. Nothing is written twice."""
-    from psap.suites.paths import CHECKPOINTS, RESULTS
-    from psap.tracking import journal_report, replay, tell_without_journal
-    from psap.workflow.apart import results_of_this_machine
-
-    folders = [results_of_this_machine(folder.name) for folder in sorted(RESULTS.glob("*"))]
-    for folder in folders:
-        journal_report(folder, state)
-    tell_without_journal(folders, state, CHECKPOINTS)
-    done = replay(state)
-    typer.echo(f"brought up to date: {done.mirrored}; already there: {done.current}; still running: {done.live}")
-    if done.failed:
-        raise PsapError(f"{len(done.failed)} runs could not be tracked, the first of them: {done.failed[0]}")

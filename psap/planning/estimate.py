@@ -99,7 +99,8 @@ class Estimate:
     def work(self, run: Run) -> int:
         """Multiply-adds that `run` costs: training steps, scorings by `score_every`, and one more at the end."""
         scorings = math.ceil(_epochs(run) / self._grid.suite.training.score_every) + 1
-        return self.network(run).macs * (_STEP * self.trained(run) + scorings * self._splits[1])
+        step = _STEP + bool(run.config.training.recipe.distill)  # whose teacher takes a forward pass
+        return self.network(run).macs * (step * self.trained(run) + scorings * self._splits[1])
 
     def seconds(self, run: Run, gpu: Gpu) -> float:
         """Seconds that `run` takes on `gpu`: by its multiply-adds, or by the kernels that it launches."""

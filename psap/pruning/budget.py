@@ -62,11 +62,18 @@ def channel_bounds(
 
 
 def check_reachable(
-    target: float, reduction: Reduction, bounds: ChannelBounds, most: Sequence[int], measure: str, whole: str = ""
+    target: float,
+    reduction: Reduction,
+    bounds: ChannelBounds,
+    exact: ChannelBounds,
+    most: Sequence[int],
+    measure: str,
+    whole: str = "",
 ) -> None:
     """Raise PsapError when no pruning within `bounds` meets `target`: the range that is reachable, and what holds it.
 
-    `most` is what each group could lose without bounds; `whole` says which others lose nothing, and why.
+    `exact` are the same bounds with counts that are not rounded; `most` is what each group could lose without bounds;
+    `whole` says which others lose nothing, and why.
     """
     low, high = reduction(bounds.fewest.tolist()), reduction(bounds.most.tolist())
     if low <= target <= high:
@@ -74,8 +81,15 @@ def check_reachable(
     what = {"macs": "multiply-adds", "params": "parameters"}[measure]
     raise PsapError(
         f"target {target:g} of the {what} cannot be met: within the bounds the reduction lies between {low:.3f} and "
-        f"{high:.3f}; choose a target in that range{_holding(target, low, reduction(most), whole)}"
+        f"{high:.3f}; choose a target in that range"
+        f"{_rounding(target, reduction, exact) or _holding(target, low, reduction(most), whole)}"
     )
+
+
+def _rounding(target: float, reduction: Reduction, exact: ChannelBounds) -> str:
+    """The remedy where rounding alone keeps a target out of reach."""
+    low, high = reduction(exact.fewest.tolist()), reduction(exact.most.tolist())
+    return f", or round to fewer channels: with round_to 1 it goes up to {high:.3f}" if low <= target <= high else ""
 
 
 def _holding(target: float, low: float, most: float, whole: str) -> str:

@@ -99,6 +99,7 @@ def check_target(
         target,
         lambda counts: any_order.reduction(counts, measure),
         bounds_of(groups, method),
+        bounds_of(groups, method.model_copy(update={"round_to": 1})),
         [max(size - 1, 0) for size in judged],
         measure,
         summary([*unprunable, *unjudged]),

@@ -20,7 +20,14 @@ from psap.pruning.graph.verify import find_prunable_groups
 from psap.pruning.inspect import INEXACT, inspect_network
 from psap.pruning.pruner import Pruner
 from psap.standalone.initial import Start, initial_model
-from psap.standalone.request import PruneRequest, data_of, in_words, kept_in_words, runs_of
+from psap.standalone.request import (
+    PruneRequest,
+    data_of,
+    in_words,
+    kept_in_words,
+    recovery_in_words,
+    runs_of,
+)
 from psap.suites.grid import Run
 from psap.training.evaluation import peak_memory_mb
 from psap.training.trainer import Trainer
@@ -99,6 +106,8 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
         ("images", " x ".join(map(str, images.shape))),
         ("target", f"-{100 * request.target:g} % {measure}: {millions[0]:,.2f} M to {millions[1]:,.2f} M"),
         ("method", in_words(request.method)),
+        ("rounding", _rounding_in_words(plan)),
+        *([("recovery", recovery)] if (recovery := recovery_in_words(request.method)) else []),
         *([("kept", kept)] if (kept := kept_in_words(request.method)) else []),
         *([("norms", f"{', '.join(inexact)} {INEXACT}")] if inexact else []),
         ("groups", f"{prunable} of {len(plan.groups)} can lose channels (above)"),
@@ -108,6 +117,16 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
         ),
         ("out", str(Path(request.out))),
     ]
+
+
+def _rounding_in_words(plan: Plan) -> str:
+    """What `round_to` does to channel counts, and by how much a target may be missed for it: one step of a group."""
+    to = plan.request.method.round_to
+    if to == 1:
+        return "none: exact channel counts"
+    steps = [row["most_macs"] * min(1, to / row["most"]) for row in plan.groups if row["most"]]
+    more = f", for which up to about {100 * max(steps):.0f} % more may go" if plan.request.measure == "macs" else ""
+    return f"what remains of a group is a multiple of {to} channels{more}; exact counts: --round-to 1"
 
 
 def estimated(plan: Plan, trainer: Trainer) -> tuple[float, float]:
@@ -126,4 +145,6 @@ def estimated(plan: Plan, trainer: Trainer) -> tuple[float, float]:
     epochs = sum(run.config.training.recipe.epochs for run in (plan.dense, plan.pruned))
     scoring = plan.images.test / 3  # a forward pass is a third of a step
     images = epochs * (trainer.data.images_per_epoch + scoring) + 2 * scoring
+    if (pruning := plan.pruned.config.training.recipe).distill:  # a forward pass of the dense network, too
+        images += pruning.epochs * trainer.data.images_per_epoch / 3
     return min(seconds) / len(x) * images, peak_memory_mb(x.device) + _KEPT * 4 * plan.params / 2**20

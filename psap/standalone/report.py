@@ -90,11 +90,13 @@ def _said(plan: Plan, dense: Result, pruned: Result) -> JsonObject:
 
 def _rounding(plan: Plan) -> dict[str, float]:
     """What `round_to` gains: milliseconds of 32 images in the shape with it and without it, all groups at one ratio."""
-    to, dense = plan.request.method.round_to, plan.network
-    if to == 1:
+    method, dense = plan.request.method, plan.network
+    if method.round_to == 1:
         return {}
     images = torch.randn(LATENCY_BATCH, *plan.images.shape)
-    shapes = [prune_at_once(dense.model, dense.images, plan.request.target, each) for each in (to, 1)]
+    shapes = [
+        prune_at_once(dense.model, dense.images, plan.request.target, each, method) for each in (method.round_to, 1)
+    ]
     for shape in shapes:
         shape.to(memory_format=torch.channels_last)  # as the networks in the table
     return dict(zip(("rounded", "free"), latencies(shapes, images), strict=True))

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from psap.data.schema import Colour, Data, Photos
 from psap.models.preprocessing import described
+from psap.pruning.method import Method
 from psap.suites.grid import Grid, Run
 from psap.suites.schema import MethodConfig, MethodPair, Suite, Target, Training
 from psap.training.schema import Recipe
@@ -17,6 +18,7 @@ from psap.utils.sections import Section
 _NAMED: dict[str, JsonObject] = {"digits": {"pad": 1}, "cifar10": {"pad": 4, "flip": True}}
 _RATE = {"weights": 0.01, "new": 0.05}  # of the pruning, from weights that were given or trained here
 _RATE_FROM_NOTHING = 0.1
+_ROUND_TO = 8  # channels, which kernels like; suites and the library count exactly
 PUBLISHED = "published"  # weights, by which those of the network's library are meant
 
 
@@ -49,8 +51,8 @@ class PruneRequest(Section):
     """By channel, for pixels in 0..1 (default: that of the network's published weights)."""
     measure: Literal["macs", "params"] = "macs"
     """What the target is a share of: multiply-adds or parameters."""
-    method: MethodConfig = MethodConfig()
-    """As in `methods.yaml`, without `scratch`; PSAP by default."""
+    method: MethodConfig = MethodConfig(round_to=_ROUND_TO)
+    """As in `methods.yaml`, without `scratch`; PSAP by default. Its `round_to` is 8 by default."""
     batch_size: Batch = 32
     """Number of images in an optimiser's step."""
     lr: Rate | None = None
@@ -64,6 +66,11 @@ class PruneRequest(Section):
     seed: Seed = 0
     """Seed of everything random."""
 
+    @field_validator("method")
+    @classmethod
+    def _rounded(cls, method: MethodConfig) -> MethodConfig:
+        return method if "round_to" in method.model_fields_set else method.model_copy(update={"round_to": _ROUND_TO})
+
     def photographs(self) -> bool:
         """Whether the data are a folder of photographs."""
         return self.data not in _NAMED
@@ -76,8 +83,18 @@ def in_words(method: MethodConfig) -> str:
     if any(own[part] != psap[part] for part in parts):
         return ", ".join(f"{part} {own[part]}" for part in parts) + f", schedule {method.schedule.kind}"
     name = "Protective Self-Adaptive Pruning (arXiv:2303.11881; what the code makes of it: docs/method.md)"
-    differing = [key for key in psap if own.get(key) != psap[key] and key not in ("lr_scale", "code")]
+    differing = [key for key in psap if own.get(key) != psap[key] and key in Method.model_fields]
     return f"{name}, with {', '.join(differing)} other than its defaults" if differing else name
+
+
+def recovery_in_words(method: MethodConfig) -> str:
+    """What accuracy is brought back by, beside the labels; empty where there is nothing."""
+    words = []
+    if taught := method.distill:
+        words.append(f"learns from the dense network: weight {taught.weight:g}, temperature {taught.temperature:g}")
+    if method.ema:
+        words.append(f"mean of the weights, decay {method.ema:g}")
+    return "; ".join(words)
 
 
 def kept_in_words(method: MethodConfig) -> str:

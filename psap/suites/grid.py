@@ -98,17 +98,18 @@ class Grid:
             before = training.dense if init == "pretrained" else None
             together = recipe.epochs + (before.epochs if before else 0)
             recipe = (before or training.scratch).model_copy(update={"epochs": together})
-            kind, scale, code = "retrain", method.lr_scale, None
+            recipe = recipe.model_copy(update={"lr": recipe.lr * method.lr_scale})
+            kind, code = "retrain", None
             chosen: Method | Retraining = Retraining(retrain=method.retrain)
         else:
             own = method.scratch if init == "scratch" else method.pretrained
-            kind, scale, code, chosen = "prune", own.lr_scale, own.code, own.in_effect
-        # The learning rate that results is part of the recipe; the factor itself decides nothing more.
+            # What results is the recipe; how the method came to it decides nothing more.
+            recipe, kind, code, chosen = own.trains(recipe), "prune", own.code, own.in_effect
         config = RunConfig(
             model=model,
             seed=seed,
             data=self.suite.data,
-            training=self._training(recipe.model_copy(update={"lr": recipe.lr * scale})),
+            training=self._training(recipe),
             init=init,
             target=target,
             measure=self.suite.measure,

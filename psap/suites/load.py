@@ -76,6 +76,11 @@ def load_suite(path: Path, methods_file: Path, readings_file: Path) -> tuple[Sui
             if name not in methods:
                 raise PsapError(f"{path}: methods.{init}: unknown method {name!r}{suggestion(name, methods)}")
             method = methods[name]
+            if init == "scratch" and isinstance(method, MethodPair) and method.scratch.distill:
+                raise PsapError(
+                    f"{path}: methods.scratch: {name} distills from the dense network that it starts from, and from "
+                    "scratch there is none; give it `scratch: {distill: null}`, or list it under pretrained only"
+                )
             if isinstance(method, Retrain) and method.retrain not in names:
                 raise PsapError(f"{path}: methods.{init}: {name} retrains {method.retrain}, which is not in the list")
             if isinstance(method, Retrain) and init == "pretrained" and not suite.training.trains_from_new_weights:

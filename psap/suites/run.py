@@ -11,13 +11,14 @@ from psap.data.schema import Data
 from psap.data.sources import find_folder
 from psap.errors import PsapError
 from psap.models import architecture
+from psap.suites import tracked
 from psap.suites.digest import code_digest, state_key
 from psap.suites.grid import Grid, Run
 from psap.suites.outputs import write_diverged, write_not_run, write_run
 from psap.suites.paths import PROJECT, Paths, data_command, data_file
 from psap.suites.provenance import arithmetic, provenance
-from psap.tracking import Row, Tracker
-from psap.tracking.journal import DIVERGED
+from psap.tracking import Tracker
+from psap.tracking.records import DIVERGED
 from psap.training.checkpoint import Checkpoints, single_writer
 from psap.training.divergence import Diverged
 from psap.training.loop import Progress
@@ -25,7 +26,7 @@ from psap.training.outputs import progress_line
 from psap.training.trainer import Trainer
 from psap.utils import distributed
 from psap.utils.files import sha256
-from psap.utils.mappings import JsonObject, flat
+from psap.utils.mappings import JsonObject
 
 
 def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths: Paths = PROJECT) -> str:
@@ -64,8 +65,16 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
         trainer.resume(checkpoints)
         labels |= provenance(device, precision) | ({"start": architecture.read(start).sha256} if start else {})
         labels |= {"weights": trainer.weights} if trainer.weights else {}
-        tracker = Tracker(state / key, run=run.path, experiment=run.suite, tags=_tags(run, labels), params=_params(run))
-        tracker.start([_tracked(trainer, epoch) for epoch in range(trainer.progress.epoch)])
+        tracker = Tracker(
+            state / key,
+            run=run.path,
+            experiment=run.suite,
+            tags=tracked.tags(grid, run, labels),
+            params=tracked.params(run),
+            name=tracked.name(grid, run),
+            data=tracked.data_set(grid, data),
+        )
+        tracker.start([tracked.row(trainer, epoch) for epoch in range(trainer.progress.epoch)])
         try:
             outcome = trainer.run(checkpoints, lambda progress: _report(run, trainer, progress, tracker))
             files = write_run(run, trainer, outcome, labels, paths)
@@ -76,7 +85,8 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
         except BaseException as error:
             tracker.fail(str(error) or type(error).__name__)
             raise
-        tracker.finish({**outcome.result, **outcome.cost}, files, architecture.files(paths.checkpoints / run.path))
+        metrics = tracked.grouped({**outcome.result, **outcome.cost})
+        tracker.finish(metrics, files, architecture.files(paths.checkpoints / run.path))
     result, trained = (
         outcome.result,
         f"{outcome.cost['seconds']:.0f} s, {outcome.cost['images_per_second']:.0f} images/s",
@@ -105,31 +115,4 @@ def _require(file: Path, command: str) -> None:
 def _report(run: Run, trainer: Trainer, progress: Progress, tracker: Tracker) -> None:
     """After an epoch (its checkpoint is written): a line for people, a row for MLflow."""
     print(progress_line(run.path, trainer, progress), file=sys.stderr, flush=True)
-    tracker.log(_tracked(trainer, progress.epoch - 1))
-
-
-def _tracked(trainer: Trainer, index: int) -> Row:
-    """The MLflow row of an epoch: its metrics, and what its pruning step did to each group."""
-    row = trainer.progress.rows[index]
-    skipped = {"epoch", "time", "final"}
-    metrics = {name: float(value) for name, value in row.items() if name not in skipped and value is not None}
-    for step in trainer.pruner.history.rows if trainer.pruner else ():
-        if step["epoch"] == index:
-            values = {name: step[name] for name in ("ratio", "sparsity", "restored", "pulse")}
-            metrics |= {f"{name}/{step['group']}": value for name, value in values.items() if value is not None}
-    return Row(step=row["epoch"], time=row["time"], metrics=metrics)
-
-
-def _params(run: Run) -> dict[str, str]:
-    """What runs are told apart by, first of all by their place in the grid."""
-    place = {name: getattr(run, name) for name in ("model", "init", "method", "target", "seed")}
-    return flat(run.config.described()) | {name: str(value) for name, value in place.items() if value is not None}
-
-
-def _tags(run: Run, labels: JsonObject) -> dict[str, str]:
-    named = {name: getattr(run, name) for name in ("suite", "model", "init", "method", "target", "seed", "hash")}
-    kept = {name: labels[name] for name in ("code", "data", "commit", "dirty", "hardware", "device")}
-    kept |= {"dirty": "unknown"} if labels["dirty"] is None else {}
-    kept |= {name: labels["machine"][name] for name in ("processor", "instructions", "threads")}
-    tags = {f"psap.{name}": str(value) for name, value in {**named, **kept}.items()}
-    return tags | {"mlflow.source.git.commit": labels["commit"]}
+    tracker.log(tracked.row(trainer, progress.epoch - 1))

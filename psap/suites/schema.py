@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from psap.data.schema import Data
 from psap.pruning.method import Method
 from psap.suites import plugins
-from psap.training.schema import Optimisation, Recipe, Retraining
-from psap.utils.bounds import MOST_RUNS, Model, Name, Place, Rate, Seed
+from psap.training.schema import Distillation, Optimisation, Recipe, Retraining
+from psap.utils.bounds import MOST_RUNS, Decay, Model, Name, Place, Rate, Seed
 from psap.utils.mappings import JsonObject
 from psap.utils.sections import Section
 
@@ -89,6 +89,10 @@ class Training(Optimisation):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if (self.dense and self.dense.distill) or self.scratch.distill:
+            raise ValueError(
+                "distill belongs to the recipe `pretrained`; only its networks have a dense one that they start from"
+            )
         if self.pretrained.weights or self.scratch.weights:
             raise ValueError(
                 "weights: published belongs to the recipe `dense`; pruned networks start from the dense ones"
@@ -168,6 +172,10 @@ class MethodConfig(Method):
 
     lr_scale: Rate = 1.0
     """Times the suite's learning rate."""
+    distill: Distillation | None = None
+    """In place of the recipe's, from pretrained weights only."""
+    ema: Decay | None = None
+    """In place of the recipe's."""
     code: Place | None = None
     """A Python file that registers parts which the method names (docs/extending.md)."""
 
@@ -178,6 +186,12 @@ class MethodConfig(Method):
         if isinstance(values, dict) and isinstance(values.get("code"), str):
             plugins.load(Path(values["code"]))
         return values
+
+    def trains(self, recipe: Recipe) -> Recipe:
+        """The suite's recipe as the method changes it."""
+        own = {"distill": self.distill, "ema": self.ema}
+        changes = {name: value for name, value in own.items() if value is not None}
+        return recipe.model_copy(update={"lr": recipe.lr * self.lr_scale, **changes})
 
     @cached_property
     def in_effect(self) -> Method:

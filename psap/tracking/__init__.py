@@ -10,8 +10,8 @@ suite's report a journal too. The training process never
 imports MLflow: no import, lock or time-out of the store can cost it time, and no death of it can harm the store.
 """
 
-from psap.tracking.journal import Row
 from psap.tracking.mirror import Replay, replay
+from psap.tracking.records import Row
 from psap.tracking.report import journal_report, tell_without_journal
 from psap.tracking.tracker import Tracker
 

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 from psap.tracking.journal import read
-from psap.tracking.mirror import Mirror, reason
-from psap.tracking.store import tracking_uri
+from psap.tracking.mirror import Mirror
+from psap.tracking.reach import reason
+from psap.tracking.store import Store, tracking_uri
 
 POLL = 0.2  # seconds between two looks at the journal
 LONGEST_DELAY = 30.0  # seconds between two attempts at a store that fails
@@ -31,7 +32,7 @@ def follow(path: Path, uri: str, parent: int) -> bool:
             alone = True
         size = path.stat().st_size
         try:
-            mirror = mirror or Mirror(uri)
+            mirror = mirror or Mirror(Store(uri))
             if mirror.sync(path, live=not orphan)["status"] != "RUNNING":
                 return True
             failures = 0

@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from psap.errors import PsapError
-from psap.tracking.mirror import replay
+from psap.tracking.mirror import is_current, replay
 
 _PAUSE = 10.0  # seconds between two looks at what there is to mirror
 _PATIENCE = 30  # seconds that it may take once the workflow has ended
@@ -53,7 +53,7 @@ def _mirror(root: Path) -> None:
 
 def _problem(root: Path) -> str:
     try:
-        return next(iter(replay(root).failed), "")
+        return "" if is_current(root) else next(iter(replay(root).failed), "")
     except PsapError as error:
         return str(error)
 

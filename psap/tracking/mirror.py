@@ -7,8 +7,9 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from psap.errors import PsapError, public
-from psap.tracking.journal import Acknowledgement, End, Journal, acknowledge, acknowledged, read
-from psap.tracking.reach import reach
+from psap.tracking.journal import Acknowledgement, Journal, acknowledge, acknowledged, read
+from psap.tracking.reach import SQLITE, out_of_reach, reach, reason
+from psap.tracking.records import End
 from psap.tracking.store import Store, tracking_uri
 
 LOCK_SECONDS = 5.0  # to wait for another mirror that is at the same journal
@@ -24,10 +25,10 @@ class Replay(NamedTuple):
 
 
 class Mirror:
-    """Copies journals into the store at `uri`; raises what MLflow raises if that cannot be reached."""
+    """Copies journals into `store`; raises what MLflow raises if that cannot be reached."""
 
-    def __init__(self, uri: str) -> None:
-        self._store = Store(uri)
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._described: dict[str, str] = {}  # key -> run id, of runs whose parameters and tags are written
 
     def sync(self, path: Path, *, live: bool) -> Acknowledgement:
@@ -45,7 +46,7 @@ class Mirror:
             key = journal.head.key
             run_id = self._described.get(key) if journal.end is None else None
             run_id = run_id or self._store.open(journal.head)
-            now = Acknowledgement(key=key, run_id=run_id, rows=len(journal.rows), status=end.status, time=end.time)
+            now = _held(journal, end, run_id, self._store.uri)
             if now != known:
                 if run_id is not None:
                     same = known is not None and (known["key"], known["run_id"]) == (key, run_id)
@@ -68,7 +69,7 @@ class Mirror:
             self._described[journal.head.key] = run_id
         self._store.write(run_id, journal.rows[done:])
         if end.status != "RUNNING":
-            self._store.close(run_id, end, step=journal.rows[-1]["step"] if journal.rows else 0)
+            self._store.close(run_id, journal.head, end, step=journal.rows[-1]["step"] if journal.rows else 0)
 
 
 def replay(root: Path, uri: str | None = None) -> Replay:
@@ -81,10 +82,7 @@ def replay(root: Path, uri: str | None = None) -> Replay:
     paths = sorted(root.rglob("journal*.jsonl"))
     if not paths:
         return Replay(0, 0, 0, [])
-    try:
-        mirror = Mirror(uri)
-    except Exception as error:
-        raise PsapError(_out_of_reach(uri, reason(error))) from error
+    mirror = Mirror(Store.reached(uri))
     mirrored = current = live = 0
     failed: list[str] = []
     for path in paths:
@@ -96,7 +94,7 @@ def replay(root: Path, uri: str | None = None) -> Replay:
         except Exception as error:
             failed.append(f"{path}: {reason(error)}")
             if problem := mirror.problem():  # the store has gone: each other journal would wait for it as long
-                raise PsapError(_out_of_reach(uri, problem)) from error
+                raise PsapError(out_of_reach(uri, problem)) from error
         else:
             live += after["status"] == "RUNNING"
             current += after["status"] != "RUNNING" and after == before
@@ -104,13 +102,33 @@ def replay(root: Path, uri: str | None = None) -> Replay:
     return Replay(mirrored, current, live, failed)
 
 
-def _out_of_reach(uri: str, problem: str) -> str:
-    return public(f"tracking store {uri}: {problem}; start it, or name another in MLFLOW_TRACKING_URI")
+def is_current(root: Path, uri: str | None = None) -> bool:
+    """Whether the store at `uri` holds every journal under `root`, as far as can be told without asking it.
+
+    MLflow, whose import takes seconds, is not needed for that.
+    """
+    uri = tracking_uri(uri)
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        return False
+    return all(_is_held(path, uri) for path in root.rglob("journal*.jsonl"))
 
 
-def reason(error: Exception) -> str:
-    """The first line of what `error` says."""
-    return public(next(iter(str(error).splitlines()), "") or type(error).__name__)
+def _is_held(path: Path, uri: str) -> bool:
+    known, journal = acknowledged(path), read(path)
+    if not (known and journal and journal.end):
+        return False
+    return known == _held(journal, journal.end, known["run_id"], uri)
+
+
+def _held(journal: Journal, end: End, run_id: str | None, uri: str) -> Acknowledgement:
+    return Acknowledgement(
+        store=public(uri),
+        key=journal.head.key,
+        run_id=run_id,
+        rows=len(journal.rows),
+        status=end.status,
+        time=end.time,
+    )
 
 
 def _without_end(journal: Journal, live: bool) -> End:

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from psap.errors import PsapError
+from psap.errors import PsapError, public
 from psap.utils.files import regular
 
 SQLITE = "sqlite:///"
@@ -44,6 +44,16 @@ def without_password(uri: str) -> str:
     if os.environ.get("MLFLOW_TRACKING_URI") == uri:
         os.environ["MLFLOW_TRACKING_URI"] = stripped
     return stripped
+
+
+def out_of_reach(uri: str, problem: str) -> str:
+    """The line that says that the store at `uri` cannot be reached, why, and what to do."""
+    return public(f"tracking store {uri}: {problem}; start it, or name another in MLFLOW_TRACKING_URI")
+
+
+def reason(error: Exception) -> str:
+    """The first line of what `error` says."""
+    return public(next(iter(str(error).splitlines()), "") or type(error).__name__)
 
 
 def _open(database: Path) -> None:

@@ -1,4 +1,4 @@
-"""The report of a suite as an MLflow run of its own, beside the runs that it is about."""
+"""The report of a suite in MLflow: at the run that all runs of the suite are nested under."""
 
 import sys
 from collections.abc import Iterable
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from psap.tracking import journal
-from psap.tracking.journal import End
+from psap.tracking import journal, records
+from psap.tracking.records import End
 from psap.utils import files
 from psap.utils.mappings import JsonObject
 from psap.utils.validation import read_json
@@ -16,27 +16,28 @@ _AGAIN = "restore the file, or train its run again"
 
 
 def journal_report(folder: Path, state: Path) -> None:
-    """Write the journal of the report in `folder` (results/<suite>), its figures and tables being the artifacts.
+    """Write the journal of the suite's own run: the report in `folder` (results/<suite>), its figures and tables are
+    the artifacts.
 
     Nothing happens where there is no report, no run of the suite in `state`, or the journal is of these very files. A
-    report that has changed replaces the former one.
+    report that has changed takes the place of the former one.
     """
     suite = folder.name
     if not (folder / "report.html").is_file() or not (state / suite).is_dir():
         return
     found = [file for file in sorted(folder.glob("*")) if file.is_file() and not file.name.startswith(".")]
-    artifacts = journal.linked("", found) | journal.linked("figures", sorted(folder.glob("figures/*")))
+    artifacts = records.linked("", found) | records.linked("figures", sorted(folder.glob("figures/*")))
     path = state / suite / "report" / "journal.jsonl"
     path.parent.mkdir(exist_ok=True)
     with FileLock(path.with_name("tracking.lock")):
         old = journal.read(path)
-        if old and old.end and old.end.files == artifacts:
+        head = records.suite_head(suite)
+        if old and old.end and old.end.files == artifacts and old.head.key == head.key:
             return
-        head = journal.new_head(f"{suite}/report", suite, {"psap.suites.grid": suite, "psap.method": "report"}, {})
         if old:
             head = journal.succeed(head, old.head)
-        end = End("FINISHED", journal.now(), files=artifacts)
-        files.write_text(path, journal.line(head) + journal.line(end))
+        end = End("FINISHED", records.now(), files=artifacts)
+        files.write_text(path, records.line(head) + records.line(end))
 
 
 def tell_without_journal(folders: Iterable[Path], state: Path, networks: Path) -> None:

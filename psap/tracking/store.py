@@ -1,19 +1,24 @@
 """One MLflow tracking store: a run is found or made by its key, and everything written twice is there once.
 
-The only module that imports MLflow, and only when a `Store` is made: that takes seconds and 150 MB.
+MLflow is imported only when a `Store` is made: that takes seconds and 150 MB.
 """
 
 import os
 import posixpath
 import re
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from psap.tracking.journal import End, Head, Row
-from psap.tracking.reach import SQLITE, reach, without_password
+from psap.errors import PsapError
+from psap.tracking import database, objects
+from psap.tracking.reach import SQLITE, out_of_reach, reach, reason, without_password
+from psap.tracking.records import NETWORK, DataSet, End, Head, Row, suite_head
+from psap.tracking.view import VIEWS
 from psap.utils import files
 
 _LONGEST_PARAM = 500  # what servers before MLflow 2.8 take; run.json has every parameter whole
@@ -54,12 +59,22 @@ class Store:
 
         self.uri = uri
         self._folder: Path | None = None
+        self._alone: AbstractContextManager[object] = nullcontext()
         if uri.startswith(SQLITE):
-            database = Path(uri.removeprefix(SQLITE))
-            self._folder = database.parent
-            _create(database, MlflowClient)
-        self._client = MlflowClient(uri)
-        self._client.search_experiments(max_results=1)  # a server is not asked anything before this
+            file = Path(uri.removeprefix(SQLITE))
+            self._folder = file.parent
+            database.create(file, MlflowClient)
+            self._alone = FileLock(f"{file}.lock")
+        self.client = MlflowClient(uri)
+        self.client.search_experiments(max_results=1)  # a server is not asked anything before this
+
+    @classmethod
+    def reached(cls, uri: str) -> "Store":
+        """The store at `uri`; raises PsapError, with what to do, where it cannot be reached."""
+        try:
+            return cls(uri)
+        except Exception as error:
+            raise PsapError(out_of_reach(uri, reason(error))) from error
 
     def open(self, head: Head) -> str | None:
         """The id of the MLflow run of `head`, made if there is none; None if a user has deleted it there.
@@ -78,29 +93,56 @@ class Store:
         if runs:
             return None
         # With the key from the first moment on, or else a kill right after this would leave a run that nobody finds.
-        tags = {_name(name): _cut(value, _LONGEST_TAG) for name, value in (head.tags | {"psap.key": head.key}).items()}
-        return str(self._client.create_run(experiment, head.start, tags, run_name=head.run).info.run_id)
+        own = {"psap.key": head.key, "psap.run": head.run}
+        tags = {_name(name): _cut(value, _LONGEST_TAG) for name, value in (head.tags | own).items()}
+        run = self.client.create_run(experiment, head.start, tags, run_name=head.name or head.run)
+        return str(run.info.run_id)
 
     def describe(self, run_id: str, head: Head) -> None:
-        """Write the parameters and tags of `head`, and mark the run as RUNNING."""
-        self._log(run_id, params=head.params, tags=head.tags)
-        self._client.update_run(run_id, status="RUNNING")
+        """Write the parameters, tags and data set of `head`, nest the run in its suite's, and mark it as RUNNING."""
+        suite = self._suite(head)
+        self._log(run_id, params=head.params, tags=head.tags | _nested_in(suite))
+        if head.data:
+            for run in filter(None, [run_id, suite]):
+                self.client.log_inputs(run, [objects.data_input(head.data)])
+        self.client.update_run(run_id, status="RUNNING", name=head.name or head.run)
+
+    def suites(self) -> dict[str, str]:
+        """The ids of the suites' experiments, by name."""
+        found = self.client.search_experiments(order_by=["name ASC"])
+        return {each.name: str(each.experiment_id) for each in found if VIEWS.keys() <= each.tags.keys()}
 
     def write(self, run_id: str, rows: Iterable[Row]) -> None:
         """Add `rows` to the run, with their own steps and times."""
         self._log(run_id, rows=rows)
 
-    def close(self, run_id: str, end: End, step: int) -> None:
-        """Add what `end` holds, its metrics at `step`, and give the run its final status."""
+    def close(self, run_id: str, head: Head, end: End, step: int) -> None:
+        """Add what `end` holds, its metrics at `step`, and give the run its final status.
+
+        Its network becomes a model of the run, to which its metrics are linked, unless a file is gone or another.
+        """
+        linked = {name: Path(path) for name, (path, digest) in end.files.items() if _is(Path(path), digest)}
+        network = [path for name, path in linked.items() if name.startswith(f"{NETWORK}/")]
+        run = self.client.get_run(run_id)
+        model = objects.log_network(self.client, run, network) if network else None
         row: Row = {"step": step, "time": end.time, "metrics": end.metrics}
-        self._log(run_id, rows=[row], tags=end.tags)
+        # The suite's run once more: two machines may have made it at once, and only one is left.
+        self._log(run_id, rows=[row], tags=end.tags | _nested_in(self._suite(head)), model=model, data=head.data)
+        objects.clear_artifacts(self.client, run)
         for name, text in end.artifacts.items():
-            self._client.log_text(run_id, text, name)
-        for name, (path, digest) in end.files.items():
-            file = Path(path)
-            if file.is_file() and files.sha256(file) == digest:
-                self._client.log_artifact(run_id, path, posixpath.dirname(name))
-        self._client.set_terminated(run_id, end.status, end.time)
+            self.client.log_text(run_id, text, name)
+        for name, path in linked.items():
+            if path not in network:
+                self.client.log_artifact(run_id, str(path), posixpath.dirname(name))
+        self.client.set_terminated(run_id, end.status, end.time)
+
+    def _suite(self, head: Head) -> str | None:
+        """The id of the run that the one of `head` is nested in; None for that run itself, or if a user deleted it."""
+        suite = replace(suite_head(head.experiment), start=head.start)
+        if head.key == suite.key:
+            return None
+        with self._alone:
+            return self.open(suite)
 
     def _log(
         self,
@@ -108,13 +150,16 @@ class Store:
         rows: Iterable[Row] = (),
         params: dict[str, str] | None = None,
         tags: dict[str, str] | None = None,
+        model: str | None = None,
+        data: DataSet | None = None,
     ) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
-        self._client.log_batch(
+        scored_on = objects.data_key(data) if model and data else (None, None)
+        self.client.log_batch(
             run_id,
             [
-                Metric(_name(name), value, row["time"], row["step"])
+                Metric(_name(name), value, row["time"], row["step"], model, *scored_on)
                 for row in rows
                 for name, value in row["metrics"].items()
             ],
@@ -125,43 +170,37 @@ class Store:
     def _experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
 
-        experiment = self._client.get_experiment_by_name(name)
+        experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
             location = None if self._folder is None else (self._folder / "mlruns" / name).as_uri()
             try:
-                return str(self._client.create_experiment(name, location))
+                return str(self.client.create_experiment(name, location, VIEWS))
             except MlflowException:
-                experiment = self._client.get_experiment_by_name(name)
+                experiment = self.client.get_experiment_by_name(name)
                 if experiment is None:  # and it was not another process that was faster
                     raise
+        for tag in VIEWS.keys() - experiment.tags.keys():
+            self.client.set_experiment_tag(experiment.experiment_id, tag, VIEWS[tag])
         return str(experiment.experiment_id)
 
     def _find(self, experiment: str, key: str) -> list[Any]:
         from mlflow.entities import ViewType
 
-        return list(self._client.search_runs([experiment], f"tags.`psap.key` = '{key}'", ViewType.ALL))
+        return list(self.client.search_runs([experiment], f"tags.`psap.key` = '{key}'", ViewType.ALL))
 
     def _delete(self, runs: Iterable[Any]) -> None:
         for run in runs:
             if run.info.lifecycle_stage == "active":
-                self._client.delete_run(run.info.run_id)
+                objects.delete_networks(self.client, run)
+                self.client.delete_run(run.info.run_id)
 
 
-def _create(database: Path, client: Any) -> None:
-    """Make an empty `database`, once and whole.
+def _nested_in(suite: str | None) -> dict[str, str]:
+    return {"mlflow.parentRunId": suite} if suite else {}
 
-    MLflow builds its schema in dozens of steps without a lock: two processes at it, or one killed in the middle, leave
-    a file that no MLflow can open again. So it is built under a lock and a temporary name.
-    """
-    if database.exists():
-        return
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{database}.lock"):
-        if not database.exists():
-            for left in database.parent.glob(f".{database.stem}.*{database.suffix}*"):
-                left.unlink()  # by a process that was killed, whose number may come again
-            with files.atomic(database) as temporary:
-                client(f"{SQLITE}{temporary}")
+
+def _is(path: Path, digest: str) -> bool:
+    return path.is_file() and files.sha256(path) == digest
 
 
 def _name(text: str) -> str:

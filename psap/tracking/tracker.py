@@ -10,8 +10,8 @@ from typing import TextIO
 
 import psap
 from psap.errors import PsapError
-from psap.tracking import journal
-from psap.tracking.journal import End, Row, Scalar
+from psap.tracking import journal, records
+from psap.tracking.records import DataSet, End, Row, Scalar
 from psap.tracking.store import tracking_uri
 from psap.utils import files
 
@@ -19,9 +19,9 @@ from psap.utils import files
 class Tracker:
     """Tracks one run, whose state folder this process owns (it holds the lock `state`/lock).
 
-    `run` is the run's path and `experiment` its suite; `params` longer than the store takes are cut there; `uri` names
-    the store, by default MLFLOW_TRACKING_URI or mlflow.db in the working directory. With PSAP_TRACKING=off in the
-    environment only the journal is written, and `replay` can mirror it at any time.
+    `run` is the run's path, `name` what people read of it, and `experiment` its suite; `params` longer than the store
+    takes are cut there; `uri` names the store, by default MLFLOW_TRACKING_URI or mlflow.db in the working directory.
+    With PSAP_TRACKING=off in the environment only the journal is written, and `replay` can mirror it at any time.
 
     A row must be in the checkpoint before it is logged. Then a run that is killed and resumed is one MLflow run, with
     each step once; were a logged row lost, MLflow's run would be deleted and made again.
@@ -35,11 +35,13 @@ class Tracker:
         experiment: str,
         tags: Mapping[str, object],
         params: Mapping[str, Scalar],
+        name: str = "",
+        data: DataSet | None = None,
         uri: str | None = None,
         patience: float = 10.0,
     ) -> None:
         self._path = state / "journal.jsonl"
-        self._head = journal.new_head(run, experiment, tags, params)
+        self._head = records.new_head(run, experiment, tags, params, name, data)
         self._uri = tracking_uri(uri)
         self._patience = patience
         self._file: TextIO | None = None
@@ -56,30 +58,30 @@ class Tracker:
 
     def log(self, row: Row) -> None:
         """Append the metrics of one step, which the checkpoint holds already."""
-        self._append(journal.line(journal.normal(row)))
+        self._append(records.line(records.normal(row)))
 
     def finish(
         self, metrics: Mapping[str, float], artifacts: Sequence[Path] = (), network: Sequence[Path] = ()
     ) -> None:
         """Append the end: metrics of the whole run (under names that no row uses), small text files, and its network.
 
-        The files of the `network` become the artifact folder network/, and are read where they lie.
+        The files of the `network` become a model of the run, and are read where they lie.
         Waits up to `patience` seconds for the store to have it all; if it has not, one line on stderr says so.
         """
         self._end(
             End(
                 "FINISHED",
-                journal.now(),
+                records.now(),
                 {name: float(value) for name, value in metrics.items()},
                 artifacts={path.name: path.read_text(encoding="utf-8") for path in artifacts},
-                files=journal.linked("network", network),
+                files=records.linked(records.NETWORK, network),
             )
         )
 
     def fail(self, reason: str) -> None:
         """Mark the run as FAILED; a later `start` carries it on. Raises nothing, as an exception is under way."""
         with suppress(PsapError):
-            self._end(End("FAILED", journal.now(), tags={journal.FAILURE: reason}))
+            self._end(End("FAILED", records.now(), tags={records.FAILURE: reason}))
 
     def _append(self, line: str) -> None:
         assert self._file is not None, "start comes first"
@@ -88,7 +90,7 @@ class Tracker:
             self._file.flush()
 
     def _end(self, end: End) -> None:
-        self._append(journal.line(end))
+        self._append(records.line(end))
         if self._mirror is None and os.environ.get("PSAP_TRACKING") == "off":
             return
         if not self._caught_up():

@@ -9,7 +9,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from psap.data.seeds import derive_seed
 from psap.training.divergence import Diverged, wrong_loss, wrong_network, wrong_score
@@ -65,12 +64,12 @@ def train(
         torch.manual_seed(derive_seed(seed, epoch, distributed.rank()))  # for layers that draw numbers, such as dropout
         train_state.begin_epoch(epoch)
         loss, lr = run_epoch(train_state, batches, training, epoch)
-        distributed.average(buffer for buffer in train_state.model.buffers() if buffer.is_floating_point())
+        distributed.average(train_state.running_statistics())
         wrong = wrong_loss(loss, classes) or wrong_network(train_state.model)
         last = epoch + 1 == recipe.epochs  # which counts, and is scored in float32
         due = last or (epoch + 1) % training.score_every == 0
         with nullcontext() if last else autocast(training.precision, train_state.device):
-            result = score(train_state.model) if due and not wrong else None
+            result = score(train_state.current()) if due and not wrong else None
         wrong = wrong or (wrong_score(result) if result else "")
         progress.rows.append(
             {
@@ -123,7 +122,7 @@ def _backward(
     """Add `weight` times the gradient of a micro-batch; once the batch is `complete`, it is the mean over the ranks."""
     with nullcontext() if complete else distributed.no_sync(train_state.replica):
         with autocast(training.precision, images.device):
-            loss = F.cross_entropy(train_state.forward(images), labels, label_smoothing=training.label_smoothing)
+            loss = train_state.objective(train_state.forward(images), images, labels)
         train_state.scaler.scale(loss * weight).backward()
     return loss.detach()
 
@@ -141,3 +140,4 @@ def _step(train_state: TrainState, training: TrainConfig) -> None:
     train_state.optimizer.zero_grad()
     if pruner:
         pruner.after_step()
+    train_state.finish_step()

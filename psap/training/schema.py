@@ -6,9 +6,18 @@ from pydantic import Field, model_validator
 
 from psap.data.schema import Data
 from psap.pruning.method import Method
-from psap.utils.bounds import Batch, Epochs, Measure, Model, Name, Penalty, Place, Precision, Rate, Seed
+from psap.utils.bounds import Batch, Decay, Epochs, Measure, Model, Name, Penalty, Place, Precision, Rate, Seed
 from psap.utils.mappings import JsonObject
 from psap.utils.sections import Growing, Section
+
+
+class Distillation(Section):
+    """Learning from the dense network from which pruning starts, beside the labels (knowledge distillation)."""
+
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Its share of the loss; the labels have the rest."""
+    temperature: Annotated[float, Field(ge=0.1, le=1000)] = 4.0
+    """What scores are divided by first: the higher, the more the small ones count."""
 
 
 class Recipe(Growing):
@@ -26,6 +35,12 @@ class Recipe(Growing):
     """Shares of the epochs, for `schedule: step` only."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Factor at each milestone."""
+    distill: Distillation | None = None
+    """For `pretrained` only: learn from the dense network too (default: from the labels alone)."""
+    ema: Decay | None = None
+    """Decay, at each step, of an exponential mean of the weights, which is then the result. Where there is pruning it
+    begins after the freeze (default: no mean).
+    """
 
     @model_validator(mode="after")
     def _effective(self) -> Self:
@@ -35,7 +50,7 @@ class Recipe(Growing):
 
     @classmethod
     def later(cls) -> tuple[str, ...]:
-        return ("weights",)
+        return ("weights", "distill", "ema")
 
     def described(self) -> JsonObject:
         """What of it decides a result, as plain values."""

@@ -1,5 +1,6 @@
 """One run from start to end in one process: train or prune-train, compact, evaluate, write its files."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,9 @@ class Trainer:
         _be_deterministic(device.type == "cpu", compiled=config.training.compile)
         torch.manual_seed(config.seed)
         self.data = RunData(config, data, device, workers)
-        self.train_state = TrainState(self._network(start).to(device), config.training, self._pruning())
+        network = self._network(start).to(device)
+        teacher = copy.deepcopy(network) if config.training.recipe.distill else None
+        self.train_state = TrainState(network, config.training, self._pruning(), teacher)
         self.progress = Progress()
 
     def run(self, checkpoints: Checkpoints, after_epoch: Any) -> TrainResult:

@@ -20,6 +20,8 @@ Pixels = Annotated[int, Field(ge=32, le=4096)]
 """Of an image's side."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
+Decay = Annotated[float, Field(gt=0, lt=1)]
+"""Of an exponential mean: what of it stays at each step."""
 Penalty = Annotated[float, Field(ge=0, le=1000)]
 Measure = Literal["macs", "params"]
 """What a target is a share of."""

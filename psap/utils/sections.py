@@ -17,8 +17,9 @@ class Growing(Section):
     @model_serializer(mode="wrap")
     def _without_unset(self, handler: SerializerFunctionWrapHandler) -> JsonObject:
         values: JsonObject = handler(self)
-        unset = {name for name in self.later() if values[name] == type(self).model_fields[name].default}
-        return {name: value for name, value in values.items() if name not in unset}
+        fields = type(self).model_fields
+        later = {name: fields[name].default for name in self.later()}
+        return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
     @classmethod
     def later(cls) -> tuple[str, ...]:

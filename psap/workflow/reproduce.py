@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from psap.tracking.background import mirrored
 from psap.utils import gpu_locks
 from psap.utils.files import os_errors_as_psap_error
 from psap.workflow.apart import bring_back
+from psap.workflow.display import Silence, shown
 from psap.workflow.slurm import cancel_left_jobs
 from psap.workflow.warm import warm_starts
 
@@ -63,7 +65,9 @@ def run_workflow(
             here = not _elsewhere(options) and not gpu_locks.job_slots()
             warm: AbstractContextManager[dict[str, str]] = warm_starts(folder) if here else nullcontext({})
             with warm as more:
-                code = _run_tracked([*snakemake, *suites, *_cores(cores, options), *options], suites, more)
+                command = [*snakemake, *suites, *_cores(cores, options), *options]
+                runs = 0 if dry else sum(len(grids[suite].runs) for suite in set(suites))
+                code = _run_tracked(command, suites, os.environ | more, runs)
             if code == 0 and not dry:
                 _conclude([grids[suite] for suite in suites], accept)
     except Timeout:
@@ -108,29 +112,40 @@ def _snakemakes() -> list[int]:
     return found
 
 
-def _run_tracked(command: list[str], suites: Sequence[str], more: dict[str, str]) -> int:
-    """Run `command`, with one mirror for all: an import of MLflow in each job would cost as much as a short run."""
+def _run_tracked(command: list[str], suites: Sequence[str], environment: Mapping[str, str], runs: int) -> int:
+    """Run `command`, with one mirror for all: an import of MLflow in each job would cost as much as a short run.
+
+    The progress of its `runs` runs is shown, if it is to do any.
+    """
     tracked = os.environ.get("PSAP_TRACKING") != "off"
-    environment = os.environ | {"PSAP_TRACKING": "off"} | more
+    environment, folder, begin = {**environment, "PSAP_TRACKING": "off"}, Path(".snakemake"), time.time()
     # In a process group of its own: a second signal, ours after that to the group, can bring Snakemake to a standstill.
     with mirrored(STATE) if tracked else nullcontext():
-        with subprocess.Popen(command, env=environment, process_group=0) as workflow, _stopping(workflow.pid):
-            workflow.wait()
+        with (
+            shown(folder, runs) as (display, more, (out, err)),
+            subprocess.Popen(command, env=environment | more, process_group=0, stdout=out, stderr=err) as workflow,
+            _stopping(workflow.pid, display),
+        ):
+            display.follow(workflow)
         for suite in suites:
             journal_report(RESULTS / suite, STATE)
         if not workflow.returncode:
             tell_without_journal([RESULTS / suite for suite in suites], STATE, CHECKPOINTS)
+    logs = [log for log in sorted(folder.glob("log/*.log")) if log.stat().st_mtime >= begin]
+    if workflow.returncode == 1 and runs and logs:  # 2: nothing was begun, and a line has said why
+        print(f"psap: all that Snakemake said is in {logs[-1]}", file=sys.stderr)
     return workflow.returncode
 
 
 @contextmanager
-def _stopping(workflow: int) -> Iterator[None]:
+def _stopping(workflow: int, display: Silence) -> Iterator[None]:
     """Stop `workflow` and its jobs, which lose no more than their current epoch, when this process is told to stop.
 
-    Snakemake alone would wait for its jobs, and be in the way of whoever starts it again.
+    Snakemake alone would wait for its jobs, and be in the way of whoever starts it again. First the `display` closes.
     """
 
     def stop(number: int, _: object) -> None:
+        display.close()
         print("stopping; run the same command again to resume", file=sys.stderr, flush=True)
         processes: list[psutil.Process] = []
         with suppress(psutil.NoSuchProcess):  # it has just come to its end

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import onnxruntime
 import pytest
@@ -59,6 +60,19 @@ def test_inspect_prints_a_table_or_writes_rows(psap: Psap, folder: Path, tmp_pat
         rows = list(csv.DictReader(file))
     assert code == 0 and out == f"{tmp_path}/groups.csv: {len(rows)} groups\n"
     assert [row["group"] for row in rows][:2] == ["conv1", "layer1.0.conv1"] and rows[-1]["most"] == ""
+
+
+def test_inspect_draws_the_groups(psap: Psap, tmp_path: Path) -> None:
+    code, out, _ = psap("inspect", "resnet8", "--ignore", "layer1", "--svg", tmp_path / "groups.svg")
+    assert code == 0 and out.startswith(f"{tmp_path / 'groups.svg'}: a picture of 7 groups\ngroup")
+    said = "".join(ElementTree.parse(tmp_path / "groups.svg").getroot().itertext())
+    for words in ("conv1", "layer3.0.conv2", "stays whole", "could go", "feeds the network's output", "2 layers"):
+        assert words in said, words
+    drawn = (tmp_path / "groups.svg").read_bytes()
+    assert psap("inspect", "resnet8", "--ignore", "layer1", "--svg", tmp_path / "groups.svg")[0] == 0
+    assert (tmp_path / "groups.svg").read_bytes() == drawn
+    code, _, err = psap("inspect", "resnet8", "--svg", tmp_path)
+    assert code == 2 and err.startswith("psap: ") and err.count("\n") == 1
 
 
 def test_inspect_shows_what_is_kept(psap: Psap, folder: Path, tmp_path: Path) -> None:

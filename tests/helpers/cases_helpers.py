@@ -124,7 +124,17 @@ def files() -> Iterator[Case]:
 ORDERED = ("prune", "--model", "resnet8", "--data", "digits", "--target", "0.5", "--out", "pruned", "--dry-run")
 NUMBERED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("inspect", "resnet8"): ("--size", "--classes"),
-    ORDERED: ("--target", "--epochs", "--dense-epochs", "--size", "--batch-size", "--lr", "--round-to", "--seed"),
+    ORDERED: (
+        "--target",
+        "--epochs",
+        "--dense-epochs",
+        "--size",
+        "--batch-size",
+        "--lr",
+        "--round-to",
+        "--ema",
+        "--seed",
+    ),
     ("train", DENSE): ("--threads", "--processes"),
     ("bench", "latency", "nosuch"): ("--target", "--round-to", "--size", "--batch", "--repetitions"),
     ("bench", "train", "nosuch"): ("--iterations", "--repetitions"),

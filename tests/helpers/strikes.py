@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -22,6 +23,11 @@ from project_helpers import content
 
 KILLS = ("job", "snakemake", "everything")  # kill -9
 SIGNALS = ("terminate", "interrupt")  # to the whole process group, as batch systems do, and as Ctrl-C does
+TAG = "select value from tags where run_uuid = ?"
+POINTS = "select count(*), count(distinct step) from metrics where run_uuid = ?"
+DATA_SETS = "select count(*) from inputs where destination_type = 'RUN' and destination_id = ?"
+MODELS = "select count(*) from logged_models where lifecycle_stage = 'active' and status = 2 and source_run_id = ?"
+OUTPUTS = "select count(*) from inputs where destination_type = 'MODEL_OUTPUT' and source_id = ?"
 TIMINGS = ["seconds", "latency_ms", "latency_dense_ms", "images_per_second", "peak_memory_mb"]
 
 
@@ -100,22 +106,35 @@ def outcome(folder: Path, suite: str) -> dict[str, object]:
 
 
 def wrong_in_mlflow(folder: Path, suite: str) -> list[str]:
-    """What is missing, doubled or unfinished in the tracking store of `folder`."""
+    """What is missing, doubled or unfinished in the tracking store of `folder`: runs, points, data sets, models."""
     paths = [file.parent.relative_to(folder / "checkpoints").as_posix() for file in networks(folder, suite)]
     wrong = []
     with closing(sqlite3.connect(folder / "mlflow.db")) as store:
-        ask = "select name, run_uuid, status from runs where lifecycle_stage = 'active'"
-        runs = list(store.execute(ask))
-        names = sorted(name for name, _, _ in runs)
-        if names != sorted([*paths, f"{suite}/report"]):
-            wrong.append(f"{len(names)} runs, {len(set(names))} different, for {len(paths)} and the report")
-        for name, run_id, status in runs:
-            ask = "select count(*), count(distinct step) from metrics where run_uuid = ? and key = 'train_loss'"
-            points, steps = store.execute(ask, [run_id]).fetchone()
-            ask = "select value from latest_metrics where run_uuid = ? and key = 'epochs'"
-            (epochs,) = store.execute(ask, [run_id]).fetchone() or (0,)
-            if not (status == "FINISHED" and points == steps == epochs):
-                wrong.append(f"{name}: {status}, {points} points at {steps} steps of {epochs}")
+
+        def asked(query: str, *values: str) -> list[Any]:
+            return store.execute(query, values).fetchall()
+
+        def tag(run_id: str, name: str) -> str | None:
+            return next((value for (value,) in asked(f"{TAG} and key = ?", run_id, name)), None)
+
+        runs = asked("select run_uuid, status from runs where lifecycle_stage = 'active'")
+        names = {run_id: tag(run_id, "psap.run") for run_id, _ in runs}
+        if sorted(map(str, names.values())) != sorted([*paths, suite]):
+            wrong.append(f"{len(names)} runs, {len(set(names.values()))} different, for {len(paths)} and the suite")
+        parents = {run_id for run_id, name in names.items() if name == suite}
+        for run_id, status in runs:
+            points, steps = asked(f"{POINTS} and key = 'train_loss'", run_id)[0]
+            epochs = asked("select value from latest_metrics where run_uuid = ? and key = 'epochs'", run_id)
+            if not (status == "FINISHED" and points == steps == (epochs[0][0] if epochs else 0)):
+                wrong.append(f"{names[run_id]}: {status}, {points} points at {steps} steps of {epochs}")
+            if run_id not in parents and tag(run_id, "mlflow.parentRunId") not in parents:
+                wrong.append(f"{names[run_id]}: not nested in its suite")
+            data, models, said = (asked(query, run_id)[0][0] for query in (DATA_SETS, MODELS, OUTPUTS))
+            if (data, models, said) != (1, *(2 * [int(run_id not in parents)])):
+                wrong.append(f"{names[run_id]}: {data} data sets, {models} models, {said} as its output")
+        copies = len(list((folder / "mlruns" / suite / "models").iterdir()))
+        if copies != len(paths):
+            wrong.append(f"{copies} copies of {len(paths)} networks")
     return wrong
 
 

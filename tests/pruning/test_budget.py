@@ -166,7 +166,7 @@ def test_unreachable_targets_name_the_range() -> None:
         return sum(counts) / 20
 
     def check(target: float, measure: str = "macs") -> None:
-        check_reachable(target, reduction, bounds, [9, 9], measure, "head: feeds the network's output")
+        check_reachable(target, reduction, bounds, bounds, [9, 9], measure, "head: feeds the network's output")
 
     check(0.8)
     said = r"target 0\.9 of the multiply-adds .* between 0\.100 and 0\.800; .* or move .*; stays whole: head: feeds"
@@ -176,6 +176,11 @@ def test_unreachable_targets_name_the_range() -> None:
         check(0.05, "params")
     with pytest.raises(PsapError, match=r"no bounds reach it: .* 0\.900; stays whole: head: feeds the network's"):
         check(0.95)
+    rounded = channel_bounds(channels, channels, 0.1, 0.8, 8)
+    with pytest.raises(
+        PsapError, match=r"between 0\.200 and 0\.200; .*, or round .*: with round_to 1 it goes up to 0\.8"
+    ):
+        check_reachable(0.5, reduction, rounded, bounds, [9, 9], "macs")
     ratios = uniform(AllocationInputs([torch.rand(10)] * 2, torch.zeros(2), 1.0))
     found = solve_counts(ratios, reduction, channels, bounds, 0.99)
     assert found == [8, 8], "an intermediate target beyond the bounds gives what they allow"

@@ -18,8 +18,11 @@ from psap.data.sources import prepare
 from psap.errors import PsapError
 from psap.models import build
 from psap.models.saved import save
+from psap.pruning.method import Method
 from psap.standalone.plan import Plan, make_plan
+from psap.standalone.report import _rounding
 from psap.standalone.request import PruneRequest
+from psap.training.schema import Distillation
 from psap.utils.mappings import JsonObject
 from psap.utils.validation import validated
 
@@ -142,6 +145,48 @@ def test_layers_can_be_kept(psap: Psap, tmp_path: Path, monkeypatch: pytest.Monk
     assert "kept      conv1 whole; layer3.* loses 0 to 25 %" in out
     code, _, err = psap("prune", "request.yaml", "--ignore", "layer9", "--dry-run")
     assert (code, err) == (2, "psap: ignore: 'layer9' means no layer that makes channels; did you mean 'layer3'?\n")
+
+
+ROUNDED = (
+    "rounding  what remains of a group is a multiple of 8 channels, for which up to about 25 % more may go; exact "
+    "counts: --round-to 1\n"
+)
+
+
+def test_channels_are_rounded_to_eight_unless_told_otherwise(psap: Psap) -> None:
+    options = ["--model=resnet8", "--data=digits", "--out=new", "--dry-run"]
+    code, said, _ = psap("prune", *options, "--target=0.5")
+    assert code == 0 and ROUNDED in said
+    assert psap("prune", *options, "--target=0.9")[0] == 2
+    code, said, _ = psap("prune", *options, "--target=0.9", "--round-to=1")
+    assert code == 0 and "rounding  none: exact channel counts" in said
+    assert request().method.round_to == request(method={"window": 3}).method.round_to == 8
+    assert request(method={"round_to": 1}).method.round_to == 1
+    pruned = make_plan(request()).pruned.config.method
+    assert isinstance(pruned, Method) and pruned.round_to == 8
+
+
+def test_recovery_is_a_part_of_the_method(psap: Psap) -> None:
+    options = ["--model=resnet8", "--data=digits", "--target=0.5", "--out=new", "--dry-run"]
+    code, said, _ = psap("prune", *options, "--distill=0.7:2", "--ema=0.99")
+    told = "learns from the dense network: weight 0.7, temperature 2; mean of the weights, decay 0.99"
+    assert code == 0 and f"recovery  {told}" in said and "recovery" not in psap("prune", *options)[1]
+    for word, says in (
+        ("half", "--distill half: not of the form WEIGHT:TEMPERATURE, such as 0.5:4"),
+        ("0:4", "options: method.distill.weight: Input should be greater than 0"),
+    ):
+        code, _, err = psap("prune", *options, f"--distill={word}")
+        assert code == 2 and err.startswith(f"psap: {says}") and err.count("\n") == 1
+    plan = make_plan(request(method={"distill": {}, "ema": 0.9}))
+    before, pruning = (run.config.training.recipe for run in (plan.dense, plan.pruned))
+    assert pruning.distill == Distillation() and pruning.ema == 0.9
+    assert (before.distill, before.ema) == (None, None), "it has none to learn from"
+
+
+def test_the_report_of_a_request_with_bounds_of_its_own(tmp_path: Path) -> None:
+    """Its target is out of reach within the usual bounds."""
+    plan = make_plan(request(target=0.987, method={"bounds": {"max_ratio": 0.97}, "round_to": 2}))
+    assert _rounding(plan).keys() == {"rounded", "free"}
 
 
 def test_the_plan_names_what_passes_norms(photos: Path, psap: Psap, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,15 @@ def test_a_method_scales_the_learning_rate_of_its_suite(tmp_path: Path) -> None:
     }
 
 
+def test_a_method_trains_by_a_recipe_of_its_own(tmp_path: Path) -> None:
+    taught = SUITE.replace("variants:", "variants:\n  taught: {base: psap, distill: {weight: 0.7}, ema: 0.9}")
+    found = configs(grid(tmp_path, taught.replace("own, psap, small", "own, psap, taught, small")))
+    plain, own = (found["pretrained", name] for name in ("psap", "taught"))
+    more = {"distill": {"weight": 0.7, "temperature": 4.0}, "ema": 0.9}
+    assert own["training"]["recipe"] == plain["training"]["recipe"] | more and own["method"] == plain["method"]
+    assert found == configs(grid(tmp_path)) | {("pretrained", "taught"): own}
+
+
 def test_one_rate_is_one_identity_however_it_is_written(tmp_path: Path) -> None:
     scaled = grid(tmp_path).runs["s/resnet8/pretrained/sfp/0.5/seed0"]
     plain = grid(tmp_path, SUITE.replace("lr: 0.02", "lr: 0.01"), METHODS.replace("lr_scale: 0.5, ", ""))
@@ -108,6 +117,13 @@ def test_one_rate_is_one_identity_however_it_is_written(tmp_path: Path) -> None:
         ("criterion: l1", "criterion: l3", "variants.own: criterion: "),
         ("momentum: keep", "momentum: kept", "variants.sfp_late.scratch: momentum: "),
         ("{momentum: keep}", "3", "variants.sfp_late.scratch: must be a mapping"),
+        (
+            "base: sfp,",
+            "base: sfp, distill: {},",
+            "methods.scratch: sfp_late distills from .* `scratch: {distill: null}`",
+        ),
+        ("base: sfp,", "base: sfp, ema: 1,", "variants.sfp_late.*: ema: Input should be less than 1"),
+        ("epochs: 4,", "epochs: 4, distill: {},", "training: distill belongs to the recipe `pretrained`"),
     ],
 )
 def test_a_wrong_variant_is_one_line_that_names_it(tmp_path: Path, old: str, new: str, message: str) -> None:

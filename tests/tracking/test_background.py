@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from tracked_helpers import FINISHED, a_head, a_row, add, address, only
 
-from psap.tracking import background
+from psap.tracking import background, mirror
 from psap.tracking.background import mirrored
 from psap.tracking.journal import begin
+from psap.tracking.mirror import is_current, replay
 
 
 def test_at_its_end_the_store_has_all(
@@ -23,6 +24,26 @@ def test_at_its_end_the_store_has_all(
         add(journal, a_row(1), FINISHED)
     assert (only(database).status, only(database).steps("loss")) == ("FINISHED", [0, 1])
     assert capfd.readouterr().err == ""
+
+
+def test_what_a_store_is_known_to_hold_is_not_asked_for(
+    database: Path, journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(journal, a_head(), [a_row(0)])
+    add(journal, a_row(1), FINISHED)
+    root, store = journal.parents[1], address(database)
+    assert not is_current(root, store)
+    replay(root, store)
+    assert is_current(root, store)
+    assert not is_current(root, address(tmp_path / "other.db")), "a store that is not there"
+    assert not is_current(root, "http://127.0.0.1:9"), "another store"
+    monkeypatch.setattr(mirror, "Store", None)  # without MLflow
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    assert background._problem(root) == ""
+    add(journal, a_row(2))
+    assert not is_current(root, store)
+    database.unlink()
+    assert not is_current(root, store)
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "refusing", "deaf", "locked"])

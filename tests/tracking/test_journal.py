@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tracked_helpers import FAILED, FINISHED, a_head, a_row, add
 
 from psap.tracking import tell_without_journal
-from psap.tracking.journal import End, Head, Row, acknowledge, begin, line, read
+from psap.tracking.journal import acknowledge, begin, read
+from psap.tracking.records import End, Head, Row, line
 from psap.utils.mappings import JsonObject
 
 ROWS = [a_row(0), a_row(1, math.nan), a_row(2, math.inf)]
@@ -121,7 +122,10 @@ def test_a_finished_run_that_starts_again_is_another_run(journal: Path, mirrored
     add(journal, *ROWS, FINISHED)
     text = journal.read_text()
     if mirrored:
-        acknowledge(journal, {"key": first.key, "run_id": "r", "rows": 3, "status": "FINISHED", "time": FINISHED.time})
+        acknowledge(
+            journal,
+            {"store": "", "key": first.key, "run_id": "r", "rows": 3, "status": "FINISHED", "time": FINISHED.time},
+        )
     begin(journal, second, [])
     assert (head_of(journal).key, head_of(journal).replaces) == (second.key, ())
     aside = {path.name: path.read_text() for path in journal.parent.glob("journal-*")}

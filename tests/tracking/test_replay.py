@@ -25,8 +25,8 @@ def dump(database: Path) -> list[str]:
 
 def test_a_run_that_its_user_deleted_does_not_come_back(database: Path, journal: Path) -> None:
     begin(journal, a_head(), [a_row(0)])
-    Mirror(address(database)).sync(journal, live=True)
-    Store(address(database))._client.delete_run(only(database).run_id)
+    Mirror(Store(address(database))).sync(journal, live=True)
+    Store(address(database)).client.delete_run(only(database).run_id)
     add(journal, FINISHED)
     assert replay(journal.parent, address(database)).failed == []
     (run,) = stored(database)
@@ -41,7 +41,7 @@ def test_replay_leaves_a_live_run_open_and_ends_a_dead_one(database: Path, journ
     assert replay(journal.parent, address(database)) == Replay(1, 0, 0, [])
     assert only(database).status == "KILLED"
     begin(journal, a_head(), [a_row(0), a_row(1)])  # and it is resumed
-    Mirror(address(database)).sync(journal, live=True)
+    Mirror(Store(address(database))).sync(journal, live=True)
     assert (only(database).status, only(database).points) == ("RUNNING", expected(2))
     add(journal, FAILED)
     replay(journal.parent, address(database))
@@ -138,7 +138,7 @@ def test_a_store_that_goes_is_not_tried_for_every_run(database: Path, journal: P
         path = journal.parent / name / "journal.jsonl"
         path.parent.mkdir()
         begin(path, a_head(run=name), [])
-    mirror = Mirror(address(database))
+    mirror = Mirror(Store(address(database)))
     assert mirror.problem() == ""
     database.unlink()
     database.mkdir()

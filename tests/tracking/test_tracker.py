@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tracked_helpers import TRAINER, a_row, assert_whole, stored, trainer, wait_until
+from tracked_helpers import TRAINER, a_row, assert_whole, stored, suite_runs, trainer, wait_until
 
 from psap.tracking import Replay, Tracker, replay
 
@@ -31,6 +31,8 @@ def test_sixteen_runs_at_once_on_a_store_that_is_not_there_yet(tmp_path: Path) -
     assert [(run.communicate(), run.returncode) for run in runs] == [(("", ""), 0)] * 16
     tracked = sorted(stored(database), key=lambda run: run.name)
     assert len(tracked) == 16
+    (suite,) = suite_runs(database)
+    assert {run.tags["mlflow.parentRunId"] for run in tracked} == {suite.run_id}
     for run, state in zip(tracked, states, strict=True):
         assert_whole(run, state)
         assert (state / "tracking.log").read_text() == ""
@@ -111,10 +113,10 @@ def test_a_server(database: Path, tmp_path: Path) -> None:
         server.wait()
     (tracked,) = stored(database)
     assert_whole(tracked, root / "live")
-    for name in ("run.json", "checkpoint.json"):
+    for name in ("run.json", "model.safetensors"):
         (artifact,) = (tmp_path / "artifacts").rglob(name)
         assert artifact.read_bytes() == (root / "live" / name).read_bytes()
-        assert artifact.parent.name == ("network" if name == "checkpoint.json" else "artifacts")
+    assert tracked.tags["mlflow.parentRunId"] == suite_runs(database)[0].run_id
 
 
 def free_port() -> int:

@@ -24,7 +24,7 @@ from psap.training.divergence import Diverged, wrong_network
 from psap.training.evaluation import Score, accuracy, compared_latencies, latencies
 from psap.training.loop import Progress
 from psap.training.result import TrainResult, images_per_second
-from psap.training.schema import Recipe, Retraining, RunConfig, TrainConfig
+from psap.training.schema import Distillation, Recipe, Retraining, RunConfig, TrainConfig
 from psap.training.trainer import Trainer
 from psap.utils.mappings import JsonObject
 
@@ -110,16 +110,25 @@ def test_a_pruned_run_tells_the_truth_about_its_network(
     json.dumps(outcome.result, allow_nan=False)
 
 
-@pytest.mark.parametrize("kind", ["dense", "pretrained", "scratch"])
+RECOVERY: dict[str, JsonObject] = {
+    "distill": {"distill": Distillation()},
+    "ema": {"ema": 0.9},
+    "both": {"distill": Distillation(), "ema": 0.9},
+    "dense ema": {"ema": 0.9},
+}
+
+
+@pytest.mark.parametrize("kind", ["dense", "pretrained", "scratch", *RECOVERY])
 def test_stopped_after_any_epoch_and_resumed_is_the_same_run(
     digits: DataSet, dense: Path, tmp_path: Path, kind: str
 ) -> None:
-    settings = config(epochs=4) if kind == "dense" else config(epochs=4, **pruning())
+    training = {"recipe": Recipe(epochs=4, lr=0.05, **RECOVERY.get(kind, {}))}
+    unpruned = kind.startswith("dense")
+    settings = config(training=training, **({} if unpruned else pruning(schedule={"freeze": 0.3})))
 
     def trainer() -> Trainer:
-        return Trainer(
-            settings, digits, CPU, dense if kind == "pretrained" else None, None if kind == "dense" else dense
-        )
+        start = None if unpruned or kind == "scratch" else dense
+        return Trainer(settings, digits, CPU, start, None if unpruned else dense)
 
     whole = finish(trainer(), tmp_path / "whole")
     for stop in (1, 2, 3):  # while pruning, with the final masks, in the compacted network
@@ -128,10 +137,29 @@ def test_stopped_after_any_epoch_and_resumed_is_the_same_run(
         resumed = trainer()
         resumed.resume(Checkpoints(tmp_path / f"stop{stop}", "a run"))
         assert resumed.progress.epoch == stop
+        assert resumed.train_state.compacted == (not unpruned and stop == 3)
+        averages = "ema" in RECOVERY.get(kind, {}) and (unpruned or stop == 3)
+        assert (resumed.train_state.average is not None) == averages
         again = finish(resumed, tmp_path / f"stop{stop}")
         assert again.result == whole.result
         for name, tensor in whole.network.state_dict().items():
             assert torch.equal(again.network.state_dict()[name], tensor), name
+
+
+def test_the_dense_network_that_it_starts_from_teaches(digits: DataSet, dense: Path, tmp_path: Path) -> None:
+    """Its word alone, at no learning rate to speak of: the loss is none, for the pupil is what the teacher is."""
+    recipe = Recipe(epochs=1, lr=1e-9, distill=Distillation(weight=1.0))
+    settings = config(training={"recipe": recipe, "label_smoothing": 0.0})
+    trainer = Trainer(settings, digits, CPU, dense, dense)
+    trainer.train_state.model.eval()
+    images, labels = next(iter(trainer.data.scoring.epoch(0)))
+    loss = trainer.train_state.objective(trainer.train_state.model(images), images, labels)
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
+    teacher = trainer.train_state.objective._teacher
+    assert teacher is not None and not teacher.training
+    expected = saved.load(dense).state_dict()
+    finish(trainer, tmp_path)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in teacher.state_dict().items())
 
 
 def test_scoring_seldom_changes_only_what_is_seen_on_the_way(digits: DataSet, dense: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from filelock import FileLock
 from project_helpers import TINY, Project
 
 from psap.suites.cleanup import delete_finished_checkpoints
-from psap.tracking.journal import End, Head, Row, line, new_head
+from psap.tracking.records import End, Head, Row, line, new_head
 
 TOPS = ("results", "checkpoints", "state")
 FINISHED, FAILED = End("FINISHED", 1), End("FAILED", 1, tags={"psap.failure": "boom"})

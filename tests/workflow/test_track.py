@@ -1,5 +1,6 @@
-"""`psap track`: what was not tracked while it ran is replayed, once, and the network can be had from the store."""
+"""`psap track`: what was not tracked while it ran is replayed, once, and a registered network predicts as it did."""
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -7,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from project_helpers import Project
-from safetensors.torch import load_file
 
 DENSE = "tiny/resnet8/dense/seed0"
 
@@ -20,32 +20,42 @@ def test_a_run_without_tracking_is_replayed_once(project: Project, root: Path) -
     assert first.stdout == "brought up to date: 1; already there: 0; still running: 0\n", first.stderr
     assert second.stdout == "brought up to date: 0; already there: 1; still running: 0\n", second.stderr
     with sqlite3.connect(project.folder / "mlflow.db") as store:
-        ((run_id, *run),) = store.execute("select run_uuid, name, status from runs")
-        assert run == [DENSE, "FINISHED"]
-        steps = store.execute("select step from metrics where key = 'top1' order by step").fetchall()
+        (suite, (name, status, parent)) = store.execute(
+            "select name, status, t.value from runs left join tags t on t.run_uuid = runs.run_uuid "
+            "and t.key = 'mlflow.parentRunId' order by name desc"
+        )
+        assert (name, status, suite[0]) == ("dense s0", "FINISHED", "tiny") and parent
+        steps = store.execute("select step from metrics where key = 'accuracy/top1' order by step").fetchall()
         assert [step for (step,) in steps] == [1, 2, 3]
         tags = dict(store.execute("select key, value from tags").fetchall())
         assert tags["psap.method"] == "dense" and tags["psap.seed"] == "0" and len(tags["psap.code"]) == 64
         names = {name for (name,) in store.execute("select key from latest_metrics")}
-        assert {"top1_last", "macs_reduction", "seconds", "train_loss"} <= names
-    weights = load_file(project.folder / "checkpoints" / DENSE / "model.safetensors").values()
-    assert loaded_by_the_page(root, project, run_id) == pytest.approx(
-        sum(tensor.double().sum().item() for tensor in weights)
-    )
+        assert {"accuracy/top1_last", "macs_reduction", "seconds", "train_loss"} <= names
+    registered = project.psap("track", "--register", "tiny")
+    assert registered.stdout.splitlines()[-1].startswith("psap-tiny-resnet8@dense: dense s0, top-1 "), registered.stderr
+    again = project.psap("track", "--register", "tiny")
+    assert again.stdout.splitlines()[-1] == registered.stdout.splitlines()[-1], "no second version"
+    top1 = json.loads((project.folder / "results" / DENSE / "run.json").read_text())["result"]["top1_last"]
+    assert accuracy_by_the_page(root, project) == pytest.approx(top1, abs=1e-9)
+    nothing = project.psap("track", "--register", "other")
+    assert nothing.returncode == 2 and nothing.stderr.startswith("psap: other: MLflow has no finished run"), nothing
     project.environment["MLFLOW_TRACKING_URI"] = "sqlite:////proc/nowhere/mlflow.db"
     gone = project.psap("track")
     assert gone.returncode == 2 and gone.stderr.startswith("psap: ") and gone.stderr.count("\n") == 1, gone.stderr
 
 
-def loaded_by_the_page(root: Path, project: Project, run_id: str) -> float:
-    """The sum of all that the network holds which the line of docs/share.md loads."""
-    (line,) = (line for line in (root / "docs" / "share.md").read_text().splitlines() if "psap.load(" in line)
-    code = f"""import mlflow, psap
-run_id = {run_id!r}
-{line}
-print(sum(tensor.double().sum().item() for tensor in network.state_dict().values()))"""
+def accuracy_by_the_page(root: Path, project: Project) -> float:
+    """Per cent of the test images that the network gets right which the lines of docs/share.md load and call."""
+    page = (root / "docs" / "share.md").read_text().splitlines()
+    load, predict = (line for line in page if "pyfunc.load_model(" in line or ".predict(" in line)
+    code = f"""import mlflow
+from safetensors.numpy import load_file
+data = load_file("data/digits.safetensors")
+images = data["test_images"]
+{load.replace("cifar10-cpu-resnet20@best-at-50", "tiny-resnet8@dense")}
+{predict}
+print(100 * (scores.argmax(1) == data["test_labels"]).mean())"""
+    environment = project.environment | {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
     command = [sys.executable, "-c", code]
-    done = subprocess.run(
-        command, check=True, cwd=project.folder, env=project.environment, capture_output=True, text=True
-    )
+    done = subprocess.run(command, check=True, cwd=project.folder, env=environment, capture_output=True, text=True)
     return float(done.stdout)

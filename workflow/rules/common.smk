@@ -44,7 +44,9 @@ ENVIRONMENT = "../../environment.yml"
 JUDGED_BY = ["params/verdicts.yaml", "params/readings.yaml"]
 psap_rules.put_this_python_first()
 if not workflow.output_settings.verbose:
-    quieten(logger, GRIDS)
+    # `psap reproduce` shows the progress itself, from what happens to jobs.
+    events = os.environ.get("PSAP_EVENTS") if workflow.is_main_process else None
+    quieten(logger, GRIDS, Path(events) if events else None)
 GPU = min(1, gpu_locks.job_slots())
 # Tries would multiply if the Snakemake inside of a job on a node started it again, too.
 RETRIES = 3 if workflow.is_main_process else 0
