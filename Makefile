@@ -3,6 +3,7 @@
 # make test-fast   the tests of single parts, for the loop of edit and test (about two and a half minutes)
 # make ui          MLflow's pages on this machine (PORT=5000), with the addresses of the suites' runs
 # make lock        renew requirements.lock from pyproject.toml
+# make publish     share networks and data by DVC: make publish REMOTE=/some/folder (or ssh://..., s3://...)
 # make leftovers   runs that are in no suite any more  make clean-leftovers   the same; with YES=1 remove them
 # make site        the documentation, to site/index.html (its page of parameters is made again)
 # make slurm-test  the tests of profiles/slurm, on a SLURM of their own on this machine (as root)
@@ -21,7 +22,7 @@ export DO_NOT_TRACK := 1
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help clean setup reproduce test test-fast slurm-test lint format site ui lock audit leftovers clean-leftovers
+.PHONY: help clean setup reproduce test test-fast slurm-test lint format site ui lock audit leftovers clean-leftovers publish
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -60,6 +61,10 @@ site: $(READY)
 
 ui: $(READY)
 	@$(BIN)/psap ui $(if $(PORT),--port $(PORT))
+
+publish: $(READY)
+	@test -n "$(REMOTE)" || { echo "Where to? make publish REMOTE=/some/folder"; exit 2; }
+	@$(BIN)/psap publish "$(REMOTE)"
 
 leftovers: $(READY)
 	@$(BIN)/psap leftovers

@@ -57,6 +57,13 @@ def test_every_command_is_run_by_a_test_or_excused(root: Path) -> None:
     assert all(isinstance(reason, str) and reason.strip() for reason in excused.values()), "a reason is missing"
 
 
+def test_the_front_page_shows_no_command_that_deletes(root: Path) -> None:
+    shown = "\n".join(text for page, _, text in blocks(root) if page == "README.md")
+    assert not re.findall(
+        r"dvc (?:pull|checkout)|git (?:checkout|clean|reset)|\brm |--force|--remove|make clean", shown
+    )
+
+
 def test_the_pages_say_nothing_of_the_tests_bookkeeping(root: Path) -> None:
     for page in (root / "README.md", *sorted((root / "docs").glob("*.md"))):
         assert "run by the tests" not in page.read_text(), page.name

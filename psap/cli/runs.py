@@ -1,4 +1,4 @@
-"""`psap train`, `rerun` and `show`: one run of a suite."""
+"""`psap train`, `rerun`, `evaluate` and `show`: one run of a suite."""
 
 from pathlib import Path
 from typing import Annotated
@@ -65,6 +65,16 @@ def rerun(
 
     for line in run_again(params, run, device):
         typer.echo(line)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[str, typer.Argument(help="Path of a run with a network and results here, or folder with both.")],
+) -> None:
+    """Score a saved network on its held-out images, and compare every image with its row."""
+    from psap.suites.evaluate import evaluate as score
+
+    typer.echo(score(run))
 
 
 @app.command()

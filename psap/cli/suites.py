@@ -26,12 +26,15 @@ def reproduce(
         str, typer.Option(help="Number of jobs at once (default: all cores, or what a profile says).")
     ] = "",
     anyway: Annotated[bool, typer.Option("--anyway", help="Also start what takes this machine days.")] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Let results that agree with the committed ones take their place.")
+    ] = False,
 ) -> None:
     """Run suites to their reports with Snakemake. After an interruption, run the same command again to resume."""
     from psap.workflow.reproduce import run_workflow
 
     suites = list(takewhile(lambda word: not word.startswith("-"), words))
-    sys.exit(run_workflow(suites, cores, words[len(suites) :], anyway))
+    sys.exit(run_workflow(suites, cores, words[len(suites) :], anyway, accept))
 
 
 @app.command()
@@ -140,3 +143,14 @@ def leftovers(
     elif found and remove:
         said += "; nothing was removed: add --yes to delete them"
     typer.echo(said, err=True)
+
+
+@app.command()
+def publish(
+    remote: Annotated[str, typer.Argument(help="Where networks and data go: a folder, ssh://..., s3://...")],
+) -> None:
+    """Share networks and data by DVC, and commit what a clone pulls them by, after a clone has pulled them."""
+    from psap.workflow.publish import publish as share
+
+    for line in share(remote):
+        typer.echo(line)

@@ -20,8 +20,9 @@ def track(
     """Bring MLflow up to date after its store was slow, locked or gone. Nothing is written twice."""
     from psap.suites.paths import CHECKPOINTS, RESULTS
     from psap.tracking import journal_report, replay, tell_without_journal
+    from psap.workflow.apart import results_of_this_machine
 
-    folders = sorted(RESULTS.glob("*"))
+    folders = [results_of_this_machine(folder.name) for folder in sorted(RESULTS.glob("*"))]
     for folder in folders:
         journal_report(folder, state)
     tell_without_journal(folders, state, CHECKPOINTS)

@@ -23,16 +23,27 @@ def compare(before: Path, now: Path) -> str:
     On the processor of the row, with its versions, code and data, all but the cost must be equal, bit for bit. Raises
     PsapError with all that differs, by how much, and what else is other than it was.
     """
-    row, again = (read_json(folder / "run.json", JsonObject, _AGAIN) for folder in (before, now))
-    found = [*_results(row, again), *_network(row["provenance"], again["provenance"])]
-    for name in ("epochs.csv", "history.csv"):
-        found += _tables(before / name, now / name)
+    row, again = _row(before), _row(now)
+    found = differences(before, now)
     if not found:
         top1 = row["result"]["top1_last"] if row["result"] else None
         ended = f"top-1 {top1:.2f} %" if top1 is not None else f"diverged: {row['diverged']['what']}"
         recorded = ", network" if "network" in row["provenance"] else "; its network's digest is not recorded"
         return f"{row['run']}: the same: {ended}, counts, losses, start, every epoch, history{recorded}"
     raise PsapError(f"{row['run']}: not the same: {'; '.join(found)}. {_why(row, again)}")
+
+
+def differences(before: Path, now: Path) -> list[str]:
+    """All that differs between two folders with a run.json and its tables, but the cost: in words, by how much."""
+    row, again = _row(before), _row(now)
+    found = [*_results(row, again), *_network(row["provenance"], again["provenance"])]
+    for name in ("epochs.csv", "history.csv"):
+        found += _tables(before / name, now / name)
+    return found
+
+
+def _row(folder: Path) -> JsonObject:
+    return read_json(folder / "run.json", JsonObject, _AGAIN)
 
 
 def _results(row: JsonObject, again: JsonObject) -> list[str]:

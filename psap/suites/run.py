@@ -36,7 +36,7 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
     `paths`. `workers`: processes that decode photographs. Where several ranks train, all call it, and rank 0 does all
     that is written. A run that diverges leaves a row that says so, and so does one whose dense network did.
     """
-    data = _data(grid.suite.data)
+    data = load_data(grid.suite.data)
     for parent in grid.parents(run):
         _require(paths.checkpoints / parent.path / architecture.DESCRIPTION, f"psap train {parent.path}")
     precision = run.config.training.precision
@@ -97,7 +97,8 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
     )
 
 
-def _data(data: Data) -> dataset.DataSet:
+def load_data(data: Data) -> dataset.DataSet:
+    """The prepared data set. Raises PsapError with the command that prepares it where it is missing."""
     file = data_file(data)
     _require(file, data_command(data))
     root = find_folder(data.source, data.path) if data.photos else None

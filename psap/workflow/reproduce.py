@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from filelock import FileLock, Timeout
 
 from psap.errors import PsapError
 from psap.planning.affordable import tell_plan
-from psap.suites.grid import load_good_grids
+from psap.suites.grid import Grid, load_good_grids
 from psap.suites.paths import CHECKPOINTS, RESULTS, STATE
 from psap.tracking import journal_report, tell_without_journal
 from psap.tracking.background import mirrored
 from psap.utils import gpu_locks
 from psap.utils.files import os_errors_as_psap_error
+from psap.workflow.apart import bring_back
 from psap.workflow.display import Silence, shown
 from psap.workflow.slurm import cancel_left_jobs
 from psap.workflow.warm import warm_starts
@@ -28,11 +29,13 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PATIENCE = 20.0  # seconds that a workflow has to stop by itself
 
 
-def run_workflow(suites: Sequence[str], cores: str, options: Sequence[str], anyway: bool = False) -> int:
+def run_workflow(
+    suites: Sequence[str], cores: str, options: Sequence[str], anyway: bool = False, accept: bool = False
+) -> int:
     """Run `snakemake <suites> <options>` in the working directory; returns its exit code.
 
     `cores`: jobs at once; "" for what a profile among the options says, or else all that this machine has. `anyway`:
-    also what takes this machine days.
+    also what takes this machine days. `accept`: results that agree with the committed ones take their place.
 
     Snakemake leaves its own lock behind when it is killed, and cannot tell that from a workflow at work; here it is
     lifted where no Snakemake is left in this folder. Raises PsapError when one is.
@@ -57,18 +60,27 @@ def run_workflow(suites: Sequence[str], cores: str, options: Sequence[str], anyw
             if any(folder.glob("locks/*")):
                 cancel_left_jobs()
                 subprocess.run([*snakemake, "--unlock"], check=True, capture_output=True)
+            for suite in () if dry else suites:
+                bring_back(suite)
             here = not _elsewhere(options) and not gpu_locks.job_slots()
             warm: AbstractContextManager[dict[str, str]] = warm_starts(folder) if here else nullcontext({})
             with warm as more:
                 command = [*snakemake, *suites, *_cores(cores, options), *options]
                 runs = 0 if dry else sum(len(grids[suite].runs) for suite in set(suites))
                 code = _run_tracked(command, suites, os.environ | more, runs)
+            if code == 0 and not dry:
+                _conclude([grids[suite] for suite in suites], accept)
     except Timeout:
         raise PsapError("another `psap reproduce` is at work in this folder; wait for it, or stop it first") from None
-    for report in (RESULTS / suite / "report.html" for suite in suites):
-        if code == 0 and report.exists():  # not after a dry run
-            print(f"report: {report}")
     return code
+
+
+def _conclude(grids: Iterable[Grid], accept: bool) -> None:
+    from psap.workflow.conclusion import conclude  # which imports pandas: not before the workflow starts
+
+    for grid in grids:
+        for line in conclude(grid, accept):
+            print(line)
 
 
 def _cores(cores: str, options: Sequence[str]) -> list[str]:

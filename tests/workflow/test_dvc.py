@@ -97,6 +97,45 @@ def test_pull_and_go_on(original: Clone, tmp_path: Path) -> None:
     assert "didn't change, skipping" in other.dvc("repro")
 
 
+def test_publish_and_pull_on_another_path(original: Clone, root: Path, tmp_path: Path) -> None:
+    zoo = Path("results/zoo/resnet8-digits-80")
+    shutil.copytree(root / zoo, original.folder / zoo)
+    saved(original, "no networks yet")
+    store = str(tmp_path / "published")
+    assert "no networks to publish" in original.psap("publish", store).stderr
+    assert original.psap("reproduce", "tiny").returncode == 0
+    refused = original.psap("publish", store)
+    assert refused.returncode == 2 and refused.stderr.endswith("commit first\n") and not Path(store).exists()
+    saved(original, "results")
+    row = original.folder / "results/tiny/resnet8/dense/seed0/run.json"
+    made = row.read_text()
+    row.write_text(made.replace('"network": "', '"network": "0'))
+    saved(original, "a row of another network")
+    assert "1 rows of tiny are committed from other networks than are here" in original.psap("publish", store).stderr
+    row.write_text(made)
+    saved(original, "its own row")
+
+    done = original.psap("publish", store)
+    assert done.returncode == 0, done.stderr
+    assert "a clone pulled 3 networks, each as it is here" in done.stdout
+    assert not original.git("status", "--porcelain")
+    assert original.git("show", "--name-only", "--format=").split() == [".dvc/config", "dvc.lock"]
+    assert original.psap("publish", store).returncode == 0, "again: nothing to commit"
+
+    other = cloned(original, tmp_path / "elsewhere" / "b")
+    other.dvc("pull", "-q")
+    assert other.files() == original.files()
+    for network in (str(zoo), "tiny/resnet8/pretrained/psap/0.5/seed0"):
+        assert "the same as in its row" in other.psap("evaluate", network).stdout
+    assert "didn't change, skipping" in other.dvc("repro")
+
+    other.dvc("get", "-q", str(original.folder), str(zoo), "-o", "got")
+    original.git("tag", "-a", "-m", "first", "resnet8-digits-80@v0.1.0")
+    other.dvc("artifacts", "get", str(original.folder), "resnet8-digits-80", "-o", "registered")
+    for folder in ("got", "registered"):
+        assert "439 of 450 images right" in other.psap("evaluate", folder).stdout
+
+
 def test_snakemake_then_commit_is_repro(original: Clone) -> None:
     done = original.psap("reproduce", "tiny")
     assert done.returncode == 0, done.stderr
