@@ -1,4 +1,4 @@
-# make reproduce   set up, then run the demo suite to results/demo/report.html (again: resume, or nothing to do)
+# make reproduce   set up, then run the demo suite and compare it with the committed results (again: resume, or nothing to do)
 # make test        set up, then run the tests          make lint     static checks
 # make test-fast   the tests of single parts, for the loop of edit and test (about two and a half minutes)
 # make ui          MLflow's pages on this machine (PORT=5000), with the addresses of the suites' runs
