@@ -98,10 +98,6 @@ def _describe(folder: Path, run_id: str, model: Any) -> None:
         inputs = Schema([TensorSpec(np.dtype("uint8"), (-1, *image))])
         outputs = Schema([TensorSpec(np.dtype("float32"), (-1, described.classes))])
         kept.signature = ModelSignature(inputs, outputs)
-        kept.saved_input_example_info = {
-            "artifact_path": "input_example.json",
-            "type": "ndarray",
-            "format": "tf-serving",
-        }
-        files.write_json(folder / "input_example.json", {"inputs": np.full((1, *image), 128).tolist()})
+        kept.saved_input_example_info = {"artifact_path": _EXAMPLE, "type": "ndarray", "format": "tf-serving"}
+        files.write_json(folder / _EXAMPLE, {"inputs": np.full((1, *image), 128).tolist()})
     kept.save(str(folder / "MLmodel"))

@@ -84,11 +84,7 @@ class Display(Silence):
         head.add_row(ProgressBar(total=progress.runs, completed=progress.done(), width=30), progress.line())
         running = Table.grid(padding=(0, 2))
         for name, values in list(progress.epochs())[:_LONGEST]:
-            epoch, epochs, loss, accuracy, speed = values or ("", "", "", "", "")
-            told = (
-                (f"epoch {epoch}/{epochs}", f"loss {loss}", accuracy and f"top-1 {accuracy}", speed) if values else ()
-            )
-            running.add_row(f"  {name}", *told)
+            running.add_row(f"  {name}", *(_told(*values) if values else ()))
         more = len(progress.jobs) - _LONGEST
         return Group(head, running, *([f"  and {more} more"] if more > 0 else []))
 
