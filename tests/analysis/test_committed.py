@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,13 @@ def test_the_page_of_results_quotes_the_verdicts_as_they_stand() -> None:
         effect, low, high = (number(comparison[key], 1, sign=True) for key in ("effect", "low", "high"))
         cells = f"| {claim['verdict']} | {effect} ({low} to {high}) | {comparison['baseline']} | {claim['n']} |"
         assert [line for line in page if line.startswith(f"| {claim['id']} |") and line.endswith(cells)], cells
+
+
+def test_the_page_of_results_quotes_the_rows_of_what_is_not_judged_yet() -> None:
+    page = (ROOT / "docs" / "results.md").read_text()
+    cell = ROOT / "results" / "cifar10-cpu" / "resnet20" / "pretrained"
+    for method in ("psap", "psap_hard", "psap_uniform", "psap_soft"):
+        rows = [json.loads((cell / method / "0.8" / f"seed{seed}" / "run.json").read_text()) for seed in range(4)]
+        top1 = [row["result"]["top1_last"] for row in rows]
+        (line,) = [line for line in page.splitlines() if line.startswith((f"| {method} |", f"| {method}:"))]
+        assert line.endswith(" | ".join(f"{value:.2f}" for value in [*top1, statistics.fmean(top1)]) + " |")
