@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from tempfile import TemporaryFile
 
 from psap.errors import PsapError
@@ -76,9 +77,10 @@ def _wait(server: "subprocess.Popen[bytes]", port: int) -> None:
     """Return once `server` answers; raises TimeoutError if it ends before, or does not in time."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline and server.poll() is None:
-        with socket.socket() as client:
-            client.settimeout(1)
-            if client.connect_ex((_HOST, port)) == 0:
-                return
+        # A connection alone would say nothing: a free port may connect with itself.
+        with suppress(OSError, HTTPException), closing(HTTPConnection(_HOST, port, timeout=1)) as client:
+            client.request("GET", "/health")
+            client.getresponse()
+            return
         time.sleep(0.2)
     raise TimeoutError

@@ -57,6 +57,7 @@ class Terminal:
         while self.process.poll() is None:
             self.read()
             time.sleep(0.1)
+        self.read()
         return self.process.returncode
 
 
