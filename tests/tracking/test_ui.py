@@ -8,7 +8,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import urllib.request
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
@@ -44,8 +45,9 @@ def test_it_answers_when_it_tells_the_addresses_of_the_runs(database: Path, jour
         pages = [re.findall(r"http://\S+", line)[0] for line in told]
         runs = f"http://127.0.0.1:{port}/#/experiments/1/runs?workflowType=machine_learning"
         assert pages[0].startswith(runs) and pages[1].startswith(f"{runs}&compareRunsMode=CHART")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
-            assert page.status == 200
+        with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as client:
+            client.request("GET", "/")
+            assert client.getresponse().status == 200
         with sqlite3.connect(database) as store:
             tags = dict(store.execute("select key, value from experiment_tags").fetchall())
         for page_address in pages:  # each is of a view that the experiment keeps
