@@ -26,19 +26,28 @@ from psap import Group, Method, Pruner
 
 EPOCHS, ITERATIONS, TARGET = 6, 3, 0.4
 CRITERIA = ("l1", "l2", "fpgm", "bn_scale", "taylor", "random")
+# Every parameter that decides is given, so that a new default is no difference.
+SPARSITY = {"weights": "raw", "quantile": 0.5, "multiple": 0.5}
 ALLOCATIONS: dict[str, dict[str, Any]] = {
     "uniform": {"allocation": "uniform"},
     "global": {"allocation": "global"},
-    "sparsity-group": {"allocation": "sparsity", "sparsity": {"scale": "group", "alpha": 1.0}},
-    "sparsity-model": {"allocation": "sparsity", "sparsity": {"scale": "model", "alpha": 0.5, "live_only": False}},
+    "sparsity-group": {
+        "allocation": "sparsity",
+        "sparsity": SPARSITY | {"scale": "group", "alpha": 1.0, "live_only": True},
+    },
+    "sparsity-model": {
+        "allocation": "sparsity",
+        "sparsity": SPARSITY | {"scale": "model", "alpha": 0.5, "live_only": False},
+    },
 }
+PROTECTION = {"scope": "group", "quantile": 0.7, "share": 0.3, "pulse": 0.0, "immunity": 1}
 RECONSTRUCTIONS: dict[str, dict[str, Any]] = {
     "hard": {"reconstruction": "hard"},
     "soft": {"reconstruction": "soft"},
     **{
         f"{when}-{rest}-{signal}": {
             "reconstruction": "protective",
-            "protection": {"when": when, "rest": rest, "signal": signal, "immunity": 1},
+            "protection": PROTECTION | {"when": when, "rest": rest, "signal": signal},
         }
         for when, rest, signal in (
             ("before", "hold", "weight_gradient"),
