@@ -3,11 +3,11 @@
 import copy
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,11 @@ from torch.export import ExportedProgram
 
 from psap.errors import PsapError
 from psap.utils.files import atomic
+from psap.utils.mappings import JsonObject
 
 Format = Literal["onnx", "torch"]
 Run = Callable[[Tensor], Tensor]
-Save = Callable[[Path, Mapping[str, Any]], None]
+Save = Callable[[Path, JsonObject], None]
 TOLD = "psap.json"
 
 BATCHES = (1, 2, 7)
@@ -39,9 +40,7 @@ class Difference:
     relative: float
 
 
-def export(
-    model: nn.Module, images: Tensor, file: Path, format: Format, told: Mapping[str, Any] | None = None
-) -> Difference:
+def export(model: nn.Module, images: Tensor, file: Path, format: Format, told: JsonObject | None = None) -> Difference:
     """Write a network in evaluation mode to a file, for batches of any size.
 
     The file is read again and compared with the network, on random normal inputs in batches of 1, 2 and 7.
@@ -113,7 +112,7 @@ def _onnx(program: ExportedProgram) -> Save:
     converted = torch.onnx.export(program, input_names=[_INPUT], output_names=[_OUTPUT], verbose=False)
     assert converted is not None
 
-    def save(file: Path, told: Mapping[str, Any]) -> None:
+    def save(file: Path, told: JsonObject) -> None:
         converted.model.metadata_props.update({name: json.dumps(value) for name, value in told.items()})
         converted.save(file, external_data=False)
 

@@ -6,7 +6,6 @@ import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -142,7 +141,7 @@ def _file(name: str, file: str) -> str:
         raise PsapError(f"{name}: git could not be run; install it, or name a folder") from None
 
 
-def _numbers(line: dict[str, Any]) -> dict[str, float | None]:
+def _numbers(line: dict[str, str]) -> dict[str, float | None]:
     return {name: float(line[name]) if line[name] else None for name in ("top1_last", *COUNTS)}
 
 

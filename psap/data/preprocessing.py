@@ -1,9 +1,8 @@
 """How an image becomes a network's input, for whoever uses the network elsewhere."""
 
-from typing import Any
-
 from psap.data.dataset import DataSet
 from psap.data.schema import Photos
+from psap.utils.mappings import JsonObject
 
 _MIDDLE = 0.875  # of the short side that evaluation looks at: 224 of 256 pixels
 
@@ -13,7 +12,7 @@ def resized(size: int) -> int:
     return round(size / _MIDDLE)
 
 
-def preprocessing(data: DataSet, photos: Photos | None) -> dict[str, Any]:
+def preprocessing(data: DataSet, photos: Photos | None) -> JsonObject:
     """What evaluation does to an image, in plain values.
 
     `size`: [height, width] of the input; `mean`, `std`: by channel, for pixels in 0..1. Of photographs also `resize`,

@@ -4,7 +4,7 @@ Without torch, whose import takes longer than a workflow's look at its networks.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -58,9 +58,9 @@ class Widths(BaseModel):
     attributes: dict[str, dict[str, Plain]] = {}
 
     @model_serializer(mode="wrap")
-    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> JsonObject:
         """A network that shapes tell is described as it was before there were attributes."""
-        values: dict[str, Any] = handler(self)
+        values: JsonObject = handler(self)
         return {name: value for name, value in values.items() if value or name != "attributes"}
 
 

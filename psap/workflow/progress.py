@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from re import search
-from typing import Any
+
+from psap.utils.mappings import JsonObject
 
 _TRAINING = ("dense", "prune", "retrain")
 # What a training says of its last epoch (psap.training.outputs).
@@ -37,7 +38,7 @@ class Progress:
                     self._read += len(line)
                     self._happened(json.loads(line))
 
-    def _happened(self, event: dict[str, Any]) -> None:
+    def _happened(self, event: JsonObject) -> None:
         match event:
             case {"event": "run_info", "stats": stats}:
                 self.left = sum(stats.get(rule, 0) for rule in _TRAINING)
