@@ -33,7 +33,7 @@ def test_rows_survive_ctrl_c_and_jobs_that_fail(finished: Project) -> None:
         said = workflow.communicate()[1]
     assert workflow.returncode != 0
     assert {file: file.read_bytes() for file in rows} == rows
-    assert "run the same command again to resume" in said and "git checkout -- results" in said
+    assert "run the same command again to resume" in said and "git checkout-index --all --quiet" in said
 
     shutil.rmtree(folder / "state")
     (folder / "state").mkdir()

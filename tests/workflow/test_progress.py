@@ -38,7 +38,15 @@ class Terminal:
         environment = project.environment | {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
         command = [sys.executable, "-m", "psap", "reproduce", "tiny", "--cores", "2"]
         self.process = subprocess.Popen(
-            command, cwd=project.folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, process_group=0
+            command,
+            cwd=project.folder,
+            env=environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            process_group=0,
+            # Who runs the tests in the background of a shell ignores Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(theirs)
         os.set_blocking(ours, False)
