@@ -154,3 +154,14 @@ def publish(
 
     for line in share(remote):
         typer.echo(line)
+
+
+@app.command()
+def archive(
+    suite: Annotated[str, typer.Argument(help="Name of a suite: a file in params/ whose runs are in results/.")],
+    out: Annotated[Path | None, typer.Option(help="File to write (default: <suite>.zip).")] = None,
+) -> None:
+    """Write a suite to one zip to deposit: rows, tables, report, parameters, networks, and the digest of each."""
+    from psap.workflow.archive import archive as write
+
+    typer.echo(write(suite, out or Path(f"{suite}.zip")))

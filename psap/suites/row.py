@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from psap.utils.mappings import JsonObject
 
@@ -50,6 +50,7 @@ class Provenance(Record):
     dirty: bool | None
     hardware: str
     device: str
+    finished: AwareDatetime
     precision: str = ""  # this and the next are empty in rows that were made before they were recorded
     machine: JsonObject = {}
 

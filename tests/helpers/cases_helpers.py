@@ -151,6 +151,8 @@ NAMED: list[tuple[str, ...]] = [
     ("show", "?"),
     ("analyse", "?"),
     ("report", "?", "results/tiny"),
+    ("archive", "?"),
+    ("archive", "tiny", "--out", "?"),
     ("data", "?"),
     ("data", "folder", "--path", "?"),
     ("data", "folder", "--photos", "--path", "?"),
