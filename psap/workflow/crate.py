@@ -3,7 +3,7 @@
 All of it stands in CITATION.cff, in the suite and in its rows; https://w3id.org/ro/crate/1.1 describes the format.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
@@ -82,7 +82,7 @@ class Reference(BaseModel):
             "@id": self.url or f"#{quote(self.title)}",
             "@type": "ScholarlyArticle" if self.type == _ARTICLE else "CreativeWork",
             "name": self.title,
-            "author": [_link(author.entity()) for author in self.authors],
+            "author": _links([author.entity() for author in self.authors]),
         } | ({"datePublished": str(self.year)} if self.year else {})
 
 
@@ -121,7 +121,7 @@ def metadata(citation: Citation, about: About, files: Iterable[str]) -> JsonObje
         "@type": "SoftwareApplication",
         "name": citation.title,
         "softwareVersion": citation.version,
-        "author": [_link(author) for author in authors],
+        "author": _links(authors),
         "license": _link(licence),
     }
     told = {name: about.data.get(name, "") for name in ("label", "origin", "licence", "digest")}
@@ -139,10 +139,10 @@ def metadata(citation: Citation, about: About, files: Iterable[str]) -> JsonObje
         "description": about.description,
         "datePublished": about.finished.date().isoformat(),
         "license": _link(licence),
-        "author": [_link(author) for author in authors],
-        "citation": [_link(work) for work in cited],
-        "mentions": [{"@id": "#runs"}],
-        "hasPart": [_link(part) for part in parts],
+        "author": _links(authors),
+        "citation": _links(cited),
+        "mentions": {"@id": "#runs"},
+        "hasPart": _links(parts),
     }
     action = {
         "@id": "#runs",
@@ -150,8 +150,8 @@ def metadata(citation: Citation, about: About, files: Iterable[str]) -> JsonObje
         "name": "Training, pruning and analysis of the runs",
         "endTime": about.finished.isoformat(),
         "instrument": _link(software),
-        "object": [_link(data)],
-        "result": [_link(root)],
+        "object": _link(data),
+        "result": _link(root),
     }
     descriptor = {
         "@id": METADATA,
@@ -176,3 +176,9 @@ def _file(name: str) -> JsonObject:
 
 def _link(entity: JsonObject) -> JsonObject:
     return {"@id": entity["@id"]}
+
+
+def _links(entities: Sequence[JsonObject]) -> JsonObject | list[JsonObject]:
+    """Links to all of `entities`; to a single one no list, as RO-Crate wants it."""
+    found = [_link(entity) for entity in entities]
+    return found[0] if len(found) == 1 else found

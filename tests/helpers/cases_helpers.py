@@ -152,7 +152,6 @@ NAMED: list[tuple[str, ...]] = [
     ("analyse", "?"),
     ("report", "?", "results/tiny"),
     ("archive", "?"),
-    ("archive", "tiny", "--out", "?"),
     ("data", "?"),
     ("data", "folder", "--path", "?"),
     ("data", "folder", "--photos", "--path", "?"),

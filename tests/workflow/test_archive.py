@@ -123,9 +123,9 @@ def test_the_crate_says_what_the_files_and_the_citation_say(root: Path, whole: P
     rows = [json.loads(file.read_text()) for file in (whole.folder / "results").rglob("run.json")]
     assert crate["datePublished"] == max(row["provenance"]["finished"] for row in rows)[:10]
     assert entities[crate["license"]["@id"]]["name"] == citation["license"]
-    assert [entities[one["@id"]]["name"] for one in crate["author"]] == [one["name"] for one in citation["authors"]]
-    (paper,) = (entities[one["@id"]] for one in crate["citation"])
-    (cited,) = citation["references"]
+    (author,), (cited,) = citation["authors"], citation["references"]
+    assert entities[crate["author"]["@id"]]["name"] == author["name"]
+    paper = entities[crate["citation"]["@id"]]
     assert (paper["@id"], paper["name"], paper["@type"]) == (cited["url"], cited["title"], "ScholarlyArticle")
     assert [entities[one["@id"]]["name"] for one in paper["author"]] == ["Liang Li", "Pengfei Zhao"]
     assert entities["#software"]["softwareVersion"] == citation["version"]
@@ -188,9 +188,14 @@ def test_what_is_not_whole_is_refused_in_a_line(whole: Project, flip: Flip, kind
     assert not list(whole.folder.glob(".tiny*"))
 
 
-def test_it_lies_outside_of_what_it_holds(whole: Project) -> None:
-    done = whole.psap("archive", "tiny", "--out", "results/tiny/all.zip")
-    assert done.returncode == 2 and "lies in results/tiny" in done.stderr
+@pytest.mark.parametrize(
+    ("out", "said"), [("params", "params: cannot be written"), ("results/tiny/all.zip", "lies in results/tiny")]
+)
+def test_a_place_that_cannot_be_is_refused(whole: Project, out: str, said: str) -> None:
+    before = files(whole.folder)
+    done = whole.psap("archive", "tiny", "--out", out)
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert files(whole.folder) == before
 
 
 def test_networks_that_are_elsewhere_are_left_out(whole: Project) -> None:
