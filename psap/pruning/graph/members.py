@@ -7,11 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from psap.layers import HeadAttention
-
-
-def inside(module: str, name: str) -> str:
-    """The name in the network of what is called `name` in a module of it; `""` is the network itself."""
-    return f"{module}.{name}" if module else name
+from psap.utils.module_names import inside
 
 
 @dataclass(frozen=True)
