@@ -85,6 +85,11 @@ class Slot:
         dimension = self.member.dimension(self.attribute)
         return value.transpose(0, dimension) if dimension else value
 
+    def remove(self, mask: Tensor) -> None:
+        """Remove the positions of the channels in `mask` (bool, shape (C,)) from the tensor for good."""
+        if len(positions := self.member.positions(mask)):
+            cut(self.member.module, self.attribute, self.member.dimension(self.attribute), positions)
+
     @property
     def name(self) -> str:
         """Where the tensor is in the network, such as `layer1.0.conv1.weight`."""
