@@ -20,6 +20,7 @@ def analyse(
     # Imported here so that the command line can name this function without waiting for pandas and matplotlib.
     from psap.analysis import claims, dictionary, figures, report, settings, tables
     from psap.analysis import results as collect
+    from psap.analysis.claims_file import write_claims
     from psap.analysis.published import beside
     from psap.analysis.readings import read_readings
     from psap.analysis.rules import load
@@ -40,6 +41,6 @@ def analyse(
         write_text(folder / "settings.csv", chosen.to_csv(index=False))
         write_text(folder / "effects.csv", settings.effects(results).to_csv(index=False))
     judged = {"suite": results.suite.suite, "rules": judged_by.model_dump(mode="json"), "told": judged_by.told()}
-    write_json(folder / "claims.json", judged | {"claims": verdicts})
+    write_claims(folder, judged, verdicts)
     drawn = figures.draw(results, folder / "figures")
     write_text(folder / "report.html", report.render(results, table, verdicts, sections, drawn, chosen))

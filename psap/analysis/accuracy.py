@@ -13,7 +13,7 @@ from psap.analysis.parts import attributable
 from psap.analysis.results import Results
 from psap.analysis.rules import Rules
 from psap.analysis.settings import ranking
-from psap.analysis.statistics import estimate
+from psap.analysis.statistics import shown
 from psap.utils import plotting
 
 DENSE_LINE: dict[str, Any] = {"color": plotting.INK, "linewidth": 1, "linestyle": (0, (6, 3))}
@@ -118,7 +118,7 @@ def _dot(axes: Axes, x: float, y: float, look: style.Look, run: str | None = Non
 
 
 def _bar(axes: Axes, x: float, values: "pd.Series[float]", look: style.Look, rules: Rules) -> None:
-    """The t-interval of the seeds, from so many on as a verdict needs."""
-    interval = estimate(values.tolist(), rules.smallest_effect.top1, rules.confidence)
-    if interval.n >= rules.min_seeds and interval.low is not None and interval.high is not None:
+    """The t-interval of the seeds, if there are enough."""
+    interval = shown(values.tolist(), rules)
+    if interval.low is not None and interval.high is not None:
         axes.plot([x, x], [interval.low, interval.high], color=look.color, alpha=0.6, linewidth=1.1)

@@ -10,7 +10,7 @@ from psap.analysis.contrasts import CELL
 from psap.analysis.readings import specification
 from psap.analysis.results import Results
 from psap.analysis.rules import Rules
-from psap.analysis.statistics import estimate
+from psap.analysis.statistics import shown
 from psap.utils import plotting
 from psap.utils.mappings import JsonObject
 
@@ -55,10 +55,8 @@ def forests(results: Results) -> list[Forest]:
 
 
 def _difference(values: list[float], rules: Rules) -> JsonObject:
-    """The mean, and its interval from so many seeds on as a verdict needs."""
-    result = estimate(values, rules.smallest_effect.top1, rules.confidence)
-    low, high = (result.low, result.high) if result.n >= rules.min_seeds else (None, None)
-    return {"n": result.n, "effect": result.mean, "low": low, "high": high}
+    result = shown(values, rules)
+    return {"n": result.n, "effect": result.mean, "low": result.low, "high": result.high}
 
 
 def curve(results: Results) -> Figure | None:

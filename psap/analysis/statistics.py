@@ -2,11 +2,13 @@
 
 import gc
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+
+from psap.analysis.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ def estimate(values: Sequence[float], margin: float, confidence: float = 0.95) -
     below = stats.ttest_1samp(data, margin, alternative="less").pvalue
     tests = (float(both.pvalue), float(max(above, below)))
     return Estimate(n, mean, float(data.std(ddof=1)), float(low), float(high), *tests)
+
+
+def shown(values: Sequence[float], rules: Rules) -> Estimate:
+    """An estimate of top-1, or of its differences, with an interval from so many seeds on as a verdict needs."""
+    found = estimate(values, rules.smallest_effect.top1, rules.confidence)
+    return found if found.n >= rules.min_seeds else replace(found, low=None, high=None)
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

@@ -2,13 +2,13 @@
 
 import csv
 import io
-import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from psap.analysis.claims_file import CLAIMS_FILE, Claims, side_by_side
 from psap.analysis.tables import number
 from psap.errors import PsapError
 from psap.utils.text import table
@@ -62,8 +62,7 @@ class Versus:
     @property
     def claims(self) -> list[tuple[str, str, str]]:
         """Each claim with its two verdicts; "" where a side has none."""
-        names = dict.fromkeys([*self.first.verdicts, *self.second.verdicts])
-        return [(name, self.first.verdicts.get(name, ""), self.second.verdicts.get(name, "")) for name in names]
+        return [(claim, *both) for claim, both in side_by_side(self.first.verdicts, self.second.verdicts).items()]
 
     @property
     def summary(self) -> list[str]:
@@ -87,7 +86,7 @@ def read_side(name: str) -> Side:
     try:
         lines = list(csv.DictReader(io.StringIO(_file(name, "runs.csv")), strict=True))
         runs = {line["run"].partition("/")[2]: line for line in lines}
-        verdicts = {claim["id"]: claim["verdict"] for claim in json.loads(_file(name, "claims.json"))["claims"]}
+        verdicts = Claims.model_validate_json(_file(name, CLAIMS_FILE)).verdicts
         for line in lines:
             _numbers(line)
     except (csv.Error, ValueError, KeyError, TypeError, AttributeError):

@@ -43,7 +43,7 @@ def bench_track() -> str:
 def _run(state: Path, uri: str) -> tuple[float, list[float], float, int]:
     """Seconds of the start, of each row, and of the end; and how many rows the mirror had left at the end."""
     state.mkdir(parents=True)
-    tracker = Tracker(state, run="bench/track", experiment="bench", tags={}, params={}, uri=uri, patience=120)
+    tracker = Tracker(state, records.new_head("bench/track", "bench", {}, {}), uri, patience=120)
     start = _seconds(lambda: tracker.start([]))
     rows = []
     for epoch in range(_EPOCHS):

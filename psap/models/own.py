@@ -11,6 +11,7 @@ from psap.models.architecture import OWN
 from psap.models.saved import save as save_named
 from psap.models.saved import write_checked
 from psap.models.widths import set_widths, widths
+from psap.utils.module_names import inside
 
 
 def save(model: nn.Module, folder: Path | str, into: nn.Module | None = None, **named: Any) -> None:
@@ -61,6 +62,5 @@ def _like(model: nn.Module, fresh: nn.Module) -> nn.Module:
             raise PsapError(f"{name} is a {type(module).__name__}, and would come back as a {type(other).__name__}")
         for key, value in vars(module).items():
             if type(value) in (bool, str) and key != "training" and vars(other).get(key) != value:
-                place = f"{name}.{key}" if name else key
-                raise PsapError(f"{place} is {value!r}, and would come back as {vars(other).get(key)!r}")
+                raise PsapError(f"{inside(name, key)} is {value!r}, and would come back as {vars(other).get(key)!r}")
     return fresh

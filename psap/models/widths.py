@@ -7,6 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from psap.errors import PsapError
 from psap.layers import HeadAttention, PadShortcut
 from psap.models.architecture import Plain, Widths, Wiring
+from psap.utils.module_names import inside
 
 
 def widths(model: nn.Module) -> Widths:
@@ -34,8 +35,8 @@ def set_widths(model: nn.Module, target: Widths) -> None:
         first = min(strangers)
         raise PsapError(f"{first}: " + ("missing" if first in current.shapes else "this network has no such tensor"))
     for name, module in model.named_modules():
-        own = {key: target.shapes[_join(name, key)] for key in _tensors(module) if _join(name, key) in target.shapes}
-        changed = any(shape != current.shapes[_join(name, key)] for key, shape in own.items())
+        own = {key: target.shapes[inside(name, key)] for key in _tensors(module) if inside(name, key) in target.shapes}
+        changed = any(shape != current.shapes[inside(name, key)] for key, shape in own.items())
         if isinstance(module, PadShortcut):
             _rewire(name, module, own, target.shortcuts.get(name))
         elif changed or target.groups.get(name) != current.groups.get(name):
@@ -69,10 +70,6 @@ def numbers(module: nn.Module) -> dict[str, Plain]:
     single = {key: value for key, value in values.items() if type(value) in (int, float)}
     several = {key: [*value] for key, value in values.items() if type(value) is tuple and {*map(type, value)} == {int}}
     return single | several
-
-
-def _join(module: str, tensor: str) -> str:
-    return f"{module}.{tensor}" if module else tensor
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

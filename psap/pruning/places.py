@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from psap.pruning.graph.members import inside
 from psap.pruning.multiply_adds import FlopCounter
+from psap.utils.module_names import inside
 from psap.utils.passes import evaluating, forward
 
 _CONV = nn.modules.conv._ConvNd

@@ -8,13 +8,12 @@ from typing import Any
 
 from psap.errors import PsapError
 from psap.utils.mappings import JsonObject, flat
-from psap.utils.validation import read_json, text
+from psap.utils.validation import read_written, text
 
 # Of where a row comes from: what may explain a difference.
 _ORIGIN = ("code", "data", "versions", "hardware", "device", "machine")
 # What no processor, GPU or library can change.
 _FIXED = ("macs_dense", "params_dense", "epochs", "images")
-_AGAIN = "restore the file, or train its run again"
 
 
 def compare(before: Path, now: Path) -> str:
@@ -23,8 +22,8 @@ def compare(before: Path, now: Path) -> str:
     On the processor of the row, with its versions, code and data, all but the cost must be equal, bit for bit. Raises
     PsapError with all that differs, by how much, and what else is other than it was.
     """
-    row, again = _row(before), _row(now)
-    found = differences(before, now)
+    row, again = (read_written(folder / "run.json") for folder in (before, now))
+    found = _differences(row, again, before, now)
     if not found:
         top1 = row["result"]["top1_last"] if row["result"] else None
         ended = f"top-1 {top1:.2f} %" if top1 is not None else f"diverged: {row['diverged']['what']}"
@@ -35,15 +34,15 @@ def compare(before: Path, now: Path) -> str:
 
 def differences(before: Path, now: Path) -> list[str]:
     """All that differs between two folders with a run.json and its tables, but the cost: in words, by how much."""
-    row, again = _row(before), _row(now)
+    row, again = (read_written(folder / "run.json") for folder in (before, now))
+    return _differences(row, again, before, now)
+
+
+def _differences(row: JsonObject, again: JsonObject, before: Path, now: Path) -> list[str]:
     found = [*_results(row, again), *_network(row["provenance"], again["provenance"])]
     for name in ("epochs.csv", "history.csv"):
         found += _tables(before / name, now / name)
     return found
-
-
-def _row(folder: Path) -> JsonObject:
-    return read_json(folder / "run.json", JsonObject, _AGAIN)
 
 
 def _results(row: JsonObject, again: JsonObject) -> list[str]:

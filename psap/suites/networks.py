@@ -6,8 +6,7 @@ from pathlib import Path
 from psap.errors import PsapError
 from psap.models import architecture
 from psap.suites.paths import CHECKPOINTS
-from psap.utils.mappings import JsonObject
-from psap.utils.validation import read_json
+from psap.utils.validation import read_written
 
 
 def of_other_networks(folder: Path, suite: str) -> list[str]:
@@ -19,7 +18,7 @@ def of_other_networks(folder: Path, suite: str) -> list[str]:
     found = []
     for row in sorted(folder.rglob("run.json")):
         run = f"{suite}/{row.parent.relative_to(folder).as_posix()}"
-        made = read_json(row, JsonObject, "restore the file, or train its run again")["provenance"].get("network")
+        made = read_written(row)["provenance"].get("network")
         with suppress(PsapError):
             if made and architecture.read(CHECKPOINTS / run).sha256 != made:
                 found.append(run)

@@ -65,15 +65,7 @@ def execute(grid: Grid, run: Run, device: torch.device, workers: int = 0, paths:
         trainer.resume(checkpoints)
         labels |= provenance(device, precision) | ({"start": architecture.read(start).sha256} if start else {})
         labels |= {"weights": trainer.weights} if trainer.weights else {}
-        tracker = Tracker(
-            state / key,
-            run=run.path,
-            experiment=run.suite,
-            tags=tracked.tags(grid, run, labels),
-            params=tracked.params(run),
-            name=tracked.name(grid, run),
-            data=tracked.data_set(grid, data),
-        )
+        tracker = Tracker(state / key, tracked.head(grid, run, labels, data))
         tracker.start([tracked.row(trainer, epoch) for epoch in range(trainer.progress.epoch)])
         try:
             outcome = trainer.run(checkpoints, lambda progress: _report(run, trainer, progress, tracker))

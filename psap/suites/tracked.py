@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from psap.data.dataset import DataSet as Images
 from psap.suites.grid import Grid, Run
 from psap.suites.paths import data_file
-from psap.tracking import Row
-from psap.tracking.records import NOTE, DataSet
+from psap.tracking import Row, new_head
+from psap.tracking.records import NOTE, DataSet, Head
 from psap.training.trainer import Trainer
 from psap.utils.mappings import JsonObject, flat
 
@@ -14,20 +14,26 @@ _ACCURACY = "accuracy"  # MLflow sorts charts by the part before the slash, so t
 _LAYERS = "layers"
 
 
-def name(grid: Grid, run: Run) -> str:
+def head(grid: Grid, run: Run, labels: JsonObject, data: Images) -> Head:
+    """All that is known of the run when it starts; `labels` are its provenance."""
+    told = _tags(grid, run, labels), _params(run), _name(grid, run), _data_set(grid, data)
+    return new_head(run.path, run.suite, *told)
+
+
+def _name(grid: Grid, run: Run) -> str:
     """What tells the run apart in its suite: "psap -80 % pretrained s0"."""
     parts = [run.model] if len(grid.suite.models) > 1 else []
     parts += ["dense"] if run.kind == "dense" else [run.method, f"-{100 * run.target:g} %", str(run.init)]
     return " ".join([*parts, f"s{run.seed}"])
 
 
-def params(run: Run) -> dict[str, str]:
+def _params(run: Run) -> dict[str, str]:
     """What runs are told apart by, first of all by their place in the grid."""
     place = {name: getattr(run, name) for name in ("model", "init", "method", "target", "seed")}
     return flat(run.config.described()) | {name: str(value) for name, value in place.items() if value is not None}
 
 
-def tags(grid: Grid, run: Run, labels: JsonObject) -> dict[str, str]:
+def _tags(grid: Grid, run: Run, labels: JsonObject) -> dict[str, str]:
     """Where the run stands in its suite, what it is in a line, and what made it."""
     named = {name: getattr(run, name) for name in ("suite", "model", "init", "method", "target", "seed", "hash")}
     kept = {name: labels[name] for name in ("code", "data", "commit", "dirty", "hardware", "device")}
@@ -37,7 +43,7 @@ def tags(grid: Grid, run: Run, labels: JsonObject) -> dict[str, str]:
     return tags | {"mlflow.source.git.commit": labels["commit"], NOTE: _description(grid, run)}
 
 
-def data_set(grid: Grid, data: Images) -> DataSet:
+def _data_set(grid: Grid, data: Images) -> DataSet:
     """The data set as an input of the run."""
     counts = {"train": len(data.train), "test": len(data.test)}
     profile = {"label": data.label, "images": counts, "classes": len(data.classes)}

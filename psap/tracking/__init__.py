@@ -1,6 +1,6 @@
 """MLflow, as a mirror: a run writes its own journal, another process copies it into the tracking store.
 
-    tracker = Tracker(state, run=..., experiment=..., tags=..., params=..., uri=None)
+    tracker = Tracker(state, new_head(run, experiment, tags, params))
     tracker.start(rows of the resume checkpoint)
     for each epoch: write the checkpoint (with the row in it), then tracker.log(row)
     tracker.finish(metrics, artifacts, network)       # or tracker.fail(reason)
@@ -11,8 +11,8 @@ imports MLflow: no import, lock or time-out of the store can cost it time, and n
 """
 
 from psap.tracking.mirror import Replay, replay
-from psap.tracking.records import Row
+from psap.tracking.records import Row, new_head
 from psap.tracking.report import journal_report, tell_without_journal
 from psap.tracking.tracker import Tracker
 
-__all__ = ["Replay", "Row", "Tracker", "journal_report", "replay", "tell_without_journal"]
+__all__ = ["Replay", "Row", "Tracker", "journal_report", "new_head", "replay", "tell_without_journal"]

@@ -90,7 +90,10 @@ def new_head(
     name: str = "",
     data: DataSet | None = None,
 ) -> Head:
-    """The head of a new MLflow run that starts now."""
+    """The head of a new MLflow run that starts now: `experiment` is its suite.
+
+    `params` longer than the store takes are cut there.
+    """
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

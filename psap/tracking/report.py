@@ -9,10 +9,7 @@ from filelock import FileLock
 from psap.tracking import journal, records
 from psap.tracking.records import End
 from psap.utils import files
-from psap.utils.mappings import JsonObject
-from psap.utils.validation import read_json
-
-_AGAIN = "restore the file, or train its run again"
+from psap.utils.validation import read_written
 
 
 def journal_report(folder: Path, state: Path) -> None:
@@ -63,4 +60,4 @@ def tell_without_journal(folders: Iterable[Path], state: Path, networks: Path) -
 
 def _began(row: Path) -> bool:
     """Whether the run of `row` was trained at all: what needs a network that diverged is not."""
-    return (read_json(row, JsonObject, _AGAIN).get("diverged") or {}).get("epoch") != 0
+    return (read_written(row).get("diverged") or {}).get("epoch") != 0

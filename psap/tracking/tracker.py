@@ -11,7 +11,7 @@ from typing import TextIO
 import psap
 from psap.errors import PsapError
 from psap.tracking import journal, records
-from psap.tracking.records import DataSet, End, Row, Scalar
+from psap.tracking.records import End, Head, Row
 from psap.tracking.store import tracking_uri
 from psap.utils import files
 
@@ -19,29 +19,17 @@ from psap.utils import files
 class Tracker:
     """Tracks one run, whose state folder this process owns (it holds the lock `state`/lock).
 
-    `run` is the run's path, `name` what people read of it, and `experiment` its suite; `params` longer than the store
-    takes are cut there; `uri` names the store, by default MLFLOW_TRACKING_URI or mlflow.db in the working directory.
+    `head` is that of a new MLflow run; `uri` names the store, by default MLFLOW_TRACKING_URI or mlflow.db in the
+    working directory.
     With PSAP_TRACKING=off in the environment only the journal is written, and `replay` can mirror it at any time.
 
     A row must be in the checkpoint before it is logged. Then a run that is killed and resumed is one MLflow run, with
     each step once; were a logged row lost, MLflow's run would be deleted and made again.
     """
 
-    def __init__(
-        self,
-        state: Path,
-        *,
-        run: str,
-        experiment: str,
-        tags: Mapping[str, object],
-        params: Mapping[str, Scalar],
-        name: str = "",
-        data: DataSet | None = None,
-        uri: str | None = None,
-        patience: float = 10.0,
-    ) -> None:
+    def __init__(self, state: Path, head: Head, uri: str | None = None, patience: float = 10.0) -> None:
         self._path = state / "journal.jsonl"
-        self._head = records.new_head(run, experiment, tags, params, name, data)
+        self._head = head
         self._uri = tracking_uri(uri)
         self._patience = patience
         self._file: TextIO | None = None

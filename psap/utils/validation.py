@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from psap.errors import PsapError, one_line, suggestion
 from psap.utils.files import regular
+from psap.utils.mappings import JsonObject
 
 LARGEST = 64 * 2**20  # bytes of a file that psap wrote; its largest are tables of thousands of rows
 _SHORT = reprlib.Repr()
@@ -47,6 +48,11 @@ def read_json(path: Path, kind: type[_T], again: str) -> _T:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise PsapError(f"{path}: damaged, or of another kind ({where}: {first['msg']}); {again}") from None
+
+
+def read_written(path: Path) -> JsonObject:
+    """What a run wrote to `path`, whichever version it was: any object. Raises as `read_json` does."""
+    return read_json(path, JsonObject, "restore the file, or train its run again")
 
 
 def read_rows(path: Path, columns: Sequence[str], again: str) -> list[dict[str, str]]:

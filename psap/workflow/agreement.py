@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from psap.analysis.versus import Versus, read_side
+from psap.analysis.claims_file import read_verdicts, side_by_side
 from psap.suites.compare import differences
 from psap.suites.consistency import read_row
 from psap.suites.row import Row
@@ -148,10 +148,8 @@ def compare_suite(before: Path, now: Path, runs: Iterable[str]) -> Agreement:
 
 def _verdicts(before: Path, now: Path) -> dict[str, tuple[str, str]]:
     """By claim, of both folders; nothing where rows alone are committed."""
-    if not (before / "claims.json").exists():
-        return {}
-    claims = Versus(read_side(str(before)), read_side(str(now))).claims
-    return {claim: (old, new) for claim, old, new in claims}
+    committed = read_verdicts(before)
+    return side_by_side(committed, read_verdicts(now)) if committed else {}
 
 
 def _machines(rows: Iterable[Row]) -> str:

@@ -2,9 +2,11 @@
 
 import io
 import shutil
-import subprocess
 import tarfile
 from pathlib import Path
+
+from psap.errors import PsapError
+from psap.workflow.tools import git
 
 
 def is_unchanged(folder: Path) -> bool:
@@ -30,9 +32,9 @@ def write_committed(folder: Path, copy: Path) -> bool:
     return True
 
 
-def _git(where: Path, *arguments: str) -> bytes | None:
+def _git(where: Path, verb: str, *options: str) -> bytes | None:
     """Output of a git command in the folder `where`; None outside a checkout, without git, or where it fails."""
     try:
-        return subprocess.run(["git", *arguments], cwd=where, capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
+        return git(where, verb, *options)
+    except PsapError:
         return None

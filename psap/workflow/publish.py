@@ -1,9 +1,6 @@
 """Share networks and data with others by DVC, and see in a clone that these can be had."""
 
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +10,7 @@ from psap.models import architecture
 from psap.suites.networks import of_other_networks
 from psap.suites.paths import CHECKPOINTS, RESULTS
 from psap.workflow.committed import is_unchanged
+from psap.workflow.tools import dvc, git
 
 _CONFIG, _LOCK = Path(".dvc", "config"), Path("dvc.lock")
 
@@ -26,14 +24,14 @@ def publish(remote: str) -> Iterator[str]:
     """
     _check()
     address = remote if ":" in remote else str(Path(remote).expanduser().resolve())
-    _dvc(Path(), "remote", "add", "-q", "-f", "-d", "store", address)
-    _dvc(Path(), "commit", "-q", "-f")
-    _dvc(Path(), "push", "-q")
+    dvc(Path(), "remote", "add", "-q", "-f", "-d", "store", address)
+    dvc(Path(), "commit", "-q", "-f")
+    dvc(Path(), "push", "-q")
     yield f"pushed to {address}"
     yield f"a clone pulled {_pulled_by_a_clone()} networks, each as it is here"
     if not is_unchanged(_CONFIG) or not is_unchanged(_LOCK):
-        _git("add", str(_CONFIG), str(_LOCK))
-        _git("commit", "-q", "-m", "Publish networks and data", "--", str(_CONFIG), str(_LOCK))
+        git(Path(), "add", str(_CONFIG), str(_LOCK))
+        git(Path(), "commit", "-q", "-m", "Publish networks and data", "--", str(_CONFIG), str(_LOCK))
     yield f"committed: {_LOCK} and {_CONFIG}; `git push`, and others have all of it by `dvc pull`"
 
 
@@ -58,29 +56,12 @@ def _pulled_by_a_clone() -> int:
     """Pull in a clone that knows no more than git will have; returns how many networks it then has as they are here."""
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder, "clone")
-        _git("clone", "-q", ".", str(clone))
+        git(Path(), "clone", "-q", ".", str(clone))
         for file in (_CONFIG, _LOCK):
             shutil.copy(file, clone / file)
-        _dvc(clone, "pull", "-q")
+        dvc(clone, "pull", "-q")
         for network in _networks():
             architecture.verify(clone / network)
             if architecture.read(clone / network) != architecture.read(network):
                 raise PsapError(f"{network}: a clone pulls another network; nothing was committed")
         return len(_networks())
-
-
-def _dvc(where: Path, verb: str, *options: str) -> None:
-    _run(f"dvc {verb}", [sys.executable, "-m", "dvc", verb, *options], where)
-
-
-def _git(verb: str, *options: str) -> None:
-    _run(f"git {verb}", ["git", verb, *options], Path())
-
-
-def _run(name: str, command: list[str], where: Path) -> None:
-    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
-        reason = next((line for line in said if line.startswith(("ERROR", "fatal"))), said[-1])
-        raise PsapError(f"{name} failed: {reason}")

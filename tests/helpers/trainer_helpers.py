@@ -8,7 +8,8 @@ from pathlib import Path
 from filelock import FileLock
 from tracked_helpers import DATA, a_network
 
-from psap.tracking import Row, Tracker
+from psap.tracking import Row, Tracker, new_head
+from psap.tracking.records import Scalar
 from psap.utils import files
 
 
@@ -17,16 +18,9 @@ def train(state: Path, uri: str, epochs: int, seconds: float, patience: float) -
     checkpoint = state / "checkpoint.json"
     with FileLock(state / "lock"):
         rows: list[Row] = json.loads(checkpoint.read_text()) if checkpoint.exists() else []
-        tracker = Tracker(
-            state,
-            run=f"demo/{state.name}",
-            experiment="demo",
-            tags={"psap.suites.grid": "demo"},
-            params={"seed": 0, "note": "x" * 10_000},
-            data=DATA,
-            uri=uri,
-            patience=patience,
-        )
+        params: dict[str, Scalar] = {"seed": 0, "note": "x" * 10_000}
+        head = new_head(f"demo/{state.name}", "demo", {"psap.suites.grid": "demo"}, params, data=DATA)
+        tracker = Tracker(state, head, uri, patience)
         tracker.start(rows)
         for step in range(len(rows), epochs):
             time.sleep(seconds)

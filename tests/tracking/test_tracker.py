@@ -14,7 +14,7 @@ import psutil
 import pytest
 from tracked_helpers import TRAINER, a_row, assert_whole, stored, suite_runs, trainer, wait_until
 
-from psap.tracking import Replay, Tracker, replay
+from psap.tracking import Replay, Tracker, new_head, replay
 
 BEHIND = "psap: tracking of demo/{} is behind, `psap track` replays it"
 
@@ -134,7 +134,7 @@ def test_tracking_off_writes_the_journal_only(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], database: Path, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PSAP_TRACKING", "off")
-    tracker = Tracker(tmp_path / "run", run="demo/r", experiment="demo", tags={}, params={})
+    tracker = Tracker(tmp_path / "run", new_head("demo/r", "demo", {}, {}))
     tracker.start([])
     tracker.log(a_row(0))
     tracker.finish({"last": 1.0})
@@ -147,7 +147,7 @@ def test_tracking_off_writes_the_journal_only(
 
 def test_a_failure_is_marked(monkeypatch: pytest.MonkeyPatch, database: Path, tmp_path: Path) -> None:
     monkeypatch.setenv("PSAP_TRACKING", "off")
-    tracker = Tracker(tmp_path, run="demo/r", experiment="demo", tags={}, params={})
+    tracker = Tracker(tmp_path, new_head("demo/r", "demo", {}, {}))
     tracker.start([])
     tracker.log(a_row(0))
     tracker.fail("ValueError: loss is nan")
@@ -162,14 +162,14 @@ def test_a_torn_last_line_is_left_out_and_mended_by_the_resume(
 ) -> None:
     monkeypatch.setenv("PSAP_TRACKING", "off")
     uri, path = f"sqlite:///{database}", tmp_path / "journal.jsonl"
-    tracker = Tracker(tmp_path, run="demo/r", experiment="demo", tags={}, params={})
+    tracker = Tracker(tmp_path, new_head("demo/r", "demo", {}, {}))
     tracker.start([])
     tracker.log(a_row(0))
     tracker.log(a_row(1))
     path.write_bytes(path.read_bytes()[:-10])
     replay(tmp_path, uri)
     assert [(run.status, run.steps("loss")) for run in stored(database)] == [("KILLED", [0])]
-    tracker = Tracker(tmp_path, run="demo/r", experiment="demo", tags={}, params={})
+    tracker = Tracker(tmp_path, new_head("demo/r", "demo", {}, {}))
     tracker.start([a_row(0), a_row(1)])
     tracker.log(a_row(2))
     tracker.finish({})

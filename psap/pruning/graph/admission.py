@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from psap.errors import PsapError, raise_out_of_memory
+from psap.utils.module_names import inside
 from psap.utils.passes import Call, forward, tensors
 
 _WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
@@ -32,10 +33,10 @@ def check_network(model: nn.Module) -> None:
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         for key, tensor in own:
             if problem := _unusable(tensor):
-                raise PsapError(f"{kind} cannot be pruned: {_joined(name, key)} {problem}")
+                raise PsapError(f"{kind} cannot be pruned: {inside(name, key)} {problem}")
         for key, value in vars(module).items():
             if isinstance(value, Tensor) and value.requires_grad and not value.is_leaf:
-                raise PsapError(f"{kind} cannot be pruned: {_joined(name, key)} {_COMPUTED}")
+                raise PsapError(f"{kind} cannot be pruned: {inside(name, key)} {_COMPUTED}")
 
 
 def check_inputs(example_inputs: Any) -> None:
@@ -75,10 +76,6 @@ def traceable(output: Any) -> list[Tensor]:
     if not followed:
         raise PsapError("its outputs have no gradient: its forward pass detaches them, or runs under torch.no_grad")
     return followed
-
-
-def _joined(module: str, key: str) -> str:
-    return f"{module}.{key}" if module else key
 
 
 def one_line(error: Exception) -> str:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from psap.layers import HeadAttention
-from psap.pruning.graph.members import Member, Table, inside
+from psap.pruning.graph.members import Member, Table
+from psap.utils.module_names import inside
 
 # What attentions call the number of their heads, the projection that reads them, and the width of all heads together.
 _HEADS = ("num_heads", "n_heads", "nhead", "heads", "num_attention_heads", "num_kv_heads", "num_key_value_heads")

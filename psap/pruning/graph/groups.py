@@ -16,7 +16,6 @@ from psap.errors import PsapError
 from psap.layers import PadShortcut
 from psap.pruning.graph._torch_pruning import pruning_group
 from psap.pruning.graph.members import Member, Slot, slots_of
-from psap.pruning.graph.standardised import lose_gains
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,11 @@ class Group:
             mask: Which channels to remove, bool (C,).
         """
         if removed := self.root.positions(mask).tolist():
+            before = [(slot, slot.tensor.shape) for slot in self.slots]
             pruning_group(graph, self.root.module, removed).prune()
-            for member in self.producers:
-                lose_gains(member.module, member.positions(mask))
+            for slot, shape in before:
+                if slot.tensor.shape == shape:  # torch-pruning does not know of it
+                    slot.remove(mask)
 
     @property
     def width(self) -> int:

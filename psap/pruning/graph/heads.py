@@ -26,8 +26,7 @@ class HeadGroup(Group):
     def remove(self, graph: Any, mask: Tensor) -> None:
         if lost := int(mask.sum()):
             for slot in self.slots:
-                member = slot.member
-                cut(member.module, slot.attribute, member.dimension(slot.attribute), member.positions(mask))
+                slot.remove(mask)
             for member in self.consumers:
                 cut(member.module, "weight", 1, member.positions(mask))
             lose_heads(self.root.module, lost)

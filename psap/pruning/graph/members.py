@@ -7,11 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from psap.layers import HeadAttention
-
-
-def inside(module: str, name: str) -> str:
-    """The name in the network of what is called `name` in a module of it; `""` is the network itself."""
-    return f"{module}.{name}" if module else name
+from psap.utils.module_names import inside
 
 
 @dataclass(frozen=True)
@@ -88,6 +84,11 @@ class Slot:
         """A view of `value`, shaped like the tensor, with the positions first; or, given such a view, `value`."""
         dimension = self.member.dimension(self.attribute)
         return value.transpose(0, dimension) if dimension else value
+
+    def remove(self, mask: Tensor) -> None:
+        """Remove the positions of the channels in `mask` (bool, shape (C,)) from the tensor for good."""
+        if len(positions := self.member.positions(mask)):
+            cut(self.member.module, self.attribute, self.member.dimension(self.attribute), positions)
 
     @property
     def name(self) -> str:

@@ -6,7 +6,6 @@ removed one for those who read it. `read_only` lets the layer standardise over t
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -44,9 +43,3 @@ def read_only(conv: nn.Module, keep: Tensor) -> None:
     restore(conv)
     if not bool(keep.all()):
         conv.register_forward_hook(_ReadsOnly(conv, keep))
-
-
-def lose_gains(conv: nn.Module, positions: Tensor) -> None:
-    """Remove outputs from the gains that some of such convolutions have for them, which torch-pruning does not know."""
-    if is_standardised(conv) and isinstance(getattr(conv, "gain", None), torch.nn.Parameter):
-        cut(conv, "gain", 0, positions)
