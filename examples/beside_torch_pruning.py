@@ -30,7 +30,8 @@ from psap.data.schema import Photos
 from psap.data.sources import prepare
 from psap.models import build, published_weights
 from psap.pruning.cost import count_macs
-from psap.pruning.method import Method, Schedule
+from psap.pruning.method import Method
+from psap.pruning.method_sections import Schedule
 from psap.pruning.pruner import Pruner
 from psap.training.evaluation import accuracy, peak_memory_mb
 from psap.training.loop import run_epoch

@@ -11,7 +11,8 @@ from psap.bench.timing import Timing, interleaved, ratios
 from psap.models import build
 from psap.pruning.graph._torch_pruning import tp
 from psap.pruning.graph.verify import find_prunable_groups
-from psap.pruning.method import Method, Schedule
+from psap.pruning.method import Method
+from psap.pruning.method_sections import Schedule
 from psap.pruning.pruner import Pruner
 from psap.utils.text import table
 

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from psap.pruning.channels import ChannelBackup, zero
 from psap.pruning.graph.groups import Group
-from psap.pruning.method import Method, Protection, Schedule
+from psap.pruning.method import Method
+from psap.pruning.method_sections import Protection, Schedule
 from psap.pruning.pruner import Pruner
 
 # PSAP as it is by default, and what differs: a step before each epoch, windows that fit in, and much that comes back.

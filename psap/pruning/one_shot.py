@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from psap.pruning.method import Method, Schedule
+from psap.pruning.method import Method
+from psap.pruning.method_sections import Schedule
 from psap.pruning.pruner import Pruner
 
 

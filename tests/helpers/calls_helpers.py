@@ -10,7 +10,7 @@ from corpus_helpers import VALUES
 
 from psap import Method, Pruner
 from psap.models import build
-from psap.pruning.method import Schedule
+from psap.pruning.method_sections import Schedule
 from psap.utils.validation import validated
 
 ONCE = Schedule(kind="constant", freeze=0.0)
