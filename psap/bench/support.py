@@ -47,7 +47,8 @@ def attempt(name: str) -> Row:
     try:
         groups = find_prunable_groups(model, image)
     except PsapError as error:
-        return row | {**{column(target): "refused" for target in TARGETS}, "reason": str(error)}
+        row |= {**{column(target): "refused" for target in TARGETS}, "reason": str(error)}
+        return row | _through_norms(name, network._replace(model=model, image=image), TARGETS)
     except Exception as error:
         return row | {**{column(target): "failed" for target in TARGETS}, "reason": _one_line(error)}
     usable = [group for group in groups if not group.reason]
@@ -68,7 +69,10 @@ def attempt(name: str) -> Row:
 
 
 def _through_norms(name: str, network: Built, targets: Sequence[float]) -> Row:
-    groups = [group for group in find_prunable_groups(network.model, network.image, True) if not group.reason]
+    try:
+        groups = [group for group in find_prunable_groups(network.model, network.image, True) if not group.reason]
+    except PsapError:
+        groups = []
     streams = sum(not group.exact for group in groups)
     if not streams:
         return {"streams": 0}

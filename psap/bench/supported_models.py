@@ -58,7 +58,7 @@ def bench_coverage(
         write_csv(file, COLUMNS, rows)
         write_text(folder / MARKDOWN, render(rows))
     numbers = count(rows)
-    return table(("families", *map(column, TARGETS)), [[what, *map(str, values)] for what, values in numbers.items()])
+    return table(("networks", *map(column, TARGETS)), [[what, *map(str, values)] for what, values in numbers.items()])
 
 
 def read(file: Path) -> list[Row]:
