@@ -11,8 +11,8 @@ from collections import Counter
 import torch
 
 from psap.bench.families import families, smallest
+from psap.bench.networks import built
 from psap.bench.readings import not_given_back
-from psap.bench.support import built
 from psap.errors import PsapError
 from psap.pruning.graph.find import trace_groups
 from psap.pruning.graph.verify import randomise_parameters

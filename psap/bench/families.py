@@ -1,10 +1,11 @@
-"""timm's networks by family."""
+"""timm's networks by family, and torchvision's one by one."""
 
 import re
 from collections import defaultdict
 
 import timm
-import torch
+
+from psap.bench.networks import parameters, torchvision_networks
 
 # Parts of a name that say how large a network is, not what it is: words for sizes, and single letters.
 _SIZE = re.compile(
@@ -22,19 +23,14 @@ def family_of(network: str) -> str:
 
 
 def families() -> dict[str, list[str]]:
-    """The networks of `timm.list_models()` by their family, in alphabetical order."""
+    """The networks of `timm.list_models()` by their family, and each of torchvision's, in alphabetical order."""
     members: dict[str, list[str]] = defaultdict(list)
     for network in timm.list_models():
         members[family_of(network)].append(network)
-    return dict(sorted(members.items()))
+    return dict(sorted((members | {network: [network] for network in torchvision_networks()}).items()))
 
 
 def smallest(networks: list[str]) -> tuple[str, int]:
     """The network with the fewest parameters, and how many it has."""
-    parameters, network = min((_parameters(network), network) for network in networks)
-    return network, parameters
-
-
-def _parameters(network: str) -> int:
-    with torch.device("meta"):  # shapes alone: nothing is allocated or drawn
-        return sum(parameter.numel() for parameter in timm.create_model(network).parameters())
+    least, network = min((parameters(network), network) for network in networks)
+    return network, least

@@ -12,6 +12,7 @@ from psap.pruning.graph.groups import Group
 from psap.pruning.method import Method
 from psap.pruning.method_sections import Protection, Schedule
 from psap.pruning.pruner import Pruner
+from psap.utils.passes import tensors
 
 # PSAP as it is by default, and what differs: a step before each epoch, windows that fit in, and much that comes back.
 _STEPS: dict[str, Any] = {"schedule": Schedule(freeze=1.0), "window": 1}
@@ -21,6 +22,7 @@ READINGS = {
     "after, weight gradient": Method(protection=Protection(signal="weight_gradient", **_AFTER), **_STEPS),
     "after, gate gradient": Method(protection=Protection(signal="gate_gradient", **_AFTER), **_STEPS),
 }
+THROUGH_NORMS = Method(through_norms=True, **_STEPS)
 _EPOCHS, _ITERATIONS, _BATCH = 3, 2, 4
 
 
@@ -29,7 +31,8 @@ def prune_in_training(
 ) -> Pruner:
     """Train `model` in place on noise for a few iterations, pruned on the way; returns its pruner, masks final.
 
-    image: what it takes, (1, C, H, W). groups: as for `Pruner`. What it puts out is taken for scores of classes.
+    image: what it takes, (1, C, H, W). groups: as for `Pruner`. Each of its outputs is taken for
+    scores of classes.
     """
     generator = torch.Generator().manual_seed(3)
     images = torch.randn(_BATCH, *image.shape[1:], dtype=image.dtype, generator=generator)
@@ -41,10 +44,8 @@ def prune_in_training(
     for epoch in range(_EPOCHS):
         pruner.step(epoch)
         for _ in range(_ITERATIONS):
-            outputs = model(images)  # several in training, of some networks
-            every = [outputs] if isinstance(outputs, Tensor) else outputs
-            scores = torch.stack([output.reshape(*output.shape[:2], -1).mean(2) for output in every])
-            F.cross_entropy(scores.flatten(0, 1), labels.repeat(len(every))).backward()
+            scores = [output.reshape(*output.shape[:2], -1).mean(2) for output in tensors(model(images))]
+            torch.stack([F.cross_entropy(of_classes, labels) for of_classes in scores]).mean().backward()
             pruner.after_backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

@@ -1,43 +1,45 @@
-"""One network of timm, pruned while it trains: does it work, is it refused and why, or is the result wrong?"""
+"""One network of timm or torchvision, pruned while it trains: does it work, is it refused, or is the result wrong?"""
 
 import copy
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import timm
 import torch
 from torch import Tensor, nn
 
-from psap.bench.readings import READINGS, not_given_back, prune_in_training
+from psap.bench.networks import CLASSES, TORCHVISION, Built, built
+from psap.bench.readings import READINGS, THROUGH_NORMS, not_given_back, prune_in_training
 from psap.errors import PsapError
 from psap.models import own, saved
 from psap.pruning.graph.groups import Group, summary
 from psap.pruning.graph.verify import find_prunable_groups, randomise_parameters
 from psap.pruning.method import Method
 from psap.utils.mappings import JsonObject
+from psap.utils.passes import gap, tensors
 
 TARGETS = (0.3, 0.5)
 TOLERANCE = 1e-4
-_SIZES = (64, 96, 128, 160, 192, 224, 256, 288)
-_CLASSES = 10
 _UNREACHABLE = "cannot be met"  # what a pruner says of a target before it has changed anything
 
 Row = JsonObject
 
 
 def attempt(name: str) -> Row:
-    """Build timm's network `name` with random numbers for parameters, and prune it in training at each of `TARGETS`.
+    """Build the network `name` with random numbers for parameters, and prune it in training at each of `TARGETS`.
 
     It is pruned in each of `READINGS`, compacted, saved and loaded. input: "HxW"; groups, prunable: how many;
-    at_<target>: "pruned" (in all readings), "refused", "failed" or "not built"; restored: channels that came back, in
-    all; difference: the largest between masked and compacted network, change: the smallest that pruning made, both as
-    shares of the largest output; reason: why not all targets are met.
+    at_<target>: "pruned" (in all readings), "refused", "failed" or "not built"; through_norms_<target>: the same with
+    `streams` more groups, those that pass norms, where the target was refused without; restored: channels that came
+    back, in all; difference: the largest between masked and compacted network, change: the smallest that pruning made,
+    both as shares of the largest output; reason: why not all targets are met without groups that pass norms.
     """
     try:
-        model, image, options = built(name)
+        network = built(name)
     except Exception as error:
         return {**{column(target): "not built" for target in TARGETS}, "reason": _one_line(error)}
+    model, image, _ = network
     randomise_parameters(model)
     # float64: what remains of a difference is then no rounding.
     model, image = model.double(), image.double()
@@ -45,7 +47,8 @@ def attempt(name: str) -> Row:
     try:
         groups = find_prunable_groups(model, image)
     except PsapError as error:
-        return row | {**{column(target): "refused" for target in TARGETS}, "reason": str(error)}
+        row |= {**{column(target): "refused" for target in TARGETS}, "reason": str(error)}
+        return row | _through_norms(name, network._replace(model=model, image=image), TARGETS)
     except Exception as error:
         return row | {**{column(target): "failed" for target in TARGETS}, "reason": _one_line(error)}
     usable = [group for group in groups if not group.reason]
@@ -54,20 +57,46 @@ def attempt(name: str) -> Row:
         return row | {**{column(target): "failed" for target in TARGETS}, "reason": f"the backup does not keep {lost}"}
     found: list[Comparison] = []
     for target in TARGETS:
-        try:
-            here = [_pruned(model, image, target, method, usable) for method in READINGS.values()]
-            for comparison in here:
-                _check_loads(comparison.small, name, options, image)
-            row[column(target)] = "pruned"
-            found += here
-        except Exception as error:
-            refused = isinstance(error, PsapError) and _UNREACHABLE in str(error)
-            problem = f"{str(error).partition('; choose')[0]} ({summary(groups)})" if refused else _one_line(error)
-            row |= {column(target): "refused" if refused else "failed", "reason": problem}
+        outcome, here, reason = _outcome(name, network._replace(model=model, image=image), target, READINGS, usable)
+        row[column(target)] = outcome
+        row |= {"reason": f"{reason} ({summary(groups)})" if outcome == "refused" else reason} if reason else {}
+        found += here
     if found:
         row |= {"difference": max(c.difference for c in found), "change": min(c.change for c in found)}
         row["restored"] = sum(c.restored for c in found)
+    refused = [target for target in TARGETS if row[column(target)] == "refused"]
+    return row | _through_norms(name, network._replace(model=model, image=image), refused) if refused else row
+
+
+def _through_norms(name: str, network: Built, targets: Sequence[float]) -> Row:
+    try:
+        groups = [group for group in find_prunable_groups(network.model, network.image, True) if not group.reason]
+    except PsapError:
+        groups = []
+    streams = sum(not group.exact for group in groups)
+    if not streams:
+        return {"streams": 0}
+    row: Row = {"streams": streams}
+    for target in targets:
+        outcome, _, reason = _outcome(name, network, target, {"": THROUGH_NORMS}, groups)
+        row[through_norms(target)] = outcome
+        row |= {"reason": f"through norms: {reason}"} if outcome == "failed" else {}
     return row
+
+
+def _outcome(
+    name: str, network: Built, target: float, readings: Mapping[str, Method], groups: list[Group]
+) -> tuple[str, list["Comparison"], str]:
+    """What became of a target: the word for it, the comparisons, and why it is not "pruned"."""
+    try:
+        here = [_pruned(network.model, network.image, target, method, groups) for method in readings.values()]
+        for comparison in here:
+            _check_loads(comparison.small, name, network)
+    except Exception as error:
+        if isinstance(error, PsapError) and _UNREACHABLE in str(error):
+            return "refused", [], str(error).partition("; choose")[0]
+        return "failed", [], _one_line(error)
+    return "pruned", here, ""
 
 
 class Comparison(NamedTuple):
@@ -96,24 +125,23 @@ def _pruned(model: nn.Module, image: Tensor, target: float, method: Method, grou
 def _compared(dense: nn.Module, masked: nn.Module, small: nn.Module, image: Tensor) -> tuple[float, float]:
     """Compare on images that the pruner has not seen."""
     images = torch.randn(2, *image.shape[1:], dtype=image.dtype, generator=torch.Generator().manual_seed(2))
-    before, expected, found = (model.eval()(images) for model in (dense, masked, small))
-    difference, change = ((expected - other).abs().max() / expected.abs().max() for other in (found, before))
-    return float(difference), float(change)
+    before, expected, found = (tensors(model.eval()(images)) for model in (dense, masked, small))
+    return gap(expected, found), gap(expected, before)
 
 
 @torch.no_grad()
-def _check_loads(small: nn.Module, name: str, options: JsonObject, image: Tensor) -> None:
+def _check_loads(small: nn.Module, name: str, network: Built) -> None:
     """Save `small` and load it: raises unless the outputs are the same, bit for bit."""
-    small, image = small.float().eval(), image.float()
+    small, image = small.float().eval(), network.image.float()
     with tempfile.TemporaryDirectory() as folder:
-        if options:  # of a network for images of one size, which its name alone does not tell
-            fresh = timm.create_model(name, num_classes=_CLASSES, **options)
-            own.save(small, folder, into=fresh)
-            loaded = saved.load(folder, into=fresh)
+        if network.anew:  # the name alone does not tell which network it is
+            own.save(small, folder, into=network.anew())
+            loaded = saved.load(folder, into=network.anew())
         else:
-            saved.save(small, Path(folder), name=f"timm:{name}", classes=_CLASSES, in_channels=image.shape[1])
+            full = name if name.startswith(TORCHVISION) else f"timm:{name}"
+            saved.save(small, Path(folder), name=full, classes=CLASSES, in_channels=image.shape[1])
             loaded = saved.load(folder)
-    if not torch.equal(loaded.eval()(image), small(image)):
+    if any(not torch.equal(*pair) for pair in zip(tensors(loaded.eval()(image)), tensors(small(image)), strict=True)):
         raise ValueError("what was saved and loaded is another network")
 
 
@@ -122,32 +150,9 @@ def column(target: float) -> str:
     return f"at_{target:g}"
 
 
-def built(name: str) -> tuple[nn.Module, Tensor, JsonObject]:
-    """The network with fresh weights in eval mode, an image of the smallest size that it takes, (1, 3, H, W), and
-    what timm was told beside its name.
-
-    A network for images of one size is built for a smaller one where timm lets it. Raises whatever the last size did.
-    """
-    described = timm.models.get_pretrained_cfg(name)
-    assert described, name
-    tries: list[tuple[JsonObject, tuple[int, int]]] = [
-        ({"img_size": size} if described.fixed_input_size else {}, (size, size)) for size in _SIZES
-    ]
-    problem: Exception | None = None
-    for options, size in [*tries, ({}, described.input_size[-2:])]:
-        try:
-            model: nn.Module = timm.create_model(name, num_classes=_CLASSES, **options).eval()
-            image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
-            with torch.no_grad():
-                output = model(image)
-        except Exception as error:
-            problem = error
-        else:
-            if not isinstance(output, Tensor):
-                raise TypeError(f"its output is a {type(output).__name__}")
-            return model, image, options
-    assert problem is not None
-    raise problem
+def through_norms(target: float) -> str:
+    """Name of the column of a target, with groups that pass norms."""
+    return f"through_norms_{target:g}"
 
 
 def _one_line(error: Exception) -> str:

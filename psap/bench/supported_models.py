@@ -1,4 +1,4 @@
-"""`psap bench coverage`: which of timm's families can be pruned, and why the others cannot.
+"""`psap bench coverage`: which of timm's families and torchvision's networks can be pruned, and why the others cannot.
 
 Rows are added to `coverage.csv` one by one, so that the command goes on where it was stopped; `coverage.md` is made of
 them.
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from psap.bench.families import families, smallest
-from psap.bench.support import TARGETS, Row, attempt, column
+from psap.bench.support import TARGETS, Row, attempt, column, through_norms
 from psap.bench.supported_models_page import count, render
 from psap.errors import PsapError
 from psap.utils.files import write_csv, write_text
@@ -23,7 +23,7 @@ from psap.utils.validation import read_rows
 
 CSV, MARKDOWN = "coverage.csv", "coverage.md"
 COLUMNS = ("family", "members", "network", "input", "prunable", "groups", *map(column, TARGETS))
-COLUMNS += ("restored", "difference", "change", "reason")
+COLUMNS += ("streams", *map(through_norms, TARGETS), "restored", "difference", "change", "reason")
 MEMORY = 12 * 2**30  # bytes that a network's process may take
 
 
@@ -38,7 +38,9 @@ def bench_coverage(
     """
     known = families()
     if strangers := set(only) - known.keys():
-        raise PsapError(f"{min(strangers)!r} is no family of timm's networks; {folder / CSV} lists them")
+        raise PsapError(
+            f"{min(strangers)!r} is no family of timm and no network of torchvision; {folder / CSV} lists them"
+        )
     file = folder / CSV
     done = {row["family"] for row in read(file)} if file.exists() else set()
     first, parts = part
@@ -56,7 +58,7 @@ def bench_coverage(
         write_csv(file, COLUMNS, rows)
         write_text(folder / MARKDOWN, render(rows))
     numbers = count(rows)
-    return table(("families", *map(column, TARGETS)), [[what, *map(str, values)] for what, values in numbers.items()])
+    return table(("networks", *map(column, TARGETS)), [[what, *map(str, values)] for what, values in numbers.items()])
 
 
 def read(file: Path) -> list[Row]:

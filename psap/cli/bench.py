@@ -69,13 +69,15 @@ def plan(
 
 @app.command()
 def coverage(
-    family: Annotated[list[str] | None, typer.Argument(help="Names of families to try (default: all of timm).")] = None,
+    family: Annotated[
+        list[str] | None, typer.Argument(help="Families of timm, networks of torchvision (default: all).")
+    ] = None,
     folder: Annotated[Path, typer.Option(help="Folder of coverage.csv and coverage.md.")] = Path("docs"),
     seconds: Annotated[int, typer.Option(min=1, max=10**6, help="Most seconds that a network may take.")] = 900,
     largest: Annotated[int, typer.Option(min=1, max=10**6, help="Most parameters of a network, in millions.")] = 150,
     part: Annotated[str, typer.Option(help="Part of the work, as K/N: every N-th family from the K-th on.")] = "1/1",
 ) -> None:
-    """Try which of timm's families can be pruned, those that the table lacks."""
+    """Try which of timm's families and torchvision's networks can be pruned, those that the table lacks."""
     from psap.bench.supported_models import bench_coverage
 
     match = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", part)
