@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from psap.pruning.method_sections import Bounds, Protection, Ratio, Schedule, Section, Sparsity
 from psap.pruning.registry import BUILT_IN, check_known
@@ -56,7 +56,7 @@ class Method(Section):
     """Layers that keep all of their outputs, such as `[stem, "head.*"]`: globs over the names of modules, each with all
     that is in it. What must go together with such a layer stays whole too.
     """
-    ratios: dict[Glob, Ratios] = {}
+    ratios: dict[Glob, Ratios] = Field(default_factory=dict)
     """Least and largest share of the outputs to prune of some layers, such as `{"layer4.*": [0, 0.3]}`, in place of
     `bounds`. Of several globs that a layer matches the last one counts.
     """
