@@ -22,7 +22,7 @@ from psap.pruning.graph.stream import StreamGroup
 from psap.pruning.graph.trace import dependency_graph, is_grouped
 
 _CONV = nn.modules.conv._ConvNd
-_SPLITS = (tp.ops._SplitOp, tp.ops._SliceOp, tp.ops._UnbindOp)
+_JOINS = (tp.ops._SplitOp, tp.ops._SliceOp, tp.ops._UnbindOp, tp.ops._ConcatOp)
 
 
 def trace_groups(model: nn.Module, example_inputs: Any, through_norms: bool = False) -> list[Group]:
@@ -136,7 +136,7 @@ def _components(items: Any) -> Tensor:
     """
     start, count = items[0].dep, len(items[0].idxs)
     modules = [item.dep.target.module for item in items]
-    if not any(isinstance(module, _SPLITS) or _together(module) > 1 for module in modules):
+    if not any(isinstance(module, _JOINS) or _together(module) > 1 for module in modules):
         return torch.arange(count)
     root = list(range(count))  # of each channel's tree; the least of those tied, so that numbers follow the channels
 
