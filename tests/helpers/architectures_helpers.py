@@ -35,6 +35,23 @@ class Flattened(nn.Module):
         return out
 
 
+class Ghost(nn.Module):
+    """A layer joined with a depthwise one of its own channels, and a depthwise layer over both (GhostNet's module)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.primary = nn.Sequential(nn.Conv2d(3, 6, 1, bias=False), nn.BatchNorm2d(6), nn.ReLU())
+        self.cheap = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False), nn.BatchNorm2d(6), nn.ReLU())
+        self.over = nn.Sequential(nn.Conv2d(12, 12, 3, padding=1, groups=12, bias=False), nn.BatchNorm2d(12))
+        self.head = nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.primary(x)
+        x = torch.cat([x, self.cheap(x)], 1)[:, :12]
+        scores: Tensor = self.head(self.over(x).mean((2, 3)))
+        return scores
+
+
 class Concatenated(nn.Module):
     """Two branches side by side: a batch-norm and a convolution see both, at different positions."""
 

@@ -12,6 +12,7 @@ from architectures_helpers import (
     Flattened,
     Gated,
     GatedTokens,
+    Ghost,
     Grouped,
     Keeping,
     Padded,
@@ -71,6 +72,13 @@ def test_gated_halves_are_one_channel_each() -> None:
     assert sorted(group.producers[0].positions(mask).tolist()) == [0, 4, 6, 10]
 
 
+def test_what_a_concatenation_joins_twice_is_one_channel() -> None:
+    group = by_name(Ghost())["primary.0"]
+    mask = torch.tensor([False, True, False, False, False, False])
+    places = {member.name: member.positions(mask).tolist() for member in (*group.producers, *group.consumers)}
+    assert places == {"primary.0": [1], "cheap.0": [1], "over.0": [1, 7], "head": [1, 7]} and not group.reason
+
+
 def test_flattened_channels_take_all_their_positions() -> None:
     consumer = by_name(Flattened())["conv"].consumers[0]
     assert consumer.name == "hidden"
@@ -78,7 +86,7 @@ def test_flattened_channels_take_all_their_positions() -> None:
     assert sorted(consumer.positions(mask).tolist()) == [4, 5, 6, 7]
 
 
-@pytest.mark.parametrize("make", [Gated, GatedTokens, Bilinear, Flattened, Concatenated, Keeping])
+@pytest.mark.parametrize("make", [Gated, GatedTokens, Bilinear, Flattened, Concatenated, Keeping, Ghost])
 def test_small_architectures_compact_exactly(make: Callable[[], nn.Module], randomise: Randomise) -> None:
     torch.manual_seed(0)
     model, x = randomise(make().double()), IMAGE.double()
