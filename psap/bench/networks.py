@@ -39,7 +39,7 @@ def torchvision_networks() -> list[str]:
 def parameters(name: str) -> int:
     """How many parameters a network has, of torchvision's with its published classes; nothing is allocated or drawn."""
     if name.startswith(TORCHVISION):
-        return max(weights.meta["num_params"] for weights in models.get_model_weights(split(name)[1]))
+        return max(int(weights.meta["num_params"]) for weights in models.get_model_weights(split(name)[1]))
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in timm.create_model(name).parameters())
 
