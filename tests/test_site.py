@@ -23,6 +23,9 @@ def test_the_site_builds_without_a_warning_and_stands_alone(root: Path, tmp_path
         text = (tmp_path / "site" / page).with_suffix(".html").read_text()
         assert not re.search(r"""<(?:script|img|iframe)[^>]+src=["']?(?:https?:)?//""", text), page
         assert not re.search(r"""<link[^>]+rel="(?:stylesheet|preconnect|icon)"[^>]+href="(?:https?:)?//""", text), page
+    # Pages from the disk may read no JSON and start no worker.
+    assert (tmp_path / "site" / "search" / "search_index.js").read_text().startswith("var __index = {")
+    assert 'src="iframe-worker.js"' in (tmp_path / "site" / "index.html").read_text()
     library = (tmp_path / "site" / "api.html").read_text()
     assert 'id="psap.pruning.pruner.Pruner.after_backward"' in library
 
