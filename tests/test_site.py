@@ -23,6 +23,8 @@ def test_the_site_builds_without_a_warning_and_stands_alone(root: Path, tmp_path
         text = (tmp_path / "site" / page).with_suffix(".html").read_text()
         assert not re.search(r"""<(?:script|img|iframe)[^>]+src=["']?(?:https?:)?//""", text), page
         assert not re.search(r"""<link[^>]+rel="(?:stylesheet|preconnect|icon)"[^>]+href="(?:https?:)?//""", text), page
+    reports = {report.parent.name for report in (root / "results").glob("*/report.html")}
+    assert {report.stem for report in (tmp_path / "site" / "gallery").glob("*.html")} == reports >= {"demo"}
     # Pages from the disk may read no JSON and start no worker.
     assert (tmp_path / "site" / "search" / "search_index.js").read_text().startswith("var __index = {")
     assert 'src="iframe-worker.js"' in (tmp_path / "site" / "index.html").read_text()
