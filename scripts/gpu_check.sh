@@ -9,12 +9,12 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-# What differs in a rehearsal: the base of the suites, networks, images, how often.
+# What differs in a rehearsal: the base of the suites, networks, images, how often, and how long a step may take.
 base=cifar10 small=resnet20 middle=resnet56 large=torchvision:resnet50 size=224 often=()
 methods='{pretrained: [psap, l1, sfp], scratch: [psap, l1, sfp]}'
-rehearse=
+rehearse= patience=1
 if [ "${1:-}" = --rehearse ]; then
-    rehearse=1 base=demo small=resnet8 middle=resnet8 large=resnet8 size=32 often=(--iterations 1 --repetitions 1)
+    rehearse=1 patience=4 base=demo small=resnet8 middle=resnet8 large=resnet8 size=32 often=(--iterations 1 --repetitions 1)
     methods='{pretrained: [psap], scratch: [psap]}'
     shift
 fi
@@ -30,7 +30,7 @@ export PYTHONPATH=$copy PSAP_JOBS_PER_GPU=4
 failed=()
 
 step() { # NAME SECONDS COMMAND...: its output goes to FOLDER/NAME.txt; what fails does not stop the rest
-    local name=$1 limit=$2 begin=$SECONDS told=ok
+    local name=$1 limit=$((patience * $2)) begin=$SECONDS told=ok
     shift 2
     timeout "$limit" "$@" > "$out/$name.txt" 2>&1 || { told="failed (exit code $?)"; failed+=("$name"); }
     echo "$name: $told, $((SECONDS - begin)) s" | tee -a "$out/steps.txt"

@@ -28,7 +28,16 @@ def row(method: str, target: float, seed: int, top1: float, **origin: str) -> Ro
         result=Result.model_validate({"top1_last": top1} | counts | shares),
         cost=Cost(),
         provenance=Provenance.model_validate(
-            {"code": "c", "data": "d", "versions": {}, "commit": "", "dirty": None, "hardware": "", "device": "cpu"}
+            {
+                "code": "c",
+                "data": "d",
+                "versions": {},
+                "commit": "",
+                "dirty": None,
+                "hardware": "",
+                "device": "cpu",
+                "finished": "2026-01-01T00:00:00+00:00",
+            }
             | origin
         ),
     )
